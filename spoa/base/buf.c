@@ -1,0 +1,126 @@
+/* base/buf: a byte buffer that grows up to a maximum it was born with. */
+#include "base/buf.h"
+
+#include "base/utf8.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void buf_init(struct buf *b, size_t max)
+{
+	*b = (struct buf){ .max = max };
+}
+
+void buf_done(struct buf *b)
+{
+	free(b->p);
+	buf_init(b, b->max);
+}
+
+void buf_clear(struct buf *b)
+{
+	b->len = 0;
+	b->failed = false;
+}
+
+bool buf_reserve(struct buf *b, size_t len)
+{
+	size_t cap = b->cap ? b->cap : 256;
+	char *p;
+
+	if (b->failed || len > b->max - b->len) {
+		b->failed = true;
+		return false;
+	}
+	if (len <= b->cap - b->len)
+		return true;
+	while (cap - b->len < len)
+		cap *= 2;
+	if (cap > b->max)
+		cap = b->max;
+	p = realloc(b->p, cap);
+	if (!p) {
+		b->failed = true;
+		return false;
+	}
+	b->p = p;
+	b->cap = cap;
+	return true;
+}
+
+bool buf_add(struct buf *b, const void *p, size_t len)
+{
+	if (!buf_reserve(b, len))
+		return false;
+	if (len)
+		memcpy(b->p + b->len, p, len);
+	b->len += len;
+	return true;
+}
+
+bool buf_add_str(struct buf *b, struct str s)
+{
+	return buf_add(b, s.p, s.len);
+}
+
+bool buf_fmt(struct buf *b, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	/* one byte more for the NUL that vsnprintf insists on */
+	if (n < 0 || !buf_reserve(b, (size_t)n + 1)) {
+		b->failed = true;
+		return false;
+	}
+	va_start(ap, fmt);
+	vsnprintf(b->p + b->len, (size_t)n + 1, fmt, ap);
+	va_end(ap);
+	b->len += (size_t)n;
+	return true;
+}
+
+static void json_escape(struct buf *b, unsigned char c)
+{
+	static const char named[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+	const char *at;
+
+	for (at = named; *at; at += 2)
+		if (c == (unsigned char)*at) {
+			buf_add(b, "\\", 1);
+			buf_add(b, at + 1, 1);
+			return;
+		}
+	buf_fmt(b, "\\u%04x", c);
+}
+
+bool buf_json(struct buf *b, struct str s)
+{
+	buf_add(b, "\"", 1);
+	while (s.len > 0) {
+		unsigned char c = (unsigned char)s.p[0];
+		size_t n = utf8_len(s);
+
+		if (n == 0) {
+			buf_add(b, "\xef\xbf\xbd", 3);
+			n = 1;
+		} else if (c < 0x20 || c == '"' || c == '\\' || c == 0x7f) {
+			json_escape(b, c);
+		} else {
+			buf_add(b, s.p, n);
+		}
+		s = str_from(s, n);
+	}
+	return buf_add(b, "\"", 1);
+}
+
+void buf_consume(struct buf *b, size_t n)
+{
+	if (n < b->len)
+		memmove(b->p, b->p + n, b->len - n);
+	b->len -= n;
+}

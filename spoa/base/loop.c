@@ -1,0 +1,163 @@
+/* base/loop: the door to libev. */
+#include "base/loop.h"
+
+#include <stdlib.h>
+
+struct loop {
+	struct ev_loop *ev;
+};
+
+struct loop *loop_new(void)
+{
+	struct loop *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	/* EVFLAG_NOENV: an environment variable must not choose the backend
+	 * of a daemon */
+	l->ev = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+	if (!l->ev) {
+		free(l);
+		return NULL;
+	}
+	return l;
+}
+
+void loop_free(struct loop *l)
+{
+	if (!l)
+		return;
+	ev_loop_destroy(l->ev);
+	free(l);
+}
+
+void loop_run(struct loop *l)
+{
+	ev_run(l->ev, 0);
+}
+
+void loop_stop(struct loop *l)
+{
+	ev_break(l->ev, EVBREAK_ALL);
+}
+
+void loop_forked(struct loop *l)
+{
+	ev_loop_fork(l->ev);
+}
+
+struct ev_loop *loop_ev(struct loop *l)
+{
+	return l->ev;
+}
+
+static void on_io(struct ev_loop *ev, ev_io *w, int events)
+{
+	struct loop_io *io = (struct loop_io *)w;
+
+	(void)ev;
+	io->cb(io->data, w->fd, events & (EV_READ | EV_WRITE));
+}
+
+void loop_io_start(struct loop *l, struct loop_io *io, int fd, int events,
+                   void (*cb)(void *data, int fd, int events), void *data)
+{
+	loop_io_stop(io);
+	io->loop = l;
+	io->cb = cb;
+	io->data = data;
+	ev_io_init(&io->ev, on_io, fd, events);
+	ev_io_start(l->ev, &io->ev);
+}
+
+void loop_io_stop(struct loop_io *io)
+{
+	if (io->loop)
+		ev_io_stop(io->loop->ev, &io->ev);
+}
+
+static void on_timer(struct ev_loop *ev, ev_timer *w, int events)
+{
+	struct loop_timer *t = (struct loop_timer *)w;
+
+	(void)ev;
+	(void)events;
+	t->cb(t->data);
+}
+
+void loop_timer_start(struct loop *l, struct loop_timer *t, uint64_t after_ms,
+                      void (*cb)(void *data), void *data)
+{
+	loop_timer_stop(t);
+	t->loop = l;
+	t->cb = cb;
+	t->data = data;
+	ev_timer_init(&t->ev, on_timer, (double)after_ms / 1000.0, 0.0);
+	/* libev counts from the start of the turn; a long turn would let the
+	 * timer fire early */
+	ev_now_update(l->ev);
+	ev_timer_start(l->ev, &t->ev);
+}
+
+void loop_timer_stop(struct loop_timer *t)
+{
+	if (t->loop)
+		ev_timer_stop(t->loop->ev, &t->ev);
+}
+
+bool loop_timer_active(const struct loop_timer *t)
+{
+	return t->loop && ev_is_active(&t->ev);
+}
+
+static void on_signal(struct ev_loop *ev, ev_signal *w, int events)
+{
+	struct loop_signal *s = (struct loop_signal *)w;
+
+	(void)ev;
+	(void)events;
+	s->cb(s->data);
+}
+
+void loop_signal_start(struct loop *l, struct loop_signal *s, int signum,
+                       void (*cb)(void *data), void *data)
+{
+	loop_signal_stop(s);
+	s->loop = l;
+	s->cb = cb;
+	s->data = data;
+	ev_signal_init(&s->ev, on_signal, signum);
+	ev_signal_start(l->ev, &s->ev);
+}
+
+void loop_signal_stop(struct loop_signal *s)
+{
+	if (s->loop)
+		ev_signal_stop(s->loop->ev, &s->ev);
+}
+
+static void on_turn(struct ev_loop *ev, ev_prepare *w, int events)
+{
+	struct loop_turn *t = (struct loop_turn *)w;
+
+	(void)ev;
+	(void)events;
+	t->cb(t->data);
+}
+
+void loop_turn_start(struct loop *l, struct loop_turn *t,
+                     void (*cb)(void *data), void *data)
+{
+	loop_turn_stop(t);
+	t->loop = l;
+	t->cb = cb;
+	t->data = data;
+	ev_prepare_init(&t->ev, on_turn);
+	ev_prepare_start(l->ev, &t->ev);
+}
+
+void loop_turn_stop(struct loop_turn *t)
+{
+	if (t->loop)
+		ev_prepare_stop(t->loop->ev, &t->ev);
+}

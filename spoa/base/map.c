@@ -1,0 +1,163 @@
+/* base/map: a hash map from byte strings to pointers, with a maximum size. */
+#include "base/map.h"
+
+#include <stdlib.h>
+#include <sys/random.h>
+
+enum { MAP_MIN_BUCKETS = 16 };
+
+void map_init(struct map *m, size_t max)
+{
+	*m = (struct map){ .max = max };
+	/* getrandom() of 8 bytes does not fail once the system is up */
+	if (getrandom(&m->seed, sizeof(m->seed), GRND_NONBLOCK) < 0)
+		m->seed = (uintptr_t)m * 0x9e3779b97f4a7c15ULL;
+}
+
+/* 64-bit multiply-and-fold over 8-byte words (the "mum" family of hashes). */
+static uint64_t fold(uint64_t a, uint64_t b)
+{
+	__uint128_t r = (__uint128_t)a * b;
+
+	return (uint64_t)r ^ (uint64_t)(r >> 64);
+}
+
+static uint64_t hash_of(uint64_t seed, struct str s)
+{
+	uint64_t h = seed ^ (s.len * 0xa0761d6478bd642fULL);
+
+	while (s.len > 0) {
+		uint64_t w = 0;
+		size_t n = s.len < 8 ? s.len : 8;
+
+		memcpy(&w, s.p, n);
+		h = fold(h ^ w, seed ^ 0xe7037ed1a0b428dbULL);
+		s = str_from(s, n);
+	}
+	return fold(h, 0x8ebc6af09c88c6e3ULL);
+}
+
+static struct map_node **slot_of(const struct map *m, uint64_t hash,
+                                 struct str key)
+{
+	struct map_node **at = &m->buckets[hash & (m->n_buckets - 1)];
+
+	while (*at && !((*at)->hash == hash && str_eq(map_key(*at), key)))
+		at = &(*at)->next;
+	return at;
+}
+
+static bool grow(struct map *m)
+{
+	size_t n = m->n_buckets ? m->n_buckets * 2 : MAP_MIN_BUCKETS;
+	struct map_node **buckets = calloc(n, sizeof(*buckets));
+	size_t i;
+
+	if (!buckets)
+		return false;
+	for (i = 0; i < m->n_buckets; i++) {
+		struct map_node *node = m->buckets[i];
+
+		while (node) {
+			struct map_node *next = node->next;
+
+			node->next = buckets[node->hash & (n - 1)];
+			buckets[node->hash & (n - 1)] = node;
+			node = next;
+		}
+	}
+	free(m->buckets);
+	m->buckets = buckets;
+	m->n_buckets = n;
+	return true;
+}
+
+void *map_get(const struct map *m, struct str key)
+{
+	struct map_node *node;
+
+	if (m->n == 0)
+		return NULL;
+	node = *slot_of(m, hash_of(m->seed, key), key);
+	return node ? node->value : NULL;
+}
+
+bool map_put(struct map *m, struct str key, void *value)
+{
+	uint64_t hash = hash_of(m->seed, key);
+	struct map_node **at, *node;
+
+	if (m->n >= m->n_buckets && m->n < m->max && !grow(m))
+		return false;
+	if (!m->n_buckets)
+		return false;
+	at = slot_of(m, hash, key);
+	if (*at) {
+		(*at)->value = value;
+		return true;
+	}
+	if (m->n >= m->max)
+		return false;
+	node = malloc(sizeof(*node) + key.len + 1);
+	if (!node)
+		return false;
+	*node = (struct map_node){ .hash = hash, .value = value,
+		                   .key_len = key.len };
+	if (key.len)
+		memcpy(node->key, key.p, key.len);
+	node->key[key.len] = '\0';
+	*at = node;
+	m->n++;
+	return true;
+}
+
+void *map_del(struct map *m, struct str key)
+{
+	struct map_node **at, *node;
+	void *value;
+
+	if (m->n == 0)
+		return NULL;
+	at = slot_of(m, hash_of(m->seed, key), key);
+	node = *at;
+	if (!node)
+		return NULL;
+	*at = node->next;
+	value = node->value;
+	free(node);
+	m->n--;
+	return value;
+}
+
+struct map_node *map_next(const struct map *m, size_t *at,
+                          struct map_node **resume)
+{
+	struct map_node *node = *resume;
+
+	while (!node && *at < m->n_buckets)
+		node = m->buckets[(*at)++];
+	*resume = node ? node->next : NULL;
+	return node;
+}
+
+void map_clear(struct map *m)
+{
+	size_t i;
+
+	for (i = 0; i < m->n_buckets; i++)
+		while (m->buckets[i]) {
+			struct map_node *node = m->buckets[i];
+
+			m->buckets[i] = node->next;
+			free(node);
+		}
+	m->n = 0;
+}
+
+void map_done(struct map *m)
+{
+	map_clear(m);
+	free(m->buckets);
+	m->buckets = NULL;
+	m->n_buckets = 0;
+}

@@ -1,0 +1,50 @@
+/*
+ * base/metrics: counters and gauges that all workers share.
+ *
+ * One table in shared memory, made before the workers are forked, so that
+ * whichever worker answers /metrics tells the whole truth, and a worker that
+ * dies takes nothing with it. A series is found by its name and labels; hot
+ * paths look it up once and keep the cell.
+ *
+ * The table has a fixed number of places. When it is full, new series are
+ * counted in `foundry_metrics_dropped_total` and go to a cell nobody prints.
+ */
+#ifndef BASE_METRICS_H
+#define BASE_METRICS_H
+
+#include "base/buf.h"
+
+struct metrics;
+struct metric; /* one cell: never NULL, valid as long as the table */
+
+/* The table in anonymous shared memory; NULL when it cannot be had. */
+struct metrics *metrics_new(void);
+void metrics_free(struct metrics *m);
+
+/* A series. `name` must be in the table of names in metrics.c, which gives
+ * type and help text (an unknown name is a bug: assert). `labels` is empty or
+ * "key=\"value\",..." as made by metrics_label(). */
+struct metric *metrics_get(struct metrics *m, const char *name,
+                           struct str labels);
+
+/* Append key="value" with the escapes of the Prometheus text format. */
+void metrics_label(struct buf *labels, const char *key, struct str value);
+
+void metric_add(struct metric *c, int64_t n);
+void metric_set(struct metric *c, int64_t value);
+int64_t metric_value(const struct metric *c);
+
+/* A histogram of microseconds with fixed bounds; printed in seconds. */
+struct metric_histogram {
+	struct metric *buckets[16];
+	struct metric *sum_us;
+	struct metric *count;
+};
+void metrics_histogram(struct metrics *m, const char *name, struct str labels,
+                       struct metric_histogram *out);
+void metric_observe_us(struct metric_histogram *h, uint64_t us);
+
+/* All series in the Prometheus text exposition format 0.0.4. */
+void metrics_print(struct metrics *m, struct buf *out);
+
+#endif

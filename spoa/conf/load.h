@@ -1,0 +1,27 @@
+/*
+ * conf/load: gateway.json -> struct policy, with every error and its place.
+ */
+#ifndef CONF_LOAD_H
+#define CONF_LOAD_H
+
+#include "base/buf.h"
+#include "conf/policy.h"
+
+/* Read, parse and check `path`. Environment and files that the config names
+ * for secrets are read here.
+ *
+ * On success: a policy with one reference, owned by the caller.
+ * On failure: NULL, and one line per error in `errors`, each of the form
+ *   FILE: JSON.PATH: what was found, what was expected
+ * Warnings go to `errors` too, beginning with "warning: ", also on success. */
+struct policy *conf_load(const char *path, struct buf *errors);
+
+/* The same from memory; `name` stands for the file in messages. */
+struct policy *conf_parse(const char *name, struct str text,
+                          struct buf *errors);
+
+/* All options with type, default and help, from the same table that parses
+ * them: `foundry-spoa options`. */
+void conf_print_options(struct buf *out);
+
+#endif

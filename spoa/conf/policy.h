@@ -1,0 +1,250 @@
+/*
+ * conf/policy: what gateway.json says, checked and ready for use.
+ *
+ * A policy is immutable and reference-counted: reload builds a new one and
+ * swaps one pointer; a request keeps the one it began with. All strings and
+ * arrays in it belong to it and live as long as it does. conf/load builds it;
+ * nothing else writes to it. Indexes (tenant, credential, resource, model)
+ * point into its arrays.
+ */
+#ifndef CONF_POLICY_H
+#define CONF_POLICY_H
+
+#include "base/map.h"
+#include "base/str.h"
+
+struct strs {
+	const struct str *v;
+	size_t n;
+};
+
+/* ------------------------------------------------ the process: listeners */
+
+struct policy_listen {
+	struct strs spop;  /* "unix:/path" or "127.0.0.1:9101" */
+	struct str usage;  /* UDP, "127.0.0.1:9103" */
+	struct str http;   /* TCP, "127.0.0.1:9102" */
+	unsigned unix_mode; /* of the unix socket, default 0660 */
+	struct str unix_group; /* group of the unix socket; empty: unchanged */
+};
+
+struct policy_redis {
+	bool enabled;
+	bool required;    /* /readyz fails while Redis is away */
+	bool tls;         /* rediss:// */
+	struct str host;  /* or the path of a unix socket when port is 0 */
+	uint16_t port;
+	unsigned db;
+	struct str username;  /* ACL user, empty: default */
+	struct str password;  /* read from file or environment */
+	struct str ca_file;   /* empty: the system's */
+	unsigned deadline_ms; /* for one command, default 50 */
+	struct str prefix;    /* of every key, default "gw" */
+};
+
+/* ------------------------------------------------------ callers: inbound */
+
+struct policy_tenant {
+	struct str name;
+	struct str id;          /* GUID, lower case */
+	struct str authority;   /* "https://login.microsoftonline.com" */
+	struct str issuer_v1;   /* "https://sts.windows.net/{id}/" */
+	struct str issuer_v2;   /* "{authority}/{id}/v2.0" */
+	struct str metadata_v1; /* OIDC metadata URL for ver 1.0 tokens */
+	struct str metadata_v2;
+	struct strs audiences;  /* each also matches with one trailing '/' */
+	struct strs scopes;     /* a delegated token needs one of these */
+	struct strs roles;      /* an app-only token needs one of these ... */
+	struct strs callers;    /* ... or its app or object id is listed */
+	unsigned skew_s;        /* for exp and nbf, default 60 */
+};
+
+/* Conditions on a caller. All that are given must hold; a list holds when
+ * one of its entries does. An empty condition (n == 0, len == 0) is not
+ * asked. */
+struct policy_match {
+	bool any;           /* written as "any": true - holds for everybody */
+	int tenant;         /* index, -1: not asked */
+	struct strs apps;   /* appid / azp */
+	struct strs objects; /* oid */
+	struct strs roles;
+	struct strs scopes;
+	struct strs groups;
+	struct strs keys;   /* names of gateway keys */
+	struct strs mirids; /* xms_mirid, without case, one '*' allowed */
+};
+
+struct policy_key { /* a gateway key */
+	struct str name;
+	uint8_t sha256[32];
+	int64_t not_after; /* unix seconds, 0: no end */
+};
+
+struct policy_consumer { /* who is charged */
+	struct str name;
+	struct str team;               /* empty: none */
+	const struct policy_match *match; /* one of these must hold */
+	size_t n_match;
+	const unsigned *limits; /* indexes, all of them count */
+	size_t n_limits;
+};
+
+struct policy_rule { /* authorization; first match wins, default deny */
+	struct str name;
+	bool allow;
+	struct strs consumers;  /* names, "*" globs; empty: all */
+	struct policy_match match;
+	bool has_match;
+	struct strs models;     /* public names, globs; empty: all */
+	uint32_t operations;    /* bit set over enum api_operation; 0: all */
+};
+
+enum policy_require { /* a token and a gateway key in one request */
+	REQUIRE_ANY = 0,   /* the token counts when there is one, else the
+	                    * key; one that is present and bad is refused */
+	REQUIRE_TOKEN = 1, /* only tokens; a key is ignored */
+	REQUIRE_KEY = 2,   /* only keys; a token is ignored */
+	REQUIRE_BOTH = 3,  /* both must be there and good; identity is the
+	                    * token's, with the key's name added */
+};
+
+/* ------------------------------------------------------- Azure: outbound */
+
+enum credential_type {
+	CRED_IMDS = 0,        /* managed identity of a VM (azure.md 3.2) */
+	CRED_APP_SERVICE = 1, /* App Service, Container Apps (3.3) */
+	CRED_CLIENT_SECRET = 2, /* (3.7) */
+	CRED_KEY = 3,         /* a static key of the resource */
+};
+
+struct policy_credential {
+	struct str name;
+	enum credential_type type;
+	struct str endpoint;   /* URL of IMDS / IDENTITY_ENDPOINT / authority */
+	struct str header_value; /* IDENTITY_HEADER; secret */
+	struct str tenant_id;  /* client secret */
+	struct str client_id;  /* user-assigned identity or the app's id */
+	struct str object_id;  /* IMDS: instead of client_id */
+	struct str resource_id; /* IMDS: msi_res_id, instead of client_id */
+	struct str secret;     /* client secret or static key; secret */
+	struct str audience;   /* "https://cognitiveservices.azure.com" */
+	struct str key_header; /* CRED_KEY: "api-key" (default) */
+};
+
+struct policy_resource { /* a Foundry / Azure OpenAI resource */
+	struct str name;    /* also of the HAProxy backend: [A-Za-z0-9_-] */
+	bool tls;
+	struct str host;    /* for connect, Host, SNI and verification */
+	uint16_t port;
+	struct str address; /* connect here instead of host, empty: host */
+	struct str region;
+	struct str ca_file; /* for `verify required`, empty: the system's */
+	unsigned credential; /* index */
+};
+
+enum policy_surface { /* what a deployment speaks */
+	SURFACE_AZURE = 0,     /* /openai/deployments/{d}/..?api-version= */
+	SURFACE_V1 = 1,        /* /openai/v1/.., model in the body */
+	SURFACE_MODELS = 2,    /* /models/..?api-version= */
+	SURFACE_ANTHROPIC = 3, /* /anthropic/v1/.. */
+};
+
+struct policy_deployment {
+	struct str name;  /* as Azure knows it */
+	unsigned resource; /* index */
+	unsigned priority; /* 1 is used first */
+	unsigned weight;   /* share within a priority, at least 1 */
+	enum policy_surface surface;
+	struct str api_version; /* empty: the caller's, else the default */
+};
+
+struct policy_model {
+	struct str name; /* public */
+	struct strs aliases;
+	const struct policy_deployment *deployments;
+	size_t n_deployments;
+	uint64_t default_output_tokens; /* reserved when none are asked for */
+	uint64_t max_output_tokens;     /* cap on what is reserved, 0: none */
+	/* pico-dollars per token, 0: free */
+	uint64_t price_input, price_cached, price_output;
+};
+
+/* ---------------------------------------------------------------- limits */
+
+enum limit_per {
+	PER_CONSUMER = 0,
+	PER_APP = 1,
+	PER_AGENT = 2,
+	PER_MODEL = 3,
+	PER_TEAM = 4,
+};
+
+enum limit_unit { UNIT_REQUESTS = 0, UNIT_TOKENS = 1, UNIT_USD = 2 };
+
+enum limit_window {
+	WINDOW_MINUTE = 0, /* token bucket: refills steadily */
+	WINDOW_HOUR = 1,   /* fixed, UTC */
+	WINDOW_DAY = 2,
+	WINDOW_MONTH = 3,
+};
+
+enum limit_on_failure { /* what to do while the store is away */
+	FAIL_LOCAL = 0, /* keep the limit in this process */
+	FAIL_ALLOW = 1,
+	FAIL_DENY = 2,
+};
+
+struct policy_limit {
+	struct str name;
+	enum limit_per per;
+	enum limit_unit unit;
+	enum limit_window window;
+	uint64_t amount; /* requests, tokens, or nano-dollars */
+	enum limit_on_failure on_store_failure;
+};
+
+/* ----------------------------------------------------------- all of it */
+
+struct policy {
+	unsigned refs;
+	char *file; /* where it came from, for messages */
+
+	unsigned workers;
+	int log_level; /* enum log_level */
+	struct policy_listen listen;
+	struct policy_redis redis;
+	unsigned decision_timeout_ms; /* answer by then; default 250 */
+
+	const struct policy_tenant *tenants;
+	size_t n_tenants;
+	enum policy_require require;
+	struct str key_header; /* additional header for keys, lower case */
+	const struct policy_key *keys;
+	size_t n_keys;
+	const struct policy_consumer *consumers;
+	size_t n_consumers;
+	const struct policy_rule *rules;
+	size_t n_rules;
+
+	const struct policy_credential *credentials;
+	size_t n_credentials;
+	const struct policy_resource *resources;
+	size_t n_resources;
+	const struct policy_model *models;
+	size_t n_models;
+	struct map model_by_name; /* name or alias -> struct policy_model* */
+
+	const struct policy_limit *limits;
+	size_t n_limits;
+
+	void *pool; /* everything above; private to conf/ */
+};
+
+struct policy *policy_ref(struct policy *p);
+void policy_unref(struct policy *p); /* accepts NULL; wipes secrets */
+
+/* By public name or alias, exact; NULL when there is none. */
+const struct policy_model *policy_model(const struct policy *p,
+                                        struct str name);
+
+#endif

@@ -1,0 +1,69 @@
+/*
+ * keys/jwks: the signing keys of the configured tenants.
+ *
+ * Per tenant and token version: metadata -> jwks_uri -> keys by kid. Fetched
+ * at start, refreshed hourly (+-10 %), at once for an unknown kid but at most
+ * every five minutes; the last good set is kept when a fetch fails; one fetch
+ * in flight per set (azure.md 1.4). Only URLs of the config and the jwks_uri
+ * of a metadata document whose issuer is the configured one are fetched; the
+ * jwks_uri must have scheme and host of the tenant's authority.
+ */
+#ifndef KEYS_JWKS_H
+#define KEYS_JWKS_H
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "conf/policy.h"
+#include "keys/fetch.h"
+#include "keys/jose.h"
+
+struct jwks;
+
+struct jwks_options {
+	struct loop *loop;
+	const struct clock *clock;
+	struct fetch *fetch;
+	struct metrics *metrics; /* may be NULL */
+	/* The keys of a tenant changed: cached verdicts must go. */
+	void (*changed)(void *ctx, struct str tenant_id);
+	void *ctx;
+};
+
+struct jwks *jwks_new(const struct jwks_options *o);
+void jwks_free(struct jwks *j);
+
+/* The tenants to hold keys for, at start and after a reload. Sets of tenants
+ * that stay are kept. The policy is referenced. Starts fetching. */
+bool jwks_configure(struct jwks *j, struct policy *p);
+
+/* Every configured tenant has at least one key. */
+bool jwks_ready(const struct jwks *j);
+
+enum jwks_answer {
+	JWKS_FOUND = 0,
+	JWKS_UNKNOWN = 1, /* no such key, and it is too soon to ask again */
+	JWKS_WAIT = 2,    /* a fetch is under way: ask again when told */
+};
+
+/* A waiter is embedded in its owner and told once, when the fetch it waited
+ * for has ended (well or badly). */
+struct jwks_waiter {
+	struct jwks_waiter *next, **prev; /* private */
+	void (*wake)(void *ctx, uint64_t ref);
+	void *ctx;
+	uint64_t ref;
+};
+
+/* The key `kid` of the tenant with GUID `tid`, for tokens of version `ver`
+ * ("1.0", anything else is 2.0) issued by `issuer` (checked against the key's
+ * own `issuer` member where it has one, with {tenantid} filled in).
+ * JWKS_FOUND: *key is valid until the next loop turn.
+ * JWKS_WAIT: w (when not NULL) was put on the wait list. */
+enum jwks_answer jwks_find(struct jwks *j, struct str tid, struct str ver,
+                           struct str kid, struct jose_key **key,
+                           struct str *key_issuer, struct jwks_waiter *w);
+
+/* Take a waiter off its list; does nothing when it is on none. */
+void jwks_cancel(struct jwks_waiter *w);
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * keys/outbound: the credentials we use towards Azure.
+ *
+ * One token per credential and audience, fetched in the background, renewed
+ * ahead of its end (azure.md 3.8: refresh_in, else half of a lifetime of two
+ * hours or more, else five minutes before the end; +-10 %), one fetch in
+ * flight, old token kept until it ends, backoff with jitter on failure. IMDS
+ * error classes as in azure.md 3.2.
+ */
+#ifndef KEYS_OUTBOUND_H
+#define KEYS_OUTBOUND_H
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "conf/policy.h"
+#include "keys/fetch.h"
+
+struct outbound;
+
+struct outbound_waiter {
+	struct outbound_waiter *next, **prev; /* private */
+	void (*wake)(void *ctx, uint64_t ref);
+	void *ctx;
+	uint64_t ref;
+};
+
+struct outbound *outbound_new(struct loop *loop, const struct clock *clock,
+                              struct fetch *fetch, struct metrics *metrics);
+void outbound_free(struct outbound *o); /* wipes all tokens */
+
+/* The credentials to hold, at start and after a reload; tokens of credentials
+ * that did not change are kept. The policy is referenced. Starts fetching. */
+bool outbound_configure(struct outbound *o, struct policy *p);
+
+/* Every credential of the policy has a usable token. */
+bool outbound_ready(const struct outbound *o);
+
+enum outbound_answer {
+	OUTBOUND_OK = 0,
+	OUTBOUND_WAIT = 1, /* being fetched; the waiter was queued */
+	OUTBOUND_FAILED = 2, /* none, and the last try failed just now */
+};
+
+/* The header that authenticates us with credential number `credential`:
+ * name "Authorization" with "Bearer ..." or, for a static key, its header.
+ * Both borrowed, valid until the next loop turn; they are secrets. */
+enum outbound_answer outbound_header(struct outbound *o,
+                                     const struct policy *p,
+                                     unsigned credential, struct str *name,
+                                     struct str *value,
+                                     struct outbound_waiter *w);
+
+void outbound_cancel(struct outbound_waiter *w);
+
+#endif

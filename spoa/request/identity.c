@@ -1,0 +1,14 @@
+/* request/identity: who is calling, as far as it was proved. */
+#include "request/identity.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+void identity_unref(struct identity *i)
+{
+	if (!i)
+		return;
+	assert(i->refs > 0);
+	if (--i->refs == 0)
+		free(i);
+}

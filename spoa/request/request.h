@@ -1,0 +1,126 @@
+/*
+ * request: one NOTIFY from HAProxy on its way to a verdict.
+ *
+ *   frame --request_read--> struct request --decide/pipeline--> verdict
+ *         --vars_write--> ACK
+ *
+ * A request lives in a slot of the worker's table from the NOTIFY until its
+ * ACK. All it needs later is copied into its arena while the frame is still
+ * there, so it can be parked (waiting for keys, a token, Redis) at any step.
+ * Whoever waits for something on its behalf keeps its `ref`, not a pointer:
+ * request_of() gives NULL once the request has ended.
+ */
+#ifndef REQUEST_REQUEST_H
+#define REQUEST_REQUEST_H
+
+#include "base/arena.h"
+#include "conf/policy.h"
+#include "keys/jwks.h"
+#include "keys/outbound.h"
+#include "net/conn.h"
+#include "request/api.h"
+#include "request/identity.h"
+#include "request/scan.h"
+#include "store/store.h"
+
+enum {
+	REQUEST_ARENA = 24576,
+	REQUEST_N_STEPS = 6,
+};
+
+struct agent;
+
+/* What HAProxy told us. All strings are in the arena. */
+struct request_facts {
+	struct str id;      /* unique-id: made by HAProxy, never by a client */
+	struct str src;     /* textual address */
+	struct str method;
+	struct str path;
+	struct str query;
+	struct str api_key, x_api_key, custom_key; /* the three key headers */
+	struct str authorization;
+	unsigned n_authorization, n_api_key, n_x_api_key, n_custom_key;
+	struct str content_type;
+	struct str content_encoding;
+	struct str foundry_agent; /* x-ms-foundry-agent-id: caller-asserted */
+	bool has_body;      /* a body argument came */
+	uint64_t body_len;  /* bytes of it that HAProxy held */
+	uint64_t body_size; /* bytes announced; 0 when not known */
+	bool body_cut;      /* we did not see all of it */
+	enum scan_status scan_status;
+	struct scan_result scan;
+};
+
+/* What the steps decided, in the order they did. */
+struct request_plan {
+	struct api_call call;
+	struct identity *identity; /* reference held */
+	const struct policy_consumer *consumer;
+	struct str account;        /* of the store: team or consumer */
+	const struct policy_rule *rule;
+	const struct policy_model *model;
+	uint64_t prompt_tokens;    /* estimate */
+	uint64_t output_tokens;    /* reserved */
+	uint64_t nano_usd;         /* reserved */
+	struct store_charge charges[STORE_MAX_CHARGES];
+	const struct policy_limit *limits[STORE_MAX_CHARGES];
+	size_t n_charges;
+	bool reserved_local;       /* Redis was away: held in memory */
+	bool reserved;
+	const struct policy_deployment *deployment;
+	const struct policy_resource *resource;
+	struct str backend, host, path, query;
+	struct str auth_name, auth_value; /* the value is a secret */
+};
+
+enum verdict {
+	VERDICT_NONE = 0,
+	VERDICT_ALLOW = 1,
+	VERDICT_DENY = 2,
+};
+
+struct request_verdict {
+	enum verdict verdict;
+	int status;
+	const char *code;      /* constant: "token_expired" */
+	struct str message;    /* for the caller: a sentence */
+	struct str detail;     /* for the log only */
+	uint64_t retry_after_s; /* 0: none */
+	struct str limit;      /* name of the limit that refused */
+};
+
+struct request {
+	struct agent *agent;
+	uint64_t ref;      /* what waiters keep */
+	struct conn_ref conn;
+	size_t ack_limit;
+	struct policy *policy; /* reference held */
+	struct arena arena;
+
+	struct request_facts facts;
+	struct request_plan plan;
+	struct request_verdict verdict;
+
+	/* the pipeline's place */
+	unsigned step;
+	bool parked;
+	bool woken;            /* was parked in this step before */
+	const char *waits_for; /* constant, for the log and the timeout */
+	struct jwks_waiter key_wait;
+	struct outbound_waiter token_wait;
+	uint64_t started_us;
+	uint64_t step_us[REQUEST_N_STEPS];
+
+	struct request *next, **prev; /* the table's list, oldest first */
+	char mem[REQUEST_ARENA] __attribute__((aligned(16)));
+};
+
+/* Fill facts from a message `admit` or `admit_head`. False when the frame is
+ * malformed or lacks what HAProxy always sends; the pipeline then denies. */
+bool request_read(struct request *r, const struct frame *f);
+
+/* Write the ACK with what was decided: variables of txn.gw (see vars.c for
+ * the closed list). False when it does not fit the connection's limit. */
+bool vars_write(const struct request *r, struct buf *out);
+
+#endif
