@@ -25,7 +25,7 @@
 
 enum {
 	REQUEST_ARENA = 24576,
-	REQUEST_N_STEPS = 6,
+	REQUEST_N_STEPS = 7,
 };
 
 struct agent;
@@ -108,6 +108,7 @@ struct request {
 	const char *waits_for; /* constant, for the log and the timeout */
 	struct jwks_waiter key_wait;
 	struct outbound_waiter token_wait;
+	struct store_result store_result; /* what woke decide/reserve */
 	uint64_t started_us;
 	uint64_t step_us[REQUEST_N_STEPS];
 

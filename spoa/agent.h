@@ -1,0 +1,88 @@
+/*
+ * agent: one worker, and everything it owns.
+ *
+ *                 +--------------------- agent ---------------------+
+ *   HAProxy SPOP  | conns -> requests -> decide/pipeline -> ACK      |
+ *   HAProxy log   | udp   -> usage/intake -> usage/settle            |
+ *   Prometheus    | http  -> /metrics /healthz /readyz               |
+ *                 | keys: jwks, inbound, outbound   store: mem, redis |
+ *                 +--------------------------------------------------+
+ *
+ * One thread, one loop. Steps reach what they need through their request's
+ * `agent`; nothing else in the program is global.
+ */
+#ifndef AGENT_H
+#define AGENT_H
+
+#include "base/clock.h"
+#include "base/loop.h"
+#include "base/map.h"
+#include "base/metrics.h"
+#include "conf/policy.h"
+#include "keys/inbound.h"
+#include "keys/outbound.h"
+#include "net/conn.h"
+#include "net/http.h"
+#include "net/udp.h"
+#include "request/table.h"
+#include "store/store.h"
+
+struct learned; /* decide/estimate: bytes per token by model */
+struct cooling; /* decide/route: deployments to leave alone for a while */
+
+/* Sockets opened before the workers are forked; -1 where there is none. */
+struct agent_sockets {
+	int spop[8];
+	size_t n_spop;
+	int usage;
+	int http;
+};
+
+struct agent {
+	struct loop *loop;
+	const struct clock *clock;
+	struct metrics *metrics;
+	unsigned worker;
+	struct policy *policy; /* the current one; requests hold their own */
+
+	struct fetch *fetch;
+	struct jwks *jwks;
+	struct inbound *inbound;
+	struct outbound *outbound;
+	struct store_memory *memory;
+	struct store_redis *redis;
+	struct learned *learned;
+	struct cooling *cooling;
+
+	struct requests *requests;
+	struct conns *conns;
+	struct udp *udp;
+	struct http *http;
+	struct loop_timer deadline; /* of the oldest parked request */
+	struct loop_timer tick;     /* once a second: gauges */
+	struct loop_signal sigterm, sigint, sighup;
+	struct loop_timer drain_limit;
+	bool draining;
+
+	/* series that every request touches */
+	struct metric_histogram decision_time;
+	struct metric_histogram step_time[REQUEST_N_STEPS];
+};
+
+/* Build a worker around a policy (a reference is taken). NULL after logging
+ * why. `metrics` is shared by all workers. */
+struct agent *agent_new(struct policy *p, const struct agent_sockets *s,
+                        struct metrics *metrics, unsigned worker);
+void agent_free(struct agent *a);
+
+/* Serve until SIGTERM or SIGINT, then drain: no new connections, every open
+ * decision answered, pending settlements sent (for at most ten seconds). */
+void agent_run(struct agent *a);
+
+/* SIGHUP: read the file again. A bad file changes nothing. */
+void agent_reload(struct agent *a);
+
+/* Keys loaded, outbound tokens held, Redis there where it is required. */
+bool agent_ready(const struct agent *a, const char **why_not);
+
+#endif

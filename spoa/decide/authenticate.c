@@ -1,0 +1,146 @@
+/*
+ * decide/authenticate: which credentials came, and whom they prove.
+ *
+ * Headers are sorted into at most one token and one gateway key. Which of the
+ * two counts is the config's rule (keys.require), never accident: a
+ * credential that is present and counts must be good.
+ */
+#include "agent.h"
+#include "decide/pipeline.h"
+#include "decide/verdict.h"
+
+struct presented {
+	struct str token; /* a JWT by its look */
+	struct str key;
+	bool ambiguous;
+};
+
+/* "Bearer x", with any case of the scheme and exactly one blank
+ * (RFC 6750, 2.1). Anything else has no credential for us. */
+static struct str bearer_of(struct str header)
+{
+	if (!str_starts_nocase(header, STR("bearer ")))
+		return STR_NONE;
+	return str_from(header, 7);
+}
+
+/* Three parts, of which the first is a JSON object in base64url ("{\"").
+ * Gateway keys are compared by hash, so a wrong guess can only refuse. */
+static bool looks_like_jwt(struct str s)
+{
+	return str_starts(s, STR("eyJ")) && str_find(s, '.') < s.len;
+}
+
+static void add_key(struct presented *p, struct str key)
+{
+	if (key.len == 0)
+		return;
+	if (p->key.len > 0 && !str_eq_secret(p->key, key))
+		p->ambiguous = true;
+	p->key = key;
+}
+
+/* Foundry connections may format a custom header as "Token {api_key}" or
+ * "Bearer {api_key}" (authConfig.format). */
+static struct str without_scheme(struct str s)
+{
+	size_t blank = str_find(s, ' ');
+
+	return blank < s.len ? str_from(s, blank + 1) : s;
+}
+
+static struct presented collect(const struct request_facts *f)
+{
+	struct presented p = { .ambiguous = f->n_authorization > 1 ||
+		                            f->n_api_key > 1 ||
+		                            f->n_x_api_key > 1 ||
+		                            f->n_custom_key > 1 };
+	struct str bearer = bearer_of(f->authorization);
+
+	if (looks_like_jwt(bearer))
+		p.token = bearer;
+	else
+		add_key(&p, bearer);
+	add_key(&p, f->api_key);
+	add_key(&p, f->x_api_key);
+	add_key(&p, without_scheme(f->custom_key));
+	return p;
+}
+
+/* Leave only what the rule lets count. False: something required is not
+ * there. */
+static bool apply_rule(enum policy_require rule, struct presented *p)
+{
+	switch (rule) {
+	case REQUIRE_TOKEN:
+		p->key = STR_NONE;
+		return p->token.len > 0;
+	case REQUIRE_KEY:
+		p->token = STR_NONE;
+		return p->key.len > 0;
+	case REQUIRE_BOTH:
+		return p->token.len > 0 && p->key.len > 0;
+	case REQUIRE_ANY:
+		break;
+	}
+	return p->token.len > 0 || p->key.len > 0;
+}
+
+static enum step_result park(struct request *r)
+{
+	r->waits_for = "signing keys";
+	return STEP_PARKED;
+}
+
+/* Make the identity from what the two credentials proved. */
+static enum step_result conclude(struct request *r, struct identity *token,
+                                 struct identity *key)
+{
+	if (token && key) {
+		r->plan.identity = inbound_merge(token, key);
+		identity_unref(token);
+		identity_unref(key);
+	} else {
+		r->plan.identity = token ? token : key;
+	}
+	if (!r->plan.identity)
+		return verdict_deny_inbound(r, INBOUND_MEMORY);
+	return STEP_NEXT;
+}
+
+enum step_result decide_authenticate(struct request *r)
+{
+	struct presented p = collect(&r->facts);
+	struct identity *token = NULL, *key = NULL;
+	struct inbound *in = r->agent->inbound;
+	enum inbound_status s;
+
+	if (p.ambiguous)
+		return verdict_deny(r, DENY_AMBIGUOUS_CREDENTIAL, NULL);
+	if (!apply_rule(r->policy->require, &p)) {
+		if (r->facts.authorization.len > 0 || p.key.len > 0 ||
+		    r->facts.n_authorization > 0)
+			verdict_detail(r, "a credential came, but none that "
+			                  "keys.require lets count");
+		return verdict_deny(r, DENY_NO_CREDENTIAL, NULL);
+	}
+	if (p.key.len > 0) {
+		s = inbound_key(in, r->policy, p.key, &key);
+		if (s != INBOUND_OK)
+			return verdict_deny_inbound(r, s);
+	}
+	if (p.token.len > 0) {
+		r->key_wait.wake = pipeline_wake;
+		r->key_wait.ctx = r->agent;
+		r->key_wait.ref = r->ref;
+		s = inbound_token(in, r->policy, p.token, &r->key_wait,
+		                  r->woken, &token);
+		if (s != INBOUND_OK)
+			identity_unref(key);
+		if (s == INBOUND_WAIT)
+			return park(r);
+		if (s != INBOUND_OK)
+			return verdict_deny_inbound(r, s);
+	}
+	return conclude(r, token, key);
+}

@@ -1,0 +1,70 @@
+/* decide/authorize: rules over caller x model x operation. */
+#include "decide/authorize.h"
+
+#include "agent.h"
+#include "decide/match.h"
+#include "decide/verdict.h"
+
+const struct policy_consumer *authorize_consumer(const struct policy *p,
+                                                 const struct identity *who)
+{
+	size_t i, k;
+
+	for (i = 0; i < p->n_consumers; i++)
+		for (k = 0; k < p->consumers[i].n_match; k++)
+			if (match_caller(&p->consumers[i].match[k], who))
+				return &p->consumers[i];
+	return NULL;
+}
+
+static bool rule_matches(const struct policy_rule *rule,
+                         const struct policy_consumer *c,
+                         const struct identity *who, struct str model,
+                         enum api_operation op)
+{
+	if (rule->operations && !(rule->operations & (1u << op)))
+		return false;
+	if (!match_globs(&rule->consumers, c->name))
+		return false;
+	if (!match_globs(&rule->models, model))
+		return false;
+	return !rule->has_match || match_caller(&rule->match, who);
+}
+
+const struct policy_rule *authorize_rule(const struct policy *p,
+                                         const struct policy_consumer *c,
+                                         const struct identity *who,
+                                         struct str model,
+                                         enum api_operation op)
+{
+	size_t i;
+
+	for (i = 0; i < p->n_rules; i++)
+		if (rule_matches(&p->rules[i], c, who, model, op))
+			return &p->rules[i];
+	return NULL;
+}
+
+enum step_result decide_authorize(struct request *r)
+{
+	struct request_plan *plan = &r->plan;
+
+	plan->consumer = authorize_consumer(r->policy, plan->identity);
+	if (!plan->consumer)
+		return verdict_deny(r, DENY_NO_CONSUMER, NULL);
+	plan->account = plan->consumer->team.len > 0 ? plan->consumer->team
+	                                             : plan->consumer->name;
+	plan->rule = authorize_rule(r->policy, plan->consumer, plan->identity,
+	                            plan->model->name, plan->call.operation);
+	if (plan->rule && plan->rule->allow)
+		return STEP_NEXT;
+	verdict_deny(r, DENY_RULE,
+	             "This caller may not use the model '%" STR_FMT
+	             "' for %s.",
+	             STR_ARG(plan->model->name),
+	             api_operation_name(plan->call.operation));
+	verdict_detail(r, "rule=%" STR_FMT,
+	               STR_ARG(plan->rule ? plan->rule->name
+	                                  : STR("default-deny")));
+	return STEP_DONE;
+}

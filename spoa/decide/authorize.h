@@ -1,0 +1,25 @@
+/*
+ * decide/authorize: rules over caller x model x operation.
+ *
+ * The pure part, without a request: so that decision tables can test it.
+ */
+#ifndef DECIDE_AUTHORIZE_H
+#define DECIDE_AUTHORIZE_H
+
+#include "conf/policy.h"
+#include "request/api.h"
+#include "request/identity.h"
+
+/* The first consumer, in the order of the file, that the caller matches;
+ * NULL when there is none. */
+const struct policy_consumer *authorize_consumer(const struct policy *p,
+                                                 const struct identity *who);
+
+/* The first rule that matches; NULL when none does (then: deny). */
+const struct policy_rule *authorize_rule(const struct policy *p,
+                                         const struct policy_consumer *c,
+                                         const struct identity *who,
+                                         struct str model,
+                                         enum api_operation op);
+
+#endif

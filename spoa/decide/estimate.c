@@ -1,0 +1,135 @@
+/* decide/estimate: how many tokens a request will take, before it runs. */
+#include "decide/estimate.h"
+
+#include "agent.h"
+#include "decide/step.h"
+
+#include <stdlib.h>
+
+enum {
+	LEARN_MIN_BYTES = 200,
+	LEARN_MAX_MODELS = 1000,
+	/* A picture: the flat price of a middle-sized one. */
+	ESTIMATE_DATA_URL_TOKENS = 765,
+	/* What the chat format adds around the text. */
+	ESTIMATE_BASE_TOKENS = 8,
+};
+
+static const double ratio_first = 3.5, ratio_min = 1.3, ratio_max = 8.0;
+static const double ratio_weight = 0.05; /* of one new observation */
+
+struct learned {
+	struct map by_model; /* name -> double, owned */
+};
+
+struct learned *learned_new(void)
+{
+	struct learned *l = calloc(1, sizeof(*l));
+
+	if (l)
+		map_init(&l->by_model, LEARN_MAX_MODELS);
+	return l;
+}
+
+void learned_free(struct learned *l)
+{
+	struct map_node *n;
+
+	if (!l)
+		return;
+	map_each(&l->by_model, n)
+		free(n->value);
+	map_done(&l->by_model);
+	free(l);
+}
+
+double learned_ratio(const struct learned *l, struct str model)
+{
+	const double *ratio = map_get(&l->by_model, model);
+
+	return ratio ? *ratio : ratio_first;
+}
+
+void learned_add(struct learned *l, struct str model, uint64_t text_bytes,
+                 uint64_t prompt_tokens)
+{
+	double *ratio = map_get(&l->by_model, model);
+	double seen;
+
+	if (text_bytes < LEARN_MIN_BYTES || prompt_tokens == 0)
+		return;
+	if (!ratio) {
+		ratio = malloc(sizeof(*ratio));
+		if (!ratio)
+			return;
+		*ratio = ratio_first;
+		if (!map_put(&l->by_model, model, ratio)) {
+			free(ratio);
+			return;
+		}
+	}
+	seen = (double)text_bytes / (double)prompt_tokens;
+	if (seen < ratio_min)
+		seen = ratio_min;
+	if (seen > ratio_max)
+		seen = ratio_max;
+	*ratio += (seen - *ratio) * ratio_weight;
+}
+
+uint64_t estimate_cost(const struct policy_model *m, uint64_t input,
+                       uint64_t cached, uint64_t output)
+{
+	__uint128_t pico;
+
+	if (cached > input)
+		cached = input;
+	pico = (__uint128_t)(input - cached) * m->price_input +
+	       (__uint128_t)cached * m->price_cached +
+	       (__uint128_t)output * m->price_output;
+	pico = (pico + 999) / 1000;
+	return pico > UINT64_MAX / 2 ? UINT64_MAX / 2 : (uint64_t)pico;
+}
+
+static uint64_t output_of(const struct request *r)
+{
+	const struct scan_result *scan = &r->facts.scan;
+	const struct policy_model *m = r->plan.model;
+	uint64_t each, n = scan->n > 0 ? scan->n : 1;
+
+	if (r->plan.call.operation == API_EMBEDDINGS)
+		return 0;
+	each = scan->has_max_output ? scan->max_output
+	                            : m->default_output_tokens;
+	if (m->max_output_tokens > 0 && each > m->max_output_tokens)
+		each = m->max_output_tokens;
+	/* 2^40 tokens are more than any limit can hold: enough to be told
+	 * "never", and far from overflow */
+	if (each > (1ULL << 40) / n)
+		return 1ULL << 40;
+	return each * n;
+}
+
+/* Of a body that was cut, all bytes count as text. */
+static uint64_t text_bytes_of(const struct request_facts *f)
+{
+	if (!f->body_cut)
+		return f->scan.text_bytes;
+	return f->body_size > f->body_len ? f->body_size : f->body_len;
+}
+
+enum step_result decide_estimate(struct request *r)
+{
+	struct request_plan *plan = &r->plan;
+	double ratio = learned_ratio(r->agent->learned, plan->model->name);
+	uint64_t bytes = text_bytes_of(&r->facts);
+
+	if (bytes > 1ULL << 40)
+		bytes = 1ULL << 40;
+	plan->prompt_tokens =
+		(uint64_t)((double)bytes / ratio) + ESTIMATE_BASE_TOKENS +
+		r->facts.scan.n_data_urls * ESTIMATE_DATA_URL_TOKENS;
+	plan->output_tokens = output_of(r);
+	plan->nano_usd = estimate_cost(plan->model, plan->prompt_tokens, 0,
+	                               plan->output_tokens);
+	return STEP_NEXT;
+}

@@ -1,0 +1,32 @@
+/*
+ * decide/estimate: how many tokens a request will take, before it runs.
+ *
+ * Prompt: bytes of text (data: URLs left out) divided by the bytes per token
+ * of that model, learned from what was settled (EWMA, clamped to 1.3 .. 8,
+ * 3.5 at first; azure.md 6). Output: what the caller asked for, or the
+ * model's default.
+ */
+#ifndef DECIDE_ESTIMATE_H
+#define DECIDE_ESTIMATE_H
+
+#include "base/str.h"
+#include "conf/policy.h"
+
+struct learned;
+
+struct learned *learned_new(void);
+void learned_free(struct learned *l);
+
+/* Bytes per token of a model; 3.5 while nothing is known. */
+double learned_ratio(const struct learned *l, struct str model);
+
+/* A settled request: so many bytes of text were so many prompt tokens. Small
+ * prompts are passed over: what every request adds would drown the text. */
+void learned_add(struct learned *l, struct str model, uint64_t text_bytes,
+                 uint64_t prompt_tokens);
+
+/* Nano-dollars for tokens at a model's prices, rounded up. */
+uint64_t estimate_cost(const struct policy_model *m, uint64_t input,
+                       uint64_t cached, uint64_t output);
+
+#endif

@@ -1,0 +1,92 @@
+/* decide/match: does a caller fulfil a condition of the config? */
+#include "decide/match.h"
+
+static bool one_of(const struct strs *wanted, struct str value)
+{
+	size_t i;
+
+	for (i = 0; i < wanted->n; i++)
+		if (value.len > 0 && str_eq(wanted->v[i], value))
+			return true;
+	return false;
+}
+
+static bool any_of(const struct strs *wanted, const struct str *have,
+                   size_t n_have)
+{
+	size_t i;
+
+	for (i = 0; i < n_have; i++)
+		if (one_of(wanted, have[i]))
+			return true;
+	return false;
+}
+
+static bool a_scope_of(const struct strs *wanted, struct str scopes)
+{
+	size_t i;
+
+	for (i = 0; i < wanted->n; i++)
+		if (str_has_word(scopes, ' ', wanted->v[i]))
+			return true;
+	return false;
+}
+
+/* ARM ids are compared without case: tokens say "resourcegroups" where ARM
+ * says "resourceGroups" (foundry.md 6.14). One '*' may stand in the pattern. */
+static bool a_mirid_of(const struct strs *wanted, struct str mirid)
+{
+	size_t i;
+
+	for (i = 0; i < wanted->n && mirid.len > 0; i++) {
+		struct str w = wanted->v[i];
+		size_t star = str_find(w, '*');
+		struct str tail = str_from(w, star + 1);
+
+		if (star == w.len) {
+			if (str_eq_nocase(w, mirid))
+				return true;
+		} else if (mirid.len >= star + tail.len &&
+		           str_starts_nocase(mirid, str_first(w, star)) &&
+		           str_eq_nocase(tail, str_from(mirid, mirid.len -
+		                                                tail.len))) {
+			return true;
+		}
+	}
+	return false;
+}
+
+bool match_caller(const struct policy_match *m, const struct identity *who)
+{
+	unsigned asked = m->any;
+
+	if (m->tenant >= 0 && (++asked, who->tenant != m->tenant))
+		return false;
+	if (m->apps.n && (++asked, !one_of(&m->apps, who->app)))
+		return false;
+	if (m->objects.n && (++asked, !one_of(&m->objects, who->object)))
+		return false;
+	if (m->roles.n &&
+	    (++asked, !any_of(&m->roles, who->roles, who->n_roles)))
+		return false;
+	if (m->scopes.n && (++asked, !a_scope_of(&m->scopes, who->scopes)))
+		return false;
+	if (m->groups.n &&
+	    (++asked, !any_of(&m->groups, who->groups, who->n_groups)))
+		return false;
+	if (m->keys.n && (++asked, !one_of(&m->keys, who->key)))
+		return false;
+	if (m->mirids.n && (++asked, !a_mirid_of(&m->mirids, who->mirid)))
+		return false;
+	return asked > 0;
+}
+
+bool match_globs(const struct strs *globs, struct str name)
+{
+	size_t i;
+
+	for (i = 0; i < globs->n; i++)
+		if (str_glob(globs->v[i], name))
+			return true;
+	return globs->n == 0;
+}

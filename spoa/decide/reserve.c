@@ -1,0 +1,219 @@
+/*
+ * decide/reserve: take from every limit of the consumer, or from none.
+ *
+ *   Redis answers ----------------------> granted / refused
+ *   Redis away, per limit: local  -> counted in this process
+ *                          allow  -> not counted
+ *                          deny   -> 503
+ *
+ * Every request gets a record, also one without limits: its usage counts only
+ * while that record is open (see usage/settle).
+ */
+#include "agent.h"
+#include "decide/pipeline.h"
+#include "decide/reserve.h"
+#include "decide/verdict.h"
+
+static struct str scope_of(struct request *r, const struct policy_limit *l)
+{
+	const struct identity *who = r->plan.identity;
+	struct str app = who->app.len > 0 ? who->app : who->key;
+
+	switch (l->per) {
+	case PER_CONSUMER:
+		return r->plan.consumer->name;
+	case PER_APP:
+		return app;
+	case PER_AGENT:
+		return arena_fmt(&r->arena, "%" STR_FMT "/%" STR_FMT,
+		                 STR_ARG(app), STR_ARG(who->object));
+	case PER_MODEL:
+		return r->plan.model->name;
+	case PER_TEAM:
+		break;
+	}
+	return STR_NONE;
+}
+
+static uint64_t amount_of(const struct request_plan *plan,
+                          enum limit_unit unit)
+{
+	switch (unit) {
+	case UNIT_REQUESTS:
+		return 1;
+	case UNIT_TOKENS:
+		return plan->prompt_tokens + plan->output_tokens;
+	case UNIT_USD:
+		break;
+	}
+	return plan->nano_usd;
+}
+
+static void make_charges(struct request *r)
+{
+	const struct policy_consumer *c = r->plan.consumer;
+	size_t i;
+
+	r->plan.n_charges = 0;
+	for (i = 0; i < c->n_limits && i < STORE_MAX_CHARGES; i++) {
+		const struct policy_limit *l = &r->policy->limits[c->limits[i]];
+		struct store_charge *charge = &r->plan.charges[i];
+		struct str scope = scope_of(r, l);
+
+		charge->field = scope.len == 0
+		                        ? l->name
+		                        : arena_fmt(&r->arena,
+		                                    "%" STR_FMT ":%" STR_FMT,
+		                                    STR_ARG(l->name),
+		                                    STR_ARG(scope));
+		charge->unit = l->unit;
+		charge->window = l->window;
+		charge->limit = l->amount;
+		charge->amount = amount_of(&r->plan, l->unit);
+		r->plan.limits[i] = l;
+		r->plan.n_charges++;
+	}
+}
+
+static struct store_reservation reservation_of(const struct request *r)
+{
+	return (struct store_reservation){
+		.account = r->plan.account,
+		.id = r->facts.id,
+		.charges = r->plan.charges,
+		.n_charges = r->plan.n_charges,
+	};
+}
+
+static const char *unit_name(enum limit_unit unit)
+{
+	static const char *const names[] = {
+		[UNIT_REQUESTS] = "requests",
+		[UNIT_TOKENS] = "tokens",
+		[UNIT_USD] = "nano-dollars",
+	};
+
+	return names[unit];
+}
+
+static enum step_result refuse(struct request *r,
+                               const struct store_result *res)
+{
+	const struct policy_limit *l = r->plan.limits[res->refused];
+	const struct store_charge *c = &r->plan.charges[res->refused];
+
+	if (res->status == STORE_TOO_LARGE) {
+		verdict_deny(r, DENY_LIMIT_NEVER,
+		             "The request may need %llu %s; the limit "
+		             "'%" STR_FMT "' never allows more than %llu. "
+		             "Ask for fewer output tokens or send less.",
+		             (unsigned long long)c->amount, unit_name(c->unit),
+		             STR_ARG(l->name), (unsigned long long)c->limit);
+	} else {
+		verdict_deny(r, DENY_LIMIT,
+		             "The limit '%" STR_FMT "' (%llu %s) is used up. "
+		             "Try again in %llu seconds.",
+		             STR_ARG(l->name), (unsigned long long)c->limit,
+		             unit_name(c->unit),
+		             (unsigned long long)(res->retry_ms + 999) / 1000);
+		r->verdict.retry_after_s = (res->retry_ms + 999) / 1000;
+		if (r->verdict.retry_after_s == 0)
+			r->verdict.retry_after_s = 1;
+	}
+	r->verdict.limit = l->name;
+	return STEP_DONE;
+}
+
+static enum step_result conclude(struct request *r,
+                                 const struct store_result *res)
+{
+	if (res->status != STORE_OK)
+		return refuse(r, res);
+	r->plan.reserved = true;
+	return STEP_NEXT;
+}
+
+static enum step_result reserve_in_memory(struct request *r)
+{
+	struct store_reservation sr = reservation_of(r);
+	struct store_result res;
+
+	store_memory_reserve(r->agent->memory, &sr, &res);
+	if (res.status == STORE_FAILED)
+		return verdict_deny(r, DENY_STORE, NULL);
+	r->plan.reserved_local = true;
+	return conclude(r, &res);
+}
+
+/* Redis is away: keep the limits that may be counted here, drop those that
+ * allow, refuse when one says so. */
+static enum step_result degrade(struct request *r)
+{
+	size_t i, kept = 0;
+
+	for (i = 0; i < r->plan.n_charges; i++) {
+		const struct policy_limit *l = r->plan.limits[i];
+
+		if (l->on_store_failure == FAIL_DENY) {
+			verdict_deny(r, DENY_STORE, NULL);
+			r->verdict.limit = l->name;
+			return STEP_DONE;
+		}
+		if (l->on_store_failure == FAIL_ALLOW)
+			continue;
+		r->plan.charges[kept] = r->plan.charges[i];
+		r->plan.limits[kept++] = l;
+	}
+	r->plan.n_charges = kept;
+	return reserve_in_memory(r);
+}
+
+/* Redis has answered, or will not. */
+static void on_reserved(void *ctx, uint64_t ref, const struct store_result *res)
+{
+	struct agent *a = ctx;
+	struct request *r = requests_find(a->requests, ref);
+
+	/* The store's deadline is shorter than the request's, so it is there;
+	 * were it not, its reservation would stay charged, which is the safe
+	 * side. */
+	if (!r)
+		return;
+	r->store_result = *res;
+	pipeline_wake(a, ref);
+}
+
+enum step_result decide_reserve(struct request *r)
+{
+	struct store_reservation sr;
+
+	if (r->woken)
+		return r->store_result.status == STORE_FAILED
+		               ? degrade(r)
+		               : conclude(r, &r->store_result);
+	make_charges(r);
+	if (!r->policy->redis.enabled)
+		return reserve_in_memory(r);
+	sr = reservation_of(r);
+	if (!store_redis_reserve(r->agent->redis, &sr, on_reserved, r->agent,
+	                         r->ref))
+		return degrade(r);
+	r->waits_for = "limit store";
+	return STEP_PARKED;
+}
+
+void reserve_undo(struct request *r)
+{
+	static const struct store_usage nothing;
+	struct agent *a = r->agent;
+
+	if (!r->plan.reserved)
+		return;
+	r->plan.reserved = false;
+	if (r->plan.reserved_local)
+		store_memory_settle(a->memory, r->plan.account, r->facts.id,
+		                    &nothing);
+	else
+		store_redis_settle(a->redis, r->plan.account, r->facts.id,
+		                   &nothing, NULL, NULL);
+}

@@ -1,0 +1,137 @@
+/* request/table: the requests a worker is deciding, by reference. */
+#include "request/table.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { TABLE_KEEP = 64 }; /* idle requests whose memory is kept */
+
+struct slot {
+	struct request *r;   /* NULL when free and given back */
+	uint32_t generation; /* odd while in use */
+	uint32_t next_free;
+};
+
+struct requests {
+	struct slot *slots;
+	size_t max;
+	size_t n_used;
+	size_t n_idle; /* free slots that still own memory */
+	uint32_t free; /* head of the list of free slots; max: none */
+	struct request *first, **last;
+};
+
+struct requests *requests_new(size_t max)
+{
+	struct requests *t = calloc(1, sizeof(*t));
+	size_t i;
+
+	if (!t)
+		return NULL;
+	t->slots = calloc(max, sizeof(*t->slots));
+	if (!t->slots) {
+		free(t);
+		return NULL;
+	}
+	t->max = max;
+	t->last = &t->first;
+	for (i = 0; i < max; i++)
+		t->slots[i].next_free = (uint32_t)(i + 1);
+	return t;
+}
+
+void requests_free(struct requests *t)
+{
+	size_t i;
+
+	if (!t)
+		return;
+	for (i = 0; i < t->max; i++)
+		free(t->slots[i].r);
+	free(t->slots);
+	free(t);
+}
+
+/* Append to the list: it stays ordered by age. */
+static void link_last(struct requests *t, struct request *r)
+{
+	r->next = NULL;
+	r->prev = t->last;
+	*t->last = r;
+	t->last = &r->next;
+}
+
+static void unlink_one(struct requests *t, struct request *r)
+{
+	*r->prev = r->next;
+	if (r->next)
+		r->next->prev = r->prev;
+	else
+		t->last = r->prev;
+}
+
+struct request *requests_take(struct requests *t)
+{
+	uint32_t at = t->free;
+	struct slot *s;
+
+	if (at >= t->max)
+		return NULL;
+	s = &t->slots[at];
+	if (s->r) {
+		t->n_idle--;
+	} else {
+		s->r = malloc(sizeof(*s->r));
+		if (!s->r)
+			return NULL;
+	}
+	t->free = s->next_free;
+	t->n_used++;
+	s->generation++;
+	/* the arena's memory need not be zeroed */
+	memset(s->r, 0, offsetof(struct request, mem));
+	s->r->ref = (uint64_t)s->generation << 32 | at;
+	arena_init(&s->r->arena, s->r->mem, sizeof(s->r->mem));
+	link_last(t, s->r);
+	return s->r;
+}
+
+void requests_release(struct requests *t, struct request *r)
+{
+	uint32_t at = (uint32_t)r->ref;
+	struct slot *s = &t->slots[at];
+
+	assert(s->r == r && s->generation == r->ref >> 32);
+	unlink_one(t, r);
+	/* it held a caller's token */
+	explicit_bzero(r->mem, r->arena.used);
+	s->generation++;
+	s->next_free = t->free;
+	t->free = at;
+	t->n_used--;
+	if (t->n_idle >= TABLE_KEEP) {
+		free(s->r);
+		s->r = NULL;
+	} else {
+		t->n_idle++;
+	}
+}
+
+struct request *requests_find(const struct requests *t, uint64_t ref)
+{
+	uint32_t at = (uint32_t)ref;
+
+	if (at >= t->max || t->slots[at].generation != ref >> 32)
+		return NULL;
+	return t->slots[at].r;
+}
+
+struct request *requests_oldest(const struct requests *t)
+{
+	return t->first;
+}
+
+size_t requests_count(const struct requests *t)
+{
+	return t->n_used;
+}
