@@ -37,20 +37,20 @@ enum jscan_token {
 
 struct jscan {
 	/* of the last token */
-	struct str text;     /* KEY, STRING: between the quotes, still escaped;
-	                      * NUMBER: as written; PARTIAL: what there is of
-	                      * an unfinished string, else empty. A view. */
-	size_t decoded_len;  /* KEY, STRING: bytes when unescaped */
-	size_t at;           /* where the token began */
-	unsigned depth;      /* of open objects and arrays */
-	const char *error;   /* a constant sentence */
+	struct str text;    /* KEY, STRING: between the quotes, still escaped;
+	                     * NUMBER: as written; PARTIAL: what there is of
+	                     * an unfinished string, else empty. A view. */
+	size_t decoded_len; /* KEY, STRING: bytes when unescaped */
+	size_t at;          /* where the token began */
+	unsigned depth;     /* of open objects and arrays */
+	const char *error;  /* a constant sentence */
 	size_t error_at;
 
 	/* private */
 	const char *start, *p, *end;
 	unsigned max_depth;
 	int state;
-	enum jscan_token last;       /* END, PARTIAL and BAD stay */
+	enum jscan_token last; /* END, PARTIAL and BAD stay */
 	uint64_t is_object[JSCAN_MAX_DEPTH / 64];
 };
 

@@ -70,7 +70,7 @@ const struct json *json_first(const struct json *j);
 const struct json *json_next(const struct json *child);
 struct str json_key(const struct json *member); /* empty for an element */
 
-#define json_each(j, child) \
+#define json_each(j, child)                                                    \
 	for ((child) = json_first(j); (child); (child) = json_next(child))
 
 /* Line and column (of characters), both from 1, of byte `at` of `text`. */
