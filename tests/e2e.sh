@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Runs tests/e2e on the installed HAProxy and on 2.6, 3.0 and 3.2, each
+# version once. HAPROXY=path runs it on that one only; PYTEST adds arguments.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+version_of() { "$1" -v 2>/dev/null | grep -oE '[0-9]+\.[0-9]+' | head -n 1; }
+
+binaries=()
+if [ -n "${HAPROXY-}" ]; then
+    binaries=("$HAPROXY")
+else
+    log=build/haproxy/versions.log
+    mkdir -p build/haproxy
+    tests/haproxy-versions.sh >"$log" 2>&1 || sed 's/^/    | /' "$log"
+    installed=$(command -v haproxy || echo /usr/sbin/haproxy)
+    seen=' '
+    for binary in "$installed" build/haproxy/{2.6,3.0,3.2}/haproxy; do
+        version=$(version_of "$binary")
+        case $seen in *" $version "*) continue ;; esac
+        [ -n "$version" ] || continue
+        seen="$seen$version "
+        binaries+=("$binary")
+    done
+    for version in 2.6 3.0 3.2; do
+        case $seen in *" $version "*) continue ;; esac
+        tests/summary run e2e "haproxy-$version" tests/summary skip \
+            "no HAProxy $version could be had, see $log"
+    done
+fi
+
+for binary in "${binaries[@]}"; do
+    HAPROXY=$(realpath "$binary") tests/summary run e2e \
+        "haproxy-$(version_of "$binary")" build/venv/bin/python -m pytest -q \
+        ${PYTEST-} tests/e2e
+done

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# The rules of the code that a machine can check and clang-format does not.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+bad=0
+
+complain() { # TITLE LINES
+    [ -n "$2" ] || return 0
+    printf '%s:\n%s\n' "$1" "$2"
+    bad=1
+}
+
+c_files=$(find spoa tests -name '*.[ch]')
+scripts=$(find tests .ci -name '*.sh'; ls tests/summary .ci/run 2>/dev/null)
+
+# Words in comments are no calls, so a call needs its opening bracket.
+complain "banned functions" "$(grep -nE \
+    '\b(strcpy|strcat|sprintf|vsprintf|strncpy|strncat|strtok|atoi|atol|atof|strtol|gets|alloca)\(' \
+    $c_files)"
+complain "longer than 1000 lines" "$(wc -l $c_files |
+    awk '$1 > 1000 && $2 != "total"')"
+complain "space at the end of a line" "$(grep -nE '[[:space:]]+$' \
+    $c_files $scripts Makefile)"
+complain "left for later" "$(grep -nE '\b(TODO|FIXME|XXX)\b' $c_files)"
+
+# Each library behind one door: STYLE says so, the build enforces it.
+door() { # HEADER-PATTERN FILES...
+    local pattern=$1 found file
+    shift
+    found=$(grep -lE "#include <($pattern)" $(find spoa -name '*.[ch]'))
+    for file in $found; do
+        case " $* " in
+        *" $file "* | *" ${file%/*}/* "*) ;;
+        *) complain "<$pattern> included outside its door" "$file" ;;
+        esac
+    done
+}
+door 'ev\.h' spoa/base/loop.c spoa/base/loop.h
+door 'cjson/' spoa/base/json.c spoa/base/json.h
+door 'hiredis/' spoa/store/redis.c spoa/store/link.c
+door 'jwt\.h' spoa/keys/jose.c
+door 'curl/' spoa/keys/fetch.c
+door 'microhttpd' spoa/net/http.c
+
+for script in $scripts; do
+    complain "$script" "$(bash -n "$script" 2>&1)"
+done
+for lua in $(find lua tests spoa -name '*.lua'); do
+    for luac in luac5.3 luac5.4; do
+        command -v $luac >/dev/null || continue
+        complain "$lua ($luac)" "$($luac -p "$lua" 2>&1)"
+    done
+done
+exit $bad
