@@ -20,6 +20,7 @@ enum frame_type {
 	FRAME_AGENT_HELLO = 101,
 	FRAME_AGENT_DISCONNECT = 102,
 	FRAME_ACK = 103,
+	/* any other number may come out of frame_parse: to be ignored */
 };
 
 enum { FRAME_FIN = 1, FRAME_ABORT = 2 };
@@ -61,13 +62,23 @@ struct frame {
 /* One frame from the start of `bytes`; `max` is the largest length allowed
  * (without its own 4 bytes). FRAME_OK: *used bytes belong to it. FRAME_AGAIN:
  * *need is the number of bytes that would complete it (4 when not even the
- * length is there). FRAME_ERROR: *code says what to tell HAProxy. */
+ * length is there). FRAME_ERROR: *code says what to tell HAProxy; fragments
+ * (UNSET, no FIN, ABORT) are SPOP_FRAGMENTED, as we never offer them. */
 enum frame_status frame_parse(struct str bytes, size_t max, struct frame *out,
                               size_t *used, size_t *need,
                               enum spop_code *code);
 
+/* Building a frame: frame_begin returns where it starts in `out` (which must
+ * not have failed), the caller appends the payload, frame_end fills in the
+ * length. When something did not fit, frame_end takes the frame away again and
+ * is false; frame_drop does so at any time. */
+size_t frame_begin(struct buf *out, enum frame_type type, uint64_t stream_id,
+                   uint64_t frame_id);
+bool frame_end(struct buf *out, size_t at);
+void frame_drop(struct buf *out, size_t at);
+
 struct hello {
-	uint32_t max_frame; /* min(ours, announced) */
+	uint32_t max_frame; /* min(SPOP_MAX_FRAME, announced) */
 	bool pipelining;    /* HAProxy offers it */
 	bool healthcheck;
 	struct str engine_id; /* view; empty for health checks */

@@ -1,0 +1,79 @@
+/* spop/cursor: all reading of wire bytes. */
+#include "spop/cursor.h"
+
+struct cursor cursor_of(struct str bytes)
+{
+	const unsigned char *p = (const unsigned char *)bytes.p;
+
+	/* NULL + 0 is undefined; an empty view keeps both ends equal */
+	return (struct cursor){p, bytes.len ? p + bytes.len : p, false};
+}
+
+size_t cursor_left(const struct cursor *c)
+{
+	return c->bad ? 0 : (size_t)(c->end - c->p);
+}
+
+struct str cursor_take(struct cursor *c, uint64_t n)
+{
+	struct str s;
+
+	if (n > cursor_left(c)) {
+		c->bad = true;
+		return STR_NONE;
+	}
+	if (n == 0 || c->bad)
+		return STR_NONE;
+	s = str_of((const char *)c->p, (size_t)n);
+	c->p += n;
+	return s;
+}
+
+uint8_t cursor_u8(struct cursor *c)
+{
+	struct str s = cursor_take(c, 1);
+
+	return s.len ? (uint8_t)s.p[0] : 0;
+}
+
+uint32_t cursor_be32(struct cursor *c)
+{
+	struct str s = cursor_take(c, 4);
+	const unsigned char *b = (const unsigned char *)s.p;
+
+	if (s.len == 0)
+		return 0;
+	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 |
+	       (uint32_t)b[2] << 8 | b[3];
+}
+
+/*
+ * Below 240 the first byte is the value. Else its low nibble is the lowest
+ * part and every further byte adds its whole self, continuation bit included,
+ * 7 bits further up: so each value has exactly one encoding, and the tenth
+ * byte (shift 60) may only hold what still fits 64 bits.
+ */
+uint64_t cursor_varint(struct cursor *c)
+{
+	uint64_t v = cursor_u8(c);
+	unsigned shift = 4;
+	uint64_t b;
+
+	if (v < 240)
+		return v;
+	do {
+		b = cursor_u8(c);
+		if (shift > 60 || b > (UINT64_MAX - v) >> shift)
+			c->bad = true;
+		if (c->bad)
+			return 0;
+		v += b << shift;
+		shift += 7;
+	} while (b >= 128);
+	return v;
+}
+
+struct str cursor_string(struct cursor *c)
+{
+	return cursor_take(c, cursor_varint(c));
+}

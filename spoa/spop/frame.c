@@ -1,0 +1,234 @@
+/* spop/frame: bytes <-> frames (SPOE.txt 3.2), and the HELLO exchange. */
+#include "spop/frame.h"
+
+#include <assert.h>
+
+enum {
+	LENGTH_SIZE = 4,
+	/* type 1, flags 4, and two ids of at least one byte */
+	SMALLEST_FRAME = 7,
+};
+
+static enum frame_status fail(enum spop_code *code, enum spop_code why)
+{
+	*code = why;
+	return FRAME_ERROR;
+}
+
+enum frame_status frame_parse(struct str bytes, size_t max, struct frame *out,
+                              size_t *used, size_t *need, enum spop_code *code)
+{
+	struct cursor head = cursor_of(str_first(bytes, LENGTH_SIZE));
+	struct cursor c;
+	struct frame f;
+	size_t len;
+
+	*need = LENGTH_SIZE;
+	if (bytes.len < LENGTH_SIZE)
+		return FRAME_AGAIN;
+	len = cursor_be32(&head);
+	if (len > max)
+		return fail(code, SPOP_TOO_BIG);
+	if (len < SMALLEST_FRAME)
+		return fail(code, SPOP_INVALID);
+	*need = LENGTH_SIZE + len;
+	if (bytes.len < *need)
+		return FRAME_AGAIN;
+
+	c = cursor_of(str_of(bytes.p + LENGTH_SIZE, len));
+	f.type = (enum frame_type)cursor_u8(&c);
+	f.flags = cursor_be32(&c);
+	f.stream_id = cursor_varint(&c);
+	f.frame_id = cursor_varint(&c);
+	f.payload = cursor_take(&c, cursor_left(&c));
+	if (c.bad)
+		return fail(code, SPOP_INVALID);
+	/* we never offer "fragmentation": neither a first fragment (no FIN),
+	 * nor a further one (UNSET), nor the end of an abandoned one */
+	if (f.type == FRAME_UNSET || !(f.flags & FRAME_FIN) ||
+	    (f.flags & FRAME_ABORT))
+		return fail(code, SPOP_FRAGMENTED);
+	*used = *need;
+	*out = f;
+	return FRAME_OK;
+}
+
+size_t frame_begin(struct buf *out, enum frame_type type, uint64_t stream_id,
+                   uint64_t frame_id)
+{
+	/* length (set by frame_end), type, flags = FIN */
+	const unsigned char head[] = {0, 0, 0, 0,        (unsigned char)type,
+	                              0, 0, 0, FRAME_FIN};
+	size_t at = out->len;
+
+	assert(!out->failed);
+	buf_add(out, head, sizeof(head));
+	value_write_varint(out, stream_id);
+	value_write_varint(out, frame_id);
+	return at;
+}
+
+bool frame_end(struct buf *out, size_t at)
+{
+	size_t len;
+	unsigned char *p;
+
+	if (out->failed) {
+		frame_drop(out, at);
+		return false;
+	}
+	len = out->len - at - LENGTH_SIZE;
+	p = (unsigned char *)out->p + at;
+	p[0] = (unsigned char)(len >> 24);
+	p[1] = (unsigned char)(len >> 16);
+	p[2] = (unsigned char)(len >> 8);
+	p[3] = (unsigned char)len;
+	return true;
+}
+
+void frame_drop(struct buf *out, size_t at)
+{
+	out->len = at;
+	out->failed = false;
+}
+
+/* One entry of a KV-LIST (SPOE.txt 3.2.3); false at the end or when bad. */
+static bool next_item(struct cursor *c, struct str *name,
+                      struct spop_value *value)
+{
+	if (cursor_left(c) == 0)
+		return false;
+	*name = cursor_string(c);
+	*value = value_read(c);
+	return !c->bad;
+}
+
+/* "Major.Minor, ..."; naming a minor version promises all lower ones, so any
+ * 2.x will do for our 2.0 (SPOE.txt 3.2.4). */
+static bool speaks_version_2(struct str list)
+{
+	while (list.len > 0) {
+		size_t n = str_find(list, ',');
+
+		if (str_starts(str_trim(str_first(list, n)), STR("2.")))
+			return true;
+		list = str_from(list, n + 1);
+	}
+	return false;
+}
+
+static bool offers(struct str capabilities, struct str wanted)
+{
+	while (capabilities.len > 0) {
+		size_t n = str_find(capabilities, ',');
+
+		if (str_eq(str_trim(str_first(capabilities, n)), wanted))
+			return true;
+		capabilities = str_from(capabilities, n + 1);
+	}
+	return false;
+}
+
+static bool is_integer(const struct spop_value *v)
+{
+	return v->type >= SPOP_INT32 && v->type <= SPOP_UINT64;
+}
+
+/* The items of a HAPROXY-HELLO that we read; NULL type when not there. */
+struct hello_items {
+	struct spop_value versions, max_frame, capabilities, engine_id, check;
+};
+
+static enum spop_code hello_items(const struct frame *f,
+                                  struct hello_items *out)
+{
+	const struct {
+		struct str name;
+		struct spop_value *value;
+	} items[] = {
+		{STR("supported-versions"), &out->versions},
+		{STR("max-frame-size"), &out->max_frame},
+		{STR("capabilities"), &out->capabilities},
+		{STR("engine-id"), &out->engine_id},
+		{STR("healthcheck"), &out->check},
+	};
+	struct cursor c = cursor_of(f->payload);
+	struct spop_value value;
+	struct str name;
+	size_t i;
+
+	*out = (struct hello_items){.versions.type = SPOP_NULL};
+	while (next_item(&c, &name, &value))
+		for (i = 0; i < sizeof(items) / sizeof(items[0]); i++)
+			if (str_eq(name, items[i].name))
+				*items[i].value = value;
+	return c.bad ? SPOP_INVALID : SPOP_NORMAL;
+}
+
+enum spop_code hello_read(const struct frame *f, struct hello *out)
+{
+	struct hello_items in;
+	int64_t max;
+
+	if (f->type != FRAME_HAPROXY_HELLO || f->stream_id != 0 ||
+	    f->frame_id != 0 || hello_items(f, &in) != SPOP_NORMAL)
+		return SPOP_INVALID;
+	if (in.versions.type != SPOP_STR)
+		return SPOP_NO_VERSION;
+	if (!is_integer(&in.max_frame))
+		return SPOP_NO_FRAME_SIZE;
+	/* spop-check sends an empty string, not nothing */
+	if (in.capabilities.type != SPOP_STR)
+		return SPOP_NO_CAPABILITIES;
+	if (!speaks_version_2(in.versions.bytes))
+		return SPOP_BAD_VERSION;
+	max = in.max_frame.number;
+	if (max < SPOP_MIN_FRAME)
+		return SPOP_BAD_FRAME_SIZE;
+	*out = (struct hello){
+		.max_frame =
+			(uint32_t)(max < SPOP_MAX_FRAME ? max : SPOP_MAX_FRAME),
+		.pipelining = offers(in.capabilities.bytes, STR("pipelining")),
+		.healthcheck = in.check.boolean,
+		.engine_id = in.engine_id.bytes,
+	};
+	return SPOP_NORMAL;
+}
+
+bool hello_write(struct buf *out, const struct hello *h)
+{
+	size_t at = frame_begin(out, FRAME_AGENT_HELLO, 0, 0);
+
+	value_write_string(out, STR("version"));
+	value_write_str(out, STR("2.0"));
+	value_write_string(out, STR("max-frame-size"));
+	value_write_uint32(out, h->max_frame);
+	value_write_string(out, STR("capabilities"));
+	value_write_str(out, h->pipelining ? STR("pipelining") : STR_NONE);
+	return frame_end(out, at);
+}
+
+bool disconnect_write(struct buf *out, enum spop_code code, const char *message)
+{
+	size_t at = frame_begin(out, FRAME_AGENT_DISCONNECT, 0, 0);
+
+	value_write_string(out, STR("status-code"));
+	value_write_uint32(out, code);
+	value_write_string(out, STR("message"));
+	value_write_str(out, str_c(message));
+	return frame_end(out, at);
+}
+
+enum spop_code disconnect_read(const struct frame *f)
+{
+	struct cursor c = cursor_of(f->payload);
+	enum spop_code code = SPOP_UNKNOWN;
+	struct spop_value value;
+	struct str name;
+
+	while (next_item(&c, &name, &value))
+		if (str_eq(name, STR("status-code")) && is_integer(&value) &&
+		    value.number >= 0 && value.number <= SPOP_RESOURCE)
+			code = (enum spop_code)value.number;
+	return c.bad ? SPOP_UNKNOWN : code;
+}

@@ -1,0 +1,91 @@
+/* spop/value: typed data of SPOP (SPOE.txt 3.2.1). */
+#include "spop/value.h"
+
+enum { TYPE_MASK = 0x0f, FLAG_TRUE = 0x10 };
+
+struct spop_value value_read(struct cursor *c)
+{
+	uint8_t head = cursor_u8(c);
+	struct spop_value v = {.type = (enum spop_type)(head & TYPE_MASK)};
+
+	switch (v.type) {
+	case SPOP_NULL:
+		break;
+	case SPOP_BOOL:
+		v.boolean = (head & FLAG_TRUE) != 0;
+		break;
+	case SPOP_INT32:
+	case SPOP_UINT32:
+	case SPOP_INT64:
+	case SPOP_UINT64:
+		v.number = (int64_t)cursor_varint(c);
+		break;
+	case SPOP_IPV4:
+		v.bytes = cursor_take(c, 4);
+		break;
+	case SPOP_IPV6:
+		v.bytes = cursor_take(c, 16);
+		break;
+	case SPOP_STR:
+	case SPOP_BIN:
+		v.bytes = cursor_string(c);
+		break;
+	default: /* reserved: its length is unknown, nothing can follow */
+		c->bad = true;
+	}
+	return c->bad ? (struct spop_value){.type = SPOP_NULL} : v;
+}
+
+bool value_write_varint(struct buf *b, uint64_t v)
+{
+	unsigned char out[10];
+	size_t n = 0;
+
+	if (v < 240) {
+		out[n++] = (unsigned char)v;
+		return buf_add(b, out, n);
+	}
+	out[n++] = (unsigned char)(v | 240);
+	v = (v - 240) >> 4;
+	while (v >= 128) {
+		out[n++] = (unsigned char)(v | 128);
+		v = (v - 128) >> 7;
+	}
+	out[n++] = (unsigned char)v;
+	return buf_add(b, out, n);
+}
+
+bool value_write_string(struct buf *b, struct str s)
+{
+	value_write_varint(b, s.len);
+	return buf_add_str(b, s);
+}
+
+static void write_type(struct buf *b, unsigned char head)
+{
+	buf_add(b, &head, 1);
+}
+
+bool value_write_str(struct buf *b, struct str s)
+{
+	write_type(b, SPOP_STR);
+	return value_write_string(b, s);
+}
+
+bool value_write_bool(struct buf *b, bool v)
+{
+	write_type(b, v ? SPOP_BOOL | FLAG_TRUE : SPOP_BOOL);
+	return !b->failed;
+}
+
+bool value_write_int64(struct buf *b, int64_t v)
+{
+	write_type(b, SPOP_INT64);
+	return value_write_varint(b, (uint64_t)v);
+}
+
+bool value_write_uint32(struct buf *b, uint32_t v)
+{
+	write_type(b, SPOP_UINT32);
+	return value_write_varint(b, v);
+}
