@@ -6,8 +6,12 @@
  * dies takes nothing with it. A series is found by its name and labels; hot
  * paths look it up once and keep the cell.
  *
- * The table has a fixed number of places. When it is full, new series are
- * counted in `foundry_metrics_dropped_total` and go to a cell nobody prints.
+ * The table has a fixed number of places. When it is full, or the labels are
+ * over 224 bytes, a look-up is counted in `foundry_metrics_dropped_total` and
+ * goes to a cell nobody prints.
+ *
+ * A gauge that differs between workers needs a `worker` label; counters do
+ * not, they add up.
  */
 #ifndef BASE_METRICS_H
 #define BASE_METRICS_H
@@ -34,11 +38,13 @@ void metric_add(struct metric *c, int64_t n);
 void metric_set(struct metric *c, int64_t value);
 int64_t metric_value(const struct metric *c);
 
-/* A histogram of microseconds with fixed bounds; printed in seconds. */
+enum { METRIC_BUCKETS = 16 };
+
+/* A histogram of microseconds with fixed bounds; printed in seconds. The
+ * count is the sum of the buckets. */
 struct metric_histogram {
-	struct metric *buckets[16];
+	struct metric *buckets[METRIC_BUCKETS];
 	struct metric *sum_us;
-	struct metric *count;
 };
 void metrics_histogram(struct metrics *m, const char *name, struct str labels,
                        struct metric_histogram *out);

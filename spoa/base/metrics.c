@@ -1,0 +1,409 @@
+/* base/metrics: counters and gauges that all workers share. */
+#include "base/metrics.h"
+
+#include "base/utf8.h"
+
+#include <assert.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum metric_type { COUNTER = 0, GAUGE = 1, HISTOGRAM = 2 };
+
+struct metric_name {
+	const char *name;
+	enum metric_type type;
+	const char *help;
+};
+
+/* One row a metric; labels in the comments are what callers give. */
+static const struct metric_name names[] = {
+	/* version */
+	{"foundry_build_info", GAUGE, "Always 1; the version is a label."},
+	/* - */
+	{"foundry_decision_seconds", HISTOGRAM,
+         "Time from a NOTIFY to its ACK."},
+	/* worker */
+	{"foundry_inflight_requests", GAUGE,
+         "Requests that wait for their decision."},
+	/* tenant, result */
+	{"foundry_jwks_fetches_total", COUNTER, "Fetches of signing keys."},
+	/* tenant, worker */
+	{"foundry_jwks_keys", GAUGE, "Signing keys that are loaded."},
+	/* - */
+	{"foundry_metrics_dropped_total", COUNTER,
+         "Series that found no place in the table."},
+	/* result */
+	{"foundry_reloads_total", COUNTER, "Reloads of the configuration."},
+	/* verdict, code, operation */
+	{"foundry_requests_total", COUNTER, "Decided requests."},
+	/* worker */
+	{"foundry_reservations_open", GAUGE,
+         "Reservations that wait for their usage record."},
+	/* result */
+	{"foundry_settled_total", COUNTER, "Settled reservations."},
+	/* - */
+	{"foundry_spop_acks_total", COUNTER, "ACKs sent to HAProxy."},
+	/* worker */
+	{"foundry_spop_connections", GAUGE, "Connections from HAProxy."},
+	/* code */
+	{"foundry_spop_errors_total", COUNTER,
+         "Connections ended by an error, by SPOP status code."},
+	/* - */
+	{"foundry_spop_frames_total", COUNTER,
+         "NOTIFYs received from HAProxy."},
+	/* - */
+	{"foundry_spop_refused_total", COUNTER,
+         "Connections closed at accept because there are too many."},
+	/* step */
+	{"foundry_step_seconds", HISTOGRAM,
+         "Time in one step of the decision."},
+	/* worker */
+	{"foundry_store_connected", GAUGE, "Whether the store can be reached."},
+	/* op */
+	{"foundry_store_errors_total", COUNTER,
+         "Operations of the store that failed."},
+	/* - */
+	{"foundry_store_seconds", HISTOGRAM,
+         "Time of one operation of the store."},
+	/* - */
+	{"foundry_store_settles_dropped_total", COUNTER,
+         "Settlements given up while the store was away."},
+	/* worker */
+	{"foundry_store_settles_pending", GAUGE,
+         "Settlements that wait for the store."},
+	/* result */
+	{"foundry_token_cache_total", COUNTER, "Look-ups of verified tokens."},
+	/* credential, worker */
+	{"foundry_token_expiry_seconds", GAUGE,
+         "When the outbound token expires, in Unix time."},
+	/* credential, result */
+	{"foundry_token_fetches_total", COUNTER, "Fetches of outbound tokens."},
+	/* model, consumer, type */
+	{"foundry_tokens_total", COUNTER, "Tokens used."},
+	/* resource, status */
+	{"foundry_upstream_errors_total", COUNTER,
+         "Errors answered by a resource."},
+	/* result */
+	{"foundry_usage_records_total", COUNTER,
+         "Usage records received from HAProxy."},
+	/* worker */
+	{"foundry_worker_ready", GAUGE, "Whether the worker decides."},
+};
+
+static const struct {
+	uint64_t us;
+	const char *le;
+} bounds[] = {
+	{50, "5e-05"},        {100, "0.0001"}, {250, "0.00025"},
+	{500, "0.0005"},      {1000, "0.001"}, {2500, "0.0025"},
+	{5000, "0.005"},      {10000, "0.01"}, {25000, "0.025"},
+	{50000, "0.05"},      {100000, "0.1"}, {250000, "0.25"},
+	{500000, "0.5"},      {1000000, "1"},  {5000000, "5"},
+	{UINT64_MAX, "+Inf"},
+};
+
+enum {
+	N_NAMES = sizeof(names) / sizeof(names[0]),
+	N_BOUNDS = sizeof(bounds) / sizeof(bounds[0]),
+	PART_SUM = N_BOUNDS, /* parts 0.. are the buckets */
+	N_CELLS = 4096,
+	MAX_LABELS = 224,
+	/* how often to give way to whoever is filling in a cell */
+	MAX_WAITS = 100,
+};
+
+_Static_assert((int)N_BOUNDS == (int)METRIC_BUCKETS, "bounds and buckets");
+
+struct metric {
+	_Atomic int64_t value;
+};
+
+/* A cell is claimed by setting its hash, filled in, and then made ready; it
+ * never changes after that but for its value. */
+struct cell {
+	_Atomic uint64_t hash; /* 0: free */
+	_Atomic bool ready;
+	uint8_t name; /* index in names */
+	uint8_t part; /* of a histogram */
+	uint8_t labels_len;
+	char labels[MAX_LABELS];
+	struct metric m;
+};
+
+struct metrics {
+	struct metric dropped;
+	struct metric nowhere; /* where series without a place count */
+	struct cell cells[N_CELLS];
+};
+
+struct metrics *metrics_new(void)
+{
+	/* anonymous memory is zero: all cells are free */
+	void *p = mmap(NULL, sizeof(struct metrics), PROT_READ | PROT_WRITE,
+	               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void metrics_free(struct metrics *m)
+{
+	if (m)
+		munmap(m, sizeof(*m));
+}
+
+static unsigned name_index(const char *name)
+{
+	unsigned i = 0;
+
+	while (i < N_NAMES && strcmp(names[i].name, name) != 0)
+		i++;
+	assert(i < N_NAMES);
+	return i;
+}
+
+/* FNV-1a; never 0, as that means a free cell. */
+static uint64_t hash_of(unsigned name, unsigned part, struct str labels)
+{
+	uint64_t h = 0xcbf29ce484222325ULL;
+	size_t i;
+
+	h = (h ^ name) * 0x100000001b3ULL;
+	h = (h ^ part) * 0x100000001b3ULL;
+	for (i = 0; i < labels.len; i++)
+		h = (h ^ (unsigned char)labels.p[i]) * 0x100000001b3ULL;
+	/* its low bits alone are weak */
+	h ^= h >> 32;
+	return h ? h : 1;
+}
+
+static bool is_ready(struct cell *c)
+{
+	return atomic_load_explicit(&c->ready, memory_order_acquire);
+}
+
+/* A worker may die between claiming a cell and filling it in, so the wait is
+ * bounded: the cell is then lost and the series goes to the next one. */
+static bool wait_ready(struct cell *c)
+{
+	unsigned i;
+
+	for (i = 0; i < MAX_WAITS && !is_ready(c); i++)
+		sched_yield();
+	return is_ready(c);
+}
+
+static struct str cell_labels(const struct cell *c)
+{
+	return str_of(c->labels, c->labels_len);
+}
+
+static struct metric *find(struct metrics *m, unsigned name, unsigned part,
+                           struct str labels)
+{
+	uint64_t hash = hash_of(name, part, labels);
+	size_t i;
+
+	for (i = 0; i < N_CELLS && labels.len <= MAX_LABELS; i++) {
+		struct cell *c = &m->cells[(hash + i) % N_CELLS];
+		uint64_t was = 0;
+
+		if (atomic_compare_exchange_strong(&c->hash, &was, hash)) {
+			c->name = (uint8_t)name;
+			c->part = (uint8_t)part;
+			c->labels_len = (uint8_t)labels.len;
+			if (labels.len)
+				memcpy(c->labels, labels.p, labels.len);
+			atomic_store_explicit(&c->ready, true,
+			                      memory_order_release);
+			return &c->m;
+		}
+		if (was == hash && wait_ready(c) && c->name == name &&
+		    c->part == part && str_eq(cell_labels(c), labels))
+			return &c->m;
+	}
+	metric_add(&m->dropped, 1);
+	return &m->nowhere;
+}
+
+struct metric *metrics_get(struct metrics *m, const char *name,
+                           struct str labels)
+{
+	unsigned i = name_index(name);
+
+	assert(names[i].type != HISTOGRAM);
+	return find(m, i, 0, labels);
+}
+
+void metrics_label(struct buf *labels, const char *key, struct str value)
+{
+	buf_fmt(labels, "%s%s=\"", labels->len ? "," : "", key);
+	while (value.len > 0) {
+		size_t n = utf8_len(value);
+		char c = value.p[0];
+
+		/* the format is UTF-8; one bad byte would spoil the page */
+		if (n == 0)
+			buf_add_str(labels, STR("\xef\xbf\xbd"));
+		else if (c == '\n')
+			buf_add_str(labels, STR("\\n"));
+		else if (c == '"' || c == '\\')
+			buf_fmt(labels, "\\%c", c);
+		else
+			buf_add(labels, value.p, n);
+		value = str_from(value, n ? n : 1);
+	}
+	buf_add_str(labels, STR("\""));
+}
+
+void metric_add(struct metric *c, int64_t n)
+{
+	atomic_fetch_add_explicit(&c->value, n, memory_order_relaxed);
+}
+
+void metric_set(struct metric *c, int64_t value)
+{
+	atomic_store_explicit(&c->value, value, memory_order_relaxed);
+}
+
+int64_t metric_value(const struct metric *c)
+{
+	return atomic_load_explicit(&c->value, memory_order_relaxed);
+}
+
+void metrics_histogram(struct metrics *m, const char *name, struct str labels,
+                       struct metric_histogram *out)
+{
+	unsigned i = name_index(name);
+	unsigned part;
+
+	assert(names[i].type == HISTOGRAM);
+	for (part = 0; part < N_BOUNDS; part++)
+		out->buckets[part] = find(m, i, part, labels);
+	out->sum_us = find(m, i, PART_SUM, labels);
+}
+
+void metric_observe_us(struct metric_histogram *h, uint64_t us)
+{
+	unsigned i = 0;
+
+	while (us > bounds[i].us)
+		i++;
+	metric_add(h->buckets[i], 1);
+	metric_add(h->sum_us, (int64_t)us);
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct cell *x = *(struct cell *const *)a;
+	const struct cell *y = *(struct cell *const *)b;
+	size_t n =
+		x->labels_len < y->labels_len ? x->labels_len : y->labels_len;
+	int order;
+
+	if (x->name != y->name)
+		return x->name - y->name;
+	order = memcmp(x->labels, y->labels, n);
+	if (order != 0)
+		return order;
+	if (x->labels_len != y->labels_len)
+		return x->labels_len - y->labels_len;
+	return x->part - y->part;
+}
+
+static bool same_series(const struct cell *x, const struct cell *y)
+{
+	return x->name == y->name && str_eq(cell_labels(x), cell_labels(y));
+}
+
+static void print_head(struct buf *out, const struct metric_name *name)
+{
+	static const char *const types[] = {"counter", "gauge", "histogram"};
+
+	buf_fmt(out, "# HELP %s %s\n# TYPE %s %s\n", name->name, name->help,
+	        name->name, types[name->type]);
+}
+
+static void print_series(struct buf *out, const char *name, const char *suffix,
+                         struct str labels)
+{
+	buf_fmt(out, "%s%s", name, suffix);
+	if (labels.len)
+		buf_fmt(out, "{%" STR_FMT "}", STR_ARG(labels));
+}
+
+static void print_value(struct buf *out, int64_t value)
+{
+	buf_fmt(out, " %lld\n", (long long)value);
+}
+
+/* The cells of one histogram, in order of their parts. A part may be missing
+ * when the table was full, and may be there twice (see wait_ready). The count
+ * is the sum of the buckets, so that it never differs from le="+Inf". */
+static size_t print_histogram(struct buf *out, struct cell *const *cells,
+                              size_t n)
+{
+	const char *name = names[cells[0]->name].name;
+	struct str labels = cell_labels(cells[0]);
+	const char *comma = labels.len ? "," : "";
+	int64_t count = 0, sum_us = 0;
+	unsigned part;
+	size_t i = 0;
+
+	for (part = 0; part <= PART_SUM; part++) {
+		for (; i < n && same_series(cells[0], cells[i]) &&
+		       cells[i]->part == part;
+		     i++)
+			*(part == PART_SUM ? &sum_us : &count) +=
+				metric_value(&cells[i]->m);
+		if (part == PART_SUM)
+			break;
+		buf_fmt(out, "%s_bucket{%" STR_FMT "%sle=\"%s\"}", name,
+		        STR_ARG(labels), comma, bounds[part].le);
+		print_value(out, count);
+	}
+	print_series(out, name, "_sum", labels);
+	buf_fmt(out, " %lld.%06lld\n", (long long)(sum_us / 1000000),
+	        (long long)(sum_us % 1000000));
+	print_series(out, name, "_count", labels);
+	print_value(out, count);
+	return i;
+}
+
+static size_t print_plain(struct buf *out, struct cell *const *cells, size_t n)
+{
+	int64_t value = 0;
+	size_t i;
+
+	for (i = 0; i < n && same_series(cells[0], cells[i]); i++)
+		value += metric_value(&cells[i]->m);
+	print_series(out, names[cells[0]->name].name, "",
+	             cell_labels(cells[0]));
+	print_value(out, value);
+	return i;
+}
+
+void metrics_print(struct metrics *m, struct buf *out)
+{
+	struct cell *used[N_CELLS];
+	size_t i, n = 0;
+
+	for (i = 0; i < N_CELLS; i++)
+		if (is_ready(&m->cells[i]))
+			used[n++] = &m->cells[i];
+	qsort(used, n, sizeof(used[0]), compare);
+	for (i = 0; i < n;) {
+		const struct metric_name *name = &names[used[i]->name];
+
+		if (i == 0 || used[i]->name != used[i - 1]->name)
+			print_head(out, name);
+		i += name->type == HISTOGRAM
+		             ? print_histogram(out, used + i, n - i)
+		             : print_plain(out, used + i, n - i);
+	}
+	i = name_index("foundry_metrics_dropped_total");
+	print_head(out, &names[i]);
+	print_series(out, names[i].name, "", STR_NONE);
+	print_value(out, metric_value(&m->dropped));
+}
