@@ -12,6 +12,8 @@ programs="redis sim agent haproxy"
 
 haproxy=${HAPROXY:-$(command -v haproxy || echo /usr/sbin/haproxy)}
 config=${CONFIG:-tests/fixtures/gateway.json}
+# The agent, as words: the image test runs it in its container.
+read -ra agent <<<"${AGENT:-build/foundry-spoa}"
 https=127.0.0.1:8443
 http=127.0.0.1:8080
 spop=127.0.0.1:9101

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Sends one streamed chat request with an Entra token through the running
+# stack, over HTTPS, and shows the answer and what the gateway decided, counted
+# and kept of it.
+. "$(dirname "$0")/lib.sh"
+
+trouble() {
+    show_logs
+    fail "$*"
+}
+
+body='{"model":"gpt-4o","stream":true,"max_tokens":64,
+  "stream_options":{"include_usage":true},
+  "messages":[{"role":"user","content":"Say hello to the gateway."}]}'
+token=$(tests/stack/token.sh) || trouble "no token from the simulator"
+
+say "" "== POST https://localhost:${https##*:}/openai/v1/chat/completions"
+# No proxy, no ~/.curlrc: only our CA is trusted, and the name is checked.
+curl -q --no-progress-meter --noproxy '*' --no-buffer --max-time 30 \
+    --cacert "$run/tls/ca.pem" --resolve "localhost:${https##*:}:${https%:*}" \
+    -D "$run/answer.headers" \
+    -H @<(printf 'Authorization: Bearer %s\n' "$token") \
+    -H 'Content-Type: application/json' --data "$body" \
+    "https://localhost:${https##*:}/openai/v1/chat/completions" |
+    tee "$run/answer"
+[ "${PIPESTATUS[0]}" -eq 0 ] || trouble "the request failed"
+
+status=$(awk 'NR == 1 { print $2 }' "$run/answer.headers")
+[ "$status" = 200 ] || trouble "status $status, expected 200"
+grep -q '^data: \[DONE\]' "$run/answer" || trouble "the stream has no end"
+id=$(awk 'tolower($1) == "x-request-id:" { print $2 }' "$run/answer.headers" |
+    tr -d '\r' | tail -n 1)
+[ -n "$id" ] || trouble "the answer names no request id"
+say "== status $status, request id $id"
+
+# The agent's lines about this request: one when it decided, one when HAProxy
+# told it how the stream ended.
+line_of() { grep -E " $1 " "$run/agent.log" | grep -F "$id" | tail -n 1; }
+has_line() { [ -n "$(line_of "$1")" ]; }
+
+wait_for agent "a decision about $id" has_line decision ||
+    trouble "no decision line"
+say "" "== the decision" "$(line_of decision)"
+wait_for agent "the usage of $id" has_line usage || trouble "no usage line"
+say "" "== the usage" "$(line_of usage)"
+
+# Settled is what has been written to Redis, so Redis is asked.
+redis() { redis-cli -h "${redis%:*}" -p "${redis##*:}" "$@"; }
+say "" "== the state of the limits in Redis"
+redis --scan --pattern '*:limits' | sort | while read -r key; do
+    say "$key"
+    redis hgetall "$key" | paste - - | sed 's/^/    /'
+done
+redis --scan --pattern "*:r:$id" | while read -r key; do
+    say "$key"
+    redis hgetall "$key" | paste - - | sed 's/^/    /'
+done
+[ -n "$(redis --scan --pattern '*:limits')" ] ||
+    trouble "Redis knows no limit"
