@@ -355,13 +355,14 @@ static enum jscan_token key(struct jscan *s)
 	if (*s->p != '"')
 		return bad(s, s->p, "expected a key in double quotes");
 	t = string(s, JSCAN_KEY);
-	if (t != JSCAN_KEY)
-		return t;
-	skip_blanks(s);
-	if (s->p == s->end) {
+	if (t == JSCAN_KEY)
+		skip_blanks(s);
+	if (t == JSCAN_PARTIAL || s->p == s->end) {
 		s->text = STR_NONE;
 		return JSCAN_PARTIAL;
 	}
+	if (t != JSCAN_KEY)
+		return t;
 	if (*s->p != ':')
 		return bad(s, s->p, "expected a colon behind the key");
 	s->p++;

@@ -1,0 +1,386 @@
+/*
+ * request/scan: what the agent must know of a request body, in one pass.
+ *
+ *   body --base/jscan--> tokens --fields[]--> struct scan_result
+ */
+#include "request/scan.h"
+
+#include "base/jscan.h"
+
+struct seen_key {
+	struct str raw;
+	uint64_t hash; /* of the unescaped bytes */
+};
+
+struct scanner {
+	struct jscan s;
+	enum jscan_token token; /* the last one */
+	struct arena *arena;
+	struct scan_result *out;
+	enum scan_status status;
+	bool data_key; /* the last key was `data` */
+	uint64_t choices, best_of, prompts;
+};
+
+/* A member that is read. The scanner stands on the first token of its value,
+ * which is not null. */
+struct field {
+	struct str name;
+	bool (*read)(struct scanner *c);
+	const char *wrong; /* sentence when its value is not acceptable */
+};
+
+struct object {
+	const struct field *fields;
+	size_t n_fields;
+	struct seen_key keys[SCAN_MAX_KEYS];
+	size_t n_keys;
+};
+
+static bool bad(struct scanner *c, const char *error, size_t at)
+{
+	c->status = SCAN_BAD;
+	c->out->error = error;
+	c->out->error_at = at;
+	return false;
+}
+
+/* ------------------------------------------------------------------- text */
+
+/* Base64 of either alphabet; a backslash because some writers escape '/'. */
+static bool is_base64(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.p[i], lower = c | 0x20;
+
+		if ((lower < 'a' || lower > 'z') && (c < '0' || c > '9') &&
+		    !memchr("+/=-_\\", c, 6))
+			return false;
+	}
+	return s.len > 0;
+}
+
+/* RFC 2397, base64 only: what is not base64 costs tokens like other text. */
+static bool is_data_url(struct str s)
+{
+	struct str head = str_first(s, 256);
+	size_t comma;
+
+	if (!str_starts_nocase(s, STR("data:")))
+		return false;
+	comma = str_find(head, ',');
+	if (comma == head.len)
+		return false;
+	return str_ends(str_first(head, comma), STR(";base64")) &&
+	       is_base64(str_from(s, comma + 1));
+}
+
+static void count_text(struct scanner *c, struct str raw, size_t decoded_len)
+{
+	enum { DATA_MIN = 64 }; /* a shorter `data` costs little anyway */
+	bool member = c->data_key && raw.len >= DATA_MIN && is_base64(raw);
+
+	if (member || is_data_url(raw))
+		c->out->n_data_urls++;
+	else
+		c->out->text_bytes += decoded_len;
+}
+
+/* Go on to the next token. False when there is none. */
+static bool next(struct scanner *c)
+{
+	c->token = jscan_next(&c->s);
+	switch (c->token) {
+	case JSCAN_BAD:
+		return bad(c, c->s.error, c->s.error_at);
+	case JSCAN_PARTIAL:
+		c->status = SCAN_PARTIAL;
+		count_text(c, c->s.text, c->s.decoded_len);
+		return false;
+	case JSCAN_END:
+		return false;
+	case JSCAN_STRING:
+		count_text(c, c->s.text, c->s.decoded_len);
+		break;
+	default:
+		break;
+	}
+	c->data_key = c->token == JSCAN_KEY && str_eq(c->s.text, STR("data"));
+	return true;
+}
+
+/* Step over the rest of the value whose first token was just read. */
+static bool skip_value(struct scanner *c)
+{
+	unsigned inside = c->s.depth;
+
+	if (c->token != JSCAN_OBJECT && c->token != JSCAN_ARRAY)
+		return true;
+	while (c->s.depth >= inside)
+		if (!next(c))
+			return false;
+	return true;
+}
+
+/* ----------------------------------------------------------------- fields */
+
+static bool read_string(struct scanner *c, struct str *out)
+{
+	if (c->token != JSCAN_STRING)
+		return false;
+	*out = jscan_str(&c->s, c->arena);
+	return true;
+}
+
+static bool read_bool(struct scanner *c, bool *out)
+{
+	*out = c->token == JSCAN_TRUE;
+	return c->token == JSCAN_TRUE || c->token == JSCAN_FALSE;
+}
+
+static bool read_number(struct scanner *c, uint64_t *out)
+{
+	return c->token == JSCAN_NUMBER && jscan_to_u53(c->s.text, out);
+}
+
+static bool read_model(struct scanner *c)
+{
+	c->out->has_model = read_string(c, &c->out->model);
+	return c->out->has_model;
+}
+
+static bool read_previous(struct scanner *c)
+{
+	return read_string(c, &c->out->previous_response_id);
+}
+
+static bool read_cache_key(struct scanner *c)
+{
+	return read_string(c, &c->out->prompt_cache_key);
+}
+
+static bool read_stream(struct scanner *c)
+{
+	return read_bool(c, &c->out->stream);
+}
+
+static bool read_include_usage(struct scanner *c)
+{
+	return read_bool(c, &c->out->include_usage);
+}
+
+static bool read_max(struct scanner *c)
+{
+	uint64_t v;
+
+	if (!read_number(c, &v))
+		return false;
+	if (v > c->out->max_output)
+		c->out->max_output = v;
+	c->out->has_max_output = true;
+	return true;
+}
+
+static bool read_choices(struct scanner *c)
+{
+	return read_number(c, &c->choices) && c->choices >= 1 &&
+	       c->choices <= SCAN_MAX_CHOICES;
+}
+
+static bool read_best_of(struct scanner *c)
+{
+	return read_number(c, &c->best_of) && c->best_of >= 1 &&
+	       c->best_of <= SCAN_MAX_CHOICES;
+}
+
+/* `input` and `prompt`: text, or arrays of texts or of token ids. */
+static bool read_input(struct scanner *c)
+{
+	unsigned inside = c->s.depth;
+
+	if (c->token != JSCAN_ARRAY)
+		return skip_value(c);
+	while (next(c) && c->s.depth >= inside)
+		if (c->token == JSCAN_NUMBER)
+			c->out->text_bytes += SCAN_TOKEN_ID_BYTES;
+	return c->status == SCAN_OK;
+}
+
+/* Each text, and each array of token ids, of `prompt` is answered alone. */
+static bool read_prompt(struct scanner *c)
+{
+	unsigned inside = c->s.depth;
+
+	if (c->token != JSCAN_ARRAY)
+		return skip_value(c);
+	while (next(c) && c->s.depth >= inside) {
+		if (c->token == JSCAN_NUMBER)
+			c->out->text_bytes += SCAN_TOKEN_ID_BYTES;
+		if ((c->token == JSCAN_STRING && c->s.depth == inside) ||
+		    (c->token == JSCAN_ARRAY && c->s.depth == inside + 1))
+			c->prompts++;
+	}
+	return c->status == SCAN_OK;
+}
+
+static bool read_stream_options(struct scanner *c);
+static bool read_reasoning(struct scanner *c);
+
+static const char wrong_max[] =
+	"the limit of output tokens must be a whole number of 0 or more";
+
+static const struct field top_fields[] = {
+	{STR_INIT("model"), read_model, "`model` must be a string"},
+	{STR_INIT("stream"), read_stream, "`stream` must be true or false"},
+	{STR_INIT("stream_options"), read_stream_options,
+         "`stream_options` must be an object"},
+	{STR_INIT("max_tokens"), read_max, wrong_max},
+	{STR_INIT("max_completion_tokens"), read_max, wrong_max},
+	{STR_INIT("max_output_tokens"), read_max, wrong_max},
+	{STR_INIT("n"), read_choices, "`n` must be a number from 1 to 128"},
+	{STR_INIT("best_of"), read_best_of,
+         "`best_of` must be a number from 1 to 128"},
+	{STR_INIT("previous_response_id"), read_previous,
+         "`previous_response_id` must be a string"},
+	{STR_INIT("prompt_cache_key"), read_cache_key,
+         "`prompt_cache_key` must be a string"},
+	{STR_INIT("input"), read_input, NULL},
+	{STR_INIT("prompt"), read_prompt, NULL},
+	{STR_INIT("reasoning"), read_reasoning,
+         "`reasoning` must be an object"},
+};
+
+static const struct field stream_options_fields[] = {
+	{STR_INIT("include_usage"), read_include_usage,
+         "`include_usage` must be true or false"},
+};
+
+/* ---------------------------------------------------------------- objects */
+
+static uint64_t fnv1a(struct str s)
+{
+	uint64_t h = 0xcbf29ce484222325;
+
+	for (size_t i = 0; i < s.len; i++)
+		h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3;
+	return h;
+}
+
+/* Remember the key just read; false when this object had it before. */
+static bool remember_key(struct scanner *c, struct object *o, struct str name)
+{
+	struct seen_key key = {c->s.text, fnv1a(name)};
+
+	for (size_t i = 0; i < o->n_keys; i++)
+		if (o->keys[i].hash == key.hash &&
+		    jscan_compare(o->keys[i].raw, key.raw) == 0)
+			return bad(c, "a key stands twice", c->s.at);
+	if (o->n_keys == SCAN_MAX_KEYS)
+		return bad(c, "an object has too many keys", c->s.at);
+	o->keys[o->n_keys++] = key;
+	return true;
+}
+
+/* The field of the key just read into *out, NULL when it is none of ours.
+ * False when the key is not acceptable. */
+static bool find_field(struct scanner *c, struct object *o,
+                       const struct field **out)
+{
+	char text[SCAN_MAX_KEY_LEN];
+	struct str name;
+
+	*out = NULL;
+	if (c->s.decoded_len > sizeof(text) || c->s.text.len > 6 * sizeof(text))
+		return bad(c, "a key is too long", c->s.at);
+	name = str_of(text, jscan_unescape(c->s.text, text));
+	if (!remember_key(c, o, name))
+		return false;
+	for (size_t i = 0; i < o->n_fields && !*out; i++) {
+		if (!str_eq_nocase(o->fields[i].name, name))
+			continue;
+		if (!str_eq(o->fields[i].name, name))
+			return bad(c,
+			           "a key differs from a known one in letter "
+			           "case only",
+			           c->s.at);
+		*out = &o->fields[i];
+	}
+	return true;
+}
+
+static bool read_member(struct scanner *c, struct object *o)
+{
+	const struct field *field;
+	size_t at;
+
+	if (!find_field(c, o, &field) || !next(c))
+		return false;
+	if (!field)
+		return skip_value(c);
+	if (c->token == JSCAN_NULL)
+		return true;
+	at = c->s.at;
+	if (field->read(c))
+		return true;
+	return c->status == SCAN_OK ? bad(c, field->wrong, at) : false;
+}
+
+/* The object whose brace was just read, to its end. */
+static bool read_object(struct scanner *c, const struct field *fields,
+                        size_t n_fields)
+{
+	struct object o;
+
+	o.fields = fields;
+	o.n_fields = n_fields;
+	o.n_keys = 0;
+	while (next(c) && c->token == JSCAN_KEY)
+		if (!read_member(c, &o))
+			return false;
+	return c->token == JSCAN_OBJECT_END;
+}
+
+static bool read_stream_options(struct scanner *c)
+{
+	if (c->token != JSCAN_OBJECT)
+		return false;
+	c->out->has_stream_options = true;
+	return read_object(c, stream_options_fields,
+	                   sizeof(stream_options_fields) /
+	                           sizeof(stream_options_fields[0]));
+}
+
+static bool read_reasoning(struct scanner *c)
+{
+	return c->token == JSCAN_OBJECT && read_object(c, NULL, 0);
+}
+
+static bool read_document(struct scanner *c)
+{
+	if (!next(c))
+		return false;
+	if (c->token != JSCAN_OBJECT)
+		return bad(c, "the body must be one JSON object", c->s.at);
+	return read_object(c, top_fields,
+	                   sizeof(top_fields) / sizeof(top_fields[0]));
+}
+
+static uint64_t answers(const struct scanner *c)
+{
+	uint64_t each = c->best_of > c->choices ? c->best_of : c->choices;
+
+	return (each > 0 ? each : 1) * (c->prompts > 0 ? c->prompts : 1);
+}
+
+enum scan_status scan_body(struct str body, struct arena *arena,
+                           struct scan_result *out)
+{
+	struct scanner c = {.arena = arena, .out = out};
+
+	*out = (struct scan_result){0};
+	jscan_init(&c.s, body, SCAN_MAX_DEPTH);
+	if (read_document(&c))
+		next(&c); /* the end, or what should not be there */
+	out->n = answers(&c);
+	return c.status;
+}
