@@ -42,7 +42,8 @@ struct agent {
 	struct loop *loop;
 	const struct clock *clock;
 	struct metrics *metrics;
-	unsigned worker;
+	unsigned worker;       /* number of this one, from 0 */
+	unsigned n_workers;    /* as at the start */
 	struct policy *policy; /* the current one; requests hold their own */
 
 	struct fetch *fetch;
@@ -63,6 +64,7 @@ struct agent {
 	struct loop_signal sigterm, sigint, sighup;
 	struct loop_timer drain_limit;
 	bool draining;
+	bool conns_drained;
 
 	/* series that every request touches */
 	struct metric_histogram decision_time;

@@ -8,7 +8,7 @@ enum { ARENA_ALIGN = 16 };
 
 void arena_init(struct arena *a, void *mem, size_t size)
 {
-	*a = (struct arena){ .mem = mem, .size = size };
+	*a = (struct arena){.mem = mem, .size = size};
 }
 
 void arena_reset(struct arena *a)

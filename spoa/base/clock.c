@@ -22,7 +22,7 @@ static int64_t system_real_ms(void *ctx)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-const struct clock clock_system = { system_mono_us, system_real_ms, NULL };
+const struct clock clock_system = {system_mono_us, system_real_ms, NULL};
 
 void clock_iso8601(int64_t real_ms, char out[25])
 {

@@ -51,8 +51,8 @@ void log_at(enum log_level level, const char *area, const char *fmt, ...)
 	if (!log_enabled(level))
 		return;
 	clock_iso8601(clock_real_ms(&clock_system), when);
-	n = (size_t)snprintf(line, room, "%s %s %s ", when,
-	                     level_names[level], area);
+	n = (size_t)snprintf(line, room, "%s %s %s ", when, level_names[level],
+	                     area);
 	va_start(ap, fmt);
 	wrote = (size_t)vsnprintf(line + n, room - n, fmt, ap);
 	va_end(ap);
@@ -75,8 +75,8 @@ static bool is_plain(struct str s)
 
 	for (i = 0; i < s.len; i++) {
 		char c = s.p[i];
-		bool alnum = (c >= '0' && c <= '9') ||
-		             (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+		bool alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+		             (c >= 'a' && c <= 'z');
 
 		if (!alnum && !memchr("-_.:/@+,*", c, 9))
 			return false;

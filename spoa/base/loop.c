@@ -1,6 +1,7 @@
 /* base/loop: the door to libev. */
 #include "base/loop.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct loop {
@@ -160,4 +161,13 @@ void loop_turn_stop(struct loop_turn *t)
 {
 	if (t->loop)
 		ev_prepare_stop(t->loop->ev, &t->ev);
+}
+
+const char *loop_library(void)
+{
+	static char text[32];
+
+	snprintf(text, sizeof(text), "%d.%d", ev_version_major(),
+	         ev_version_minor());
+	return text;
 }

@@ -59,6 +59,9 @@ void loop_forked(struct loop *l);
 /* For adapters of other libraries that know libev themselves (hiredis). */
 struct ev_loop *loop_ev(struct loop *l);
 
+/* Version of the library, for -V; the other doors have one too. */
+const char *loop_library(void);
+
 /* `events`: LOOP_READ | LOOP_WRITE. Starting a started watcher changes its
  * events; stopping a stopped one does nothing. A watcher must be zeroed (or
  * have been used) before the first call. */

@@ -8,7 +8,7 @@ enum { MAP_MIN_BUCKETS = 16 };
 
 void map_init(struct map *m, size_t max)
 {
-	*m = (struct map){ .max = max };
+	*m = (struct map){.max = max};
 	/* getrandom() of 8 bytes does not fail once the system is up */
 	if (getrandom(&m->seed, sizeof(m->seed), GRND_NONBLOCK) < 0)
 		m->seed = (uintptr_t)m * 0x9e3779b97f4a7c15ULL;
@@ -101,8 +101,8 @@ bool map_put(struct map *m, struct str key, void *value)
 	node = malloc(sizeof(*node) + key.len + 1);
 	if (!node)
 		return false;
-	*node = (struct map_node){ .hash = hash, .value = value,
-		                   .key_len = key.len };
+	*node = (struct map_node){
+		.hash = hash, .value = value, .key_len = key.len};
 	if (key.len)
 		memcpy(node->key, key.p, key.len);
 	node->key[key.len] = '\0';

@@ -47,8 +47,11 @@ void *map_del(struct map *m, struct str key);
 struct map_node *map_next(const struct map *m, size_t *at,
                           struct map_node **resume);
 
-#define map_each(m, node)                                             \
-	for (struct { size_t at; struct map_node *resume; } it_ = { 0 }; \
+#define map_each(m, node)                                                      \
+	for (struct {                                                          \
+		     size_t at;                                                \
+		     struct map_node *resume;                                  \
+	     } it_ = {0};                                                      \
 	     ((node) = map_next((m), &it_.at, &it_.resume)) != NULL;)
 
 static inline struct str map_key(const struct map_node *n)

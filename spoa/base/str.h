@@ -19,9 +19,12 @@ struct str {
 };
 
 /* A str of a string literal; also usable in static initialisers. */
-#define STR(lit)      ((struct str){ "" lit, sizeof(lit) - 1 })
-#define STR_INIT(lit) { "" lit, sizeof(lit) - 1 }
-#define STR_NONE      ((struct str){ NULL, 0 })
+#define STR(lit) ((struct str){"" lit, sizeof(lit) - 1})
+#define STR_INIT(lit)                                                          \
+	{                                                                      \
+		"" lit, sizeof(lit) - 1                                        \
+	}
+#define STR_NONE ((struct str){NULL, 0})
 
 /* For printf: printf("%" STR_FMT, STR_ARG(s)). */
 #define STR_FMT    ".*s"
@@ -29,13 +32,13 @@ struct str {
 
 static inline struct str str_of(const char *p, size_t len)
 {
-	return (struct str){ p, len };
+	return (struct str){p, len};
 }
 
 /* A str of a C string; NULL gives the empty str. */
 static inline struct str str_c(const char *z)
 {
-	return (struct str){ z, z ? strlen(z) : 0 };
+	return (struct str){z, z ? strlen(z) : 0};
 }
 
 static inline bool str_eq(struct str a, struct str b)
@@ -48,13 +51,13 @@ static inline struct str str_from(struct str s, size_t at)
 {
 	if (at >= s.len)
 		return STR_NONE;
-	return (struct str){ s.p + at, s.len - at };
+	return (struct str){s.p + at, s.len - at};
 }
 
 /* At most the first n bytes of s. */
 static inline struct str str_first(struct str s, size_t n)
 {
-	return (struct str){ s.p, s.len < n ? s.len : n };
+	return (struct str){s.p, s.len < n ? s.len : n};
 }
 
 bool str_starts(struct str s, struct str prefix);

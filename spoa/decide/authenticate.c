@@ -51,10 +51,9 @@ static struct str without_scheme(struct str s)
 
 static struct presented collect(const struct request_facts *f)
 {
-	struct presented p = { .ambiguous = f->n_authorization > 1 ||
-		                            f->n_api_key > 1 ||
-		                            f->n_x_api_key > 1 ||
-		                            f->n_custom_key > 1 };
+	struct presented p = {
+		.ambiguous = f->n_authorization > 1 || f->n_api_key > 1 ||
+	                     f->n_x_api_key > 1 || f->n_custom_key > 1};
 	struct str bearer = bearer_of(f->authorization);
 
 	if (looks_like_jwt(bearer))

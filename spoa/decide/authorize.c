@@ -59,12 +59,11 @@ enum step_result decide_authorize(struct request *r)
 	if (plan->rule && plan->rule->allow)
 		return STEP_NEXT;
 	verdict_deny(r, DENY_RULE,
-	             "This caller may not use the model '%" STR_FMT
-	             "' for %s.",
+	             "This caller may not use the model '%" STR_FMT "' for %s.",
 	             STR_ARG(plan->model->name),
 	             api_operation_name(plan->call.operation));
-	verdict_detail(r, "rule=%" STR_FMT,
-	               STR_ARG(plan->rule ? plan->rule->name
-	                                  : STR("default-deny")));
+	verdict_detail(
+		r, "rule=%" STR_FMT,
+		STR_ARG(plan->rule ? plan->rule->name : STR("default-deny")));
 	return STEP_DONE;
 }

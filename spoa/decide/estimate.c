@@ -37,7 +37,7 @@ void learned_free(struct learned *l)
 
 	if (!l)
 		return;
-	map_each(&l->by_model, n)
+	map_each (&l->by_model, n)
 		free(n->value);
 	map_done(&l->by_model);
 	free(l);

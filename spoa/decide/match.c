@@ -48,37 +48,41 @@ static bool a_mirid_of(const struct strs *wanted, struct str mirid)
 				return true;
 		} else if (mirid.len >= star + tail.len &&
 		           str_starts_nocase(mirid, str_first(w, star)) &&
-		           str_eq_nocase(tail, str_from(mirid, mirid.len -
-		                                                tail.len))) {
+		           str_eq_nocase(
+				   tail,
+				   str_from(mirid, mirid.len - tail.len))) {
 			return true;
 		}
 	}
 	return false;
 }
 
+static bool asks_nothing(const struct policy_match *m)
+{
+	return m->tenant < 0 && m->apps.n == 0 && m->objects.n == 0 &&
+	       m->roles.n == 0 && m->scopes.n == 0 && m->groups.n == 0 &&
+	       m->keys.n == 0 && m->mirids.n == 0;
+}
+
 bool match_caller(const struct policy_match *m, const struct identity *who)
 {
-	unsigned asked = m->any;
-
-	if (m->tenant >= 0 && (++asked, who->tenant != m->tenant))
+	if (asks_nothing(m))
+		return m->any;
+	if (m->tenant >= 0 && who->tenant != m->tenant)
 		return false;
-	if (m->apps.n && (++asked, !one_of(&m->apps, who->app)))
+	if (m->apps.n && !one_of(&m->apps, who->app))
 		return false;
-	if (m->objects.n && (++asked, !one_of(&m->objects, who->object)))
+	if (m->objects.n && !one_of(&m->objects, who->object))
 		return false;
-	if (m->roles.n &&
-	    (++asked, !any_of(&m->roles, who->roles, who->n_roles)))
+	if (m->roles.n && !any_of(&m->roles, who->roles, who->n_roles))
 		return false;
-	if (m->scopes.n && (++asked, !a_scope_of(&m->scopes, who->scopes)))
+	if (m->scopes.n && !a_scope_of(&m->scopes, who->scopes))
 		return false;
-	if (m->groups.n &&
-	    (++asked, !any_of(&m->groups, who->groups, who->n_groups)))
+	if (m->groups.n && !any_of(&m->groups, who->groups, who->n_groups))
 		return false;
-	if (m->keys.n && (++asked, !one_of(&m->keys, who->key)))
+	if (m->keys.n && !one_of(&m->keys, who->key))
 		return false;
-	if (m->mirids.n && (++asked, !a_mirid_of(&m->mirids, who->mirid)))
-		return false;
-	return asked > 0;
+	return m->mirids.n == 0 || a_mirid_of(&m->mirids, who->mirid);
 }
 
 bool match_globs(const struct strs *globs, struct str name)

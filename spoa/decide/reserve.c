@@ -35,8 +35,7 @@ static struct str scope_of(struct request *r, const struct policy_limit *l)
 	return STR_NONE;
 }
 
-static uint64_t amount_of(const struct request_plan *plan,
-                          enum limit_unit unit)
+static uint64_t amount_of(const struct request_plan *plan, enum limit_unit unit)
 {
 	switch (unit) {
 	case UNIT_REQUESTS:
@@ -60,12 +59,11 @@ static void make_charges(struct request *r)
 		struct store_charge *charge = &r->plan.charges[i];
 		struct str scope = scope_of(r, l);
 
-		charge->field = scope.len == 0
-		                        ? l->name
-		                        : arena_fmt(&r->arena,
-		                                    "%" STR_FMT ":%" STR_FMT,
-		                                    STR_ARG(l->name),
-		                                    STR_ARG(scope));
+		charge->field =
+			scope.len == 0
+				? l->name
+				: arena_fmt(&r->arena, "%" STR_FMT ":%" STR_FMT,
+		                            STR_ARG(l->name), STR_ARG(scope));
 		charge->unit = l->unit;
 		charge->window = l->window;
 		charge->limit = l->amount;

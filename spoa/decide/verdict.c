@@ -12,68 +12,78 @@ struct denial {
 };
 
 static const struct denial denials[DENY_N] = {
-	[DENY_MALFORMED_NOTIFY] = { "malformed_notify", 500, 0,
-		"The gateway could not read the request." },
-	[DENY_NO_OPERATION] = { "unknown_operation", 404, 0,
-		"There is no such operation at this gateway." },
-	[DENY_METHOD] = { "method_not_allowed", 405, 0,
-		"This operation is called with POST." },
-	[DENY_MEDIA_TYPE] = { "unsupported_media_type", 415, 0,
-		"This operation takes a body of type application/json." },
-	[DENY_ENCODING] = { "unsupported_encoding", 415, 0,
-		"The gateway must read the body: send it without "
-		"Content-Encoding." },
-	[DENY_BAD_JSON] = { "invalid_json", 400, 0,
-		"The body is not acceptable JSON." },
-	[DENY_NO_MODEL] = { "model_missing", 400, 0,
-		"The request names no model." },
-	[DENY_TOO_LARGE_BODY] = { "body_too_large", 413, 0,
-		"The body is larger than the gateway can check "
-		"(GATEWAY_BUFSIZE). Name the model in the path "
-		"(/openai/deployments/MODEL/...) or send less." },
-	[DENY_NO_CREDENTIAL] = { "credential_missing", 401, 0,
-		"Send an Entra access token (Authorization: Bearer) or a "
-		"gateway key (api-key)." },
-	[DENY_BAD_CREDENTIAL] = { "credential_invalid", 401, 0,
-		"The credential was refused." },
-	[DENY_AMBIGUOUS_CREDENTIAL] = { "credential_ambiguous", 401, 0,
-		"The request carries several different credentials of one "
-		"kind." },
-	[DENY_PERMISSION] = { "permission_missing", 403, 0,
-		"The token has no scope or role for this gateway." },
-	[DENY_KEYS_UNAVAILABLE] = { "signing_keys_unavailable", 503, 5,
-		"The keys to verify this token are not available yet." },
-	[DENY_NO_CONSUMER] = { "consumer_unknown", 403, 0,
-		"This caller is not registered at the gateway." },
-	[DENY_RULE] = { "not_allowed", 403, 0,
-		"This caller may not use this model or operation." },
-	[DENY_MODEL_UNKNOWN] = { "model_not_found", 404, 0,
-		"The model does not exist at this gateway." },
-	[DENY_LIMIT] = { "rate_limit_exceeded", 429, 1,
-		"A limit of this caller is used up." },
-	[DENY_LIMIT_NEVER] = { "request_exceeds_limit", 400, 0,
-		"The request needs more than a limit ever allows." },
-	[DENY_STORE] = { "limit_store_unavailable", 503, 2,
-		"Limits cannot be checked at the moment." },
-	[DENY_NO_ROUTE] = { "no_deployment", 400, 0,
-		"No deployment of this model can serve this form of "
-		"request." },
-	[DENY_COOLING] = { "upstream_busy", 429, 1,
-		"All deployments of this model are at their limit." },
-	[DENY_OUTBOUND] = { "upstream_credential_unavailable", 503, 5,
-		"The gateway has no credential for the model's resource at "
-		"the moment." },
-	[DENY_TIMEOUT] = { "decision_timeout", 503, 1,
-		"The gateway could not decide in time." },
-	[DENY_OVERLOAD] = { "gateway_overloaded", 503, 1,
-		"The gateway is deciding too many requests at once." },
-	[DENY_WORKSPACE] = { "headers_too_large", 431, 0,
-		"The headers the gateway must read are too large." },
-	[DENY_ACK_TOO_LARGE] = { "answer_too_large", 500, 0,
-		"The gateway's decision does not fit HAProxy's buffer "
-		"(GATEWAY_BUFSIZE)." },
-	[DENY_DRAINING] = { "gateway_stopping", 503, 1,
-		"This gateway is stopping." },
+	[DENY_MALFORMED_NOTIFY] = {"malformed_notify", 500, 0,
+                                   "The gateway could not read the request."},
+	[DENY_NO_OPERATION] = {"unknown_operation", 404, 0,
+                               "There is no such operation at this gateway."},
+	[DENY_METHOD] = {"method_not_allowed", 405, 0,
+                         "This operation is called with POST."},
+	[DENY_MEDIA_TYPE] =
+		{"unsupported_media_type", 415, 0,
+                 "This operation takes a body of type application/json."},
+	[DENY_ENCODING] = {"unsupported_encoding", 415, 0,
+                           "The gateway must read the body: send it without "
+                           "Content-Encoding."},
+	[DENY_BAD_JSON] = {"invalid_json", 400, 0,
+                           "The body is not acceptable JSON."},
+	[DENY_NO_MODEL] = {"model_missing", 400, 0,
+                           "The request names no model."},
+	[DENY_TOO_LARGE_BODY] =
+		{"body_too_large", 413, 0,
+                 "The body is larger than the gateway can check "
+                 "(GATEWAY_BUFSIZE). Name the model in the path "
+                 "(/openai/deployments/MODEL/...) or send less."},
+	[DENY_NO_CREDENTIAL] =
+		{"credential_missing", 401, 0,
+                 "Send an Entra access token (Authorization: Bearer) or a "
+                 "gateway key (api-key)."},
+	[DENY_BAD_CREDENTIAL] = {"credential_invalid", 401, 0,
+                                 "The credential was refused."},
+	[DENY_AMBIGUOUS_CREDENTIAL] =
+		{"credential_ambiguous", 401, 0,
+                 "The request carries several different credentials of one "
+                 "kind."},
+	[DENY_PERMISSION] =
+		{"permission_missing", 403, 0,
+                 "The token has no scope or role for this gateway."},
+	[DENY_KEYS_UNAVAILABLE] =
+		{"signing_keys_unavailable", 503, 5,
+                 "The keys to verify this token are not available yet."},
+	[DENY_NO_CONSUMER] = {"consumer_unknown", 403, 0,
+                              "This caller is not registered at the gateway."},
+	[DENY_RULE] = {"not_allowed", 403, 0,
+                       "This caller may not use this model or operation."},
+	[DENY_MODEL_UNKNOWN] = {"model_not_found", 404, 0,
+                                "The model does not exist at this gateway."},
+	[DENY_LIMIT] = {"rate_limit_exceeded", 429, 1,
+                        "A limit of this caller is used up."},
+	[DENY_LIMIT_NEVER] =
+		{"request_exceeds_limit", 400, 0,
+                 "The request needs more than a limit ever allows."},
+	[DENY_STORE] = {"limit_store_unavailable", 503, 2,
+                        "Limits cannot be checked at the moment."},
+	[DENY_NO_ROUTE] = {"no_deployment", 400, 0,
+                           "No deployment of this model can serve this form of "
+                           "request."},
+	[DENY_COOLING] = {"upstream_busy", 429, 1,
+                          "All deployments of this model are at their limit."},
+	[DENY_OUTBOUND] =
+		{"upstream_credential_unavailable", 503, 5,
+                 "The gateway has no credential for the model's resource at "
+                 "the moment."},
+	[DENY_TIMEOUT] = {"decision_timeout", 503, 1,
+                          "The gateway could not decide in time."},
+	[DENY_OVERLOAD] =
+		{"gateway_overloaded", 503, 1,
+                 "The gateway is deciding too many requests at once."},
+	[DENY_WORKSPACE] = {"headers_too_large", 400, 0,
+                            "The headers the gateway must read are too large."},
+	[DENY_ACK_TOO_LARGE] =
+		{"answer_too_large", 500, 0,
+                 "The gateway's decision does not fit HAProxy's buffer "
+                 "(GATEWAY_BUFSIZE)."},
+	[DENY_DRAINING] = {"gateway_stopping", 503, 1,
+                           "This gateway is stopping."},
 };
 
 /* An inbound refusal is 401 unless this says otherwise. */
@@ -130,8 +140,7 @@ enum step_result verdict_deny(struct request *r, enum deny_reason why,
 	return STEP_DONE;
 }
 
-enum step_result verdict_deny_inbound(struct request *r,
-                                      enum inbound_status s)
+enum step_result verdict_deny_inbound(struct request *r, enum inbound_status s)
 {
 	set(r, reason_of(s));
 	r->verdict.code = inbound_code(s);

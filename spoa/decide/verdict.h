@@ -22,7 +22,7 @@ enum deny_reason {
 	DENY_NO_MODEL,
 	DENY_TOO_LARGE_BODY,
 	DENY_NO_CREDENTIAL,
-	DENY_BAD_CREDENTIAL,   /* code and text come from keys/inbound */
+	DENY_BAD_CREDENTIAL, /* code and text come from keys/inbound */
 	DENY_AMBIGUOUS_CREDENTIAL,
 	DENY_PERMISSION,       /* from keys/inbound: no scope, role, caller */
 	DENY_KEYS_UNAVAILABLE, /* the tenant's keys could not be loaded */
@@ -30,7 +30,7 @@ enum deny_reason {
 	DENY_RULE,
 	DENY_MODEL_UNKNOWN,
 	DENY_LIMIT,
-	DENY_LIMIT_NEVER,      /* larger than the limit ever allows */
+	DENY_LIMIT_NEVER, /* larger than the limit ever allows */
 	DENY_STORE,
 	DENY_NO_ROUTE,
 	DENY_COOLING,
@@ -50,8 +50,7 @@ enum step_result verdict_deny(struct request *r, enum deny_reason why,
 	__attribute__((format(printf, 3, 4)));
 
 /* The denial for a credential that keys/inbound refused. */
-enum step_result verdict_deny_inbound(struct request *r,
-                                      enum inbound_status s);
+enum step_result verdict_deny_inbound(struct request *r, enum inbound_status s);
 
 void verdict_allow(struct request *r);
 

@@ -15,22 +15,22 @@ enum identity_kind { IDENTITY_TOKEN = 1, IDENTITY_KEY = 2, IDENTITY_BOTH = 3 };
 struct identity {
 	unsigned refs;
 	enum identity_kind kind;
-	struct str key;     /* name of the gateway key, else empty */
+	struct str key; /* name of the gateway key, else empty */
 
 	/* from a token; empty where the token had none */
-	int tenant;         /* index in the policy's tenants, -1 for a key */
+	int tenant; /* index in the policy's tenants, -1 for a key */
 	struct str tid;
-	struct str app;     /* appid (v1) or azp (v2), lower case */
-	struct str object;  /* oid, lower case */
-	struct str mirid;   /* xms_mirid, as in the token */
-	struct str scopes;  /* scp: words separated by one space */
+	struct str app;    /* appid (v1) or azp (v2), lower case */
+	struct str object; /* oid, lower case */
+	struct str mirid;  /* xms_mirid, as in the token */
+	struct str scopes; /* scp: words separated by one space */
 	struct str *roles;
 	size_t n_roles;
 	struct str *groups;
 	size_t n_groups;
 	bool groups_overage; /* the token names a place to ask instead */
 	bool app_only;
-	int64_t exp;        /* unix seconds, without skew */
+	int64_t exp;                /* unix seconds, without skew */
 	struct str agent_blueprint; /* xms_par_app_azp: for logs only */
 
 	char mem[]; /* the strings above */

@@ -110,6 +110,7 @@ struct request {
 	struct outbound_waiter token_wait;
 	struct store_result store_result; /* what woke decide/reserve */
 	uint64_t started_us;
+	uint64_t parked_us;
 	uint64_t step_us[REQUEST_N_STEPS];
 
 	struct request *next, **prev; /* the table's list, oldest first */

@@ -1,0 +1,199 @@
+/*
+ * foundry-spoa: the agent that decides for HAProxy.
+ *
+ *   foundry-spoa run FILE             serve
+ *   foundry-spoa check FILE           report every error of a configuration
+ *   foundry-spoa render-haproxy FILE  print the HAProxy backends
+ *   foundry-spoa options              document every option
+ *   foundry-spoa healthcheck [URL]    ask a running agent
+ *   foundry-spoa -V                   versions of the agent and its libraries
+ */
+#include "base/json.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "conf/load.h"
+#include "conf/render.h"
+#include "keys/fetch.h"
+#include "keys/jose.h"
+#include "net/http.h"
+#include "store/store.h"
+#include "version.h"
+#include "workers.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	MAIN_TEXT_MAX = 1 << 20,
+	MAIN_EXIT_USAGE = 2,
+	MAIN_HEALTH_MS = 3000,
+};
+
+static const char default_health_url[] = "http://127.0.0.1:9102/healthz";
+
+/* Load and say everything that is wrong with it. */
+static struct policy *load(const char *file)
+{
+	struct buf errors;
+	struct policy *p;
+
+	buf_init(&errors, MAIN_TEXT_MAX);
+	p = conf_load(file, &errors);
+	fprintf(stderr, "%" STR_FMT, STR_ARG(buf_str(&errors)));
+	buf_done(&errors);
+	return p;
+}
+
+static int print(struct buf *text, bool ok)
+{
+	if (ok)
+		printf("%" STR_FMT, STR_ARG(buf_str(text)));
+	buf_done(text);
+	return ok && fflush(stdout) == 0 ? 0 : 1;
+}
+
+static int run(const char *file)
+{
+	struct policy *p = load(file);
+
+	if (!p)
+		return 1;
+	log_set_level((enum log_level)p->log_level);
+	return workers_run(p);
+}
+
+static int check(const char *file)
+{
+	struct policy *p = load(file);
+
+	if (!p)
+		return 1;
+	printf("%s: ok (%zu models, %zu resources, %zu consumers, %zu "
+	       "limits)\n",
+	       file, p->n_models, p->n_resources, p->n_consumers, p->n_limits);
+	policy_unref(p);
+	return 0;
+}
+
+static int render(const char *file)
+{
+	struct policy *p = load(file);
+	struct buf out;
+	bool ok;
+
+	if (!p)
+		return 1;
+	buf_init(&out, MAIN_TEXT_MAX);
+	ok = render_haproxy(p, &out);
+	policy_unref(p);
+	return print(&out, ok);
+}
+
+static int options(const char *unused)
+{
+	struct buf out;
+
+	(void)unused;
+	buf_init(&out, MAIN_TEXT_MAX);
+	conf_print_options(&out);
+	return print(&out, true);
+}
+
+struct health {
+	struct loop *loop;
+	int status;
+};
+
+static void on_health(void *ctx, const struct fetch_result *res)
+{
+	struct health *h = ctx;
+
+	h->status = res->status;
+	if (res->error)
+		fprintf(stderr, "healthcheck: %s\n", res->error);
+	loop_stop(h->loop);
+}
+
+static int healthcheck(const char *url)
+{
+	struct health h = {.loop = loop_new()};
+	struct fetch *f = h.loop ? fetch_new(h.loop, NULL) : NULL;
+	struct fetch_request req = {
+		.url = str_c(url ? url : default_health_url),
+		.allow_http = true,
+		.deadline_ms = MAIN_HEALTH_MS,
+		.max_answer = 4096,
+	};
+
+	if (f && fetch_start(f, &req, on_health, &h))
+		loop_run(h.loop);
+	fetch_free(f);
+	loop_free(h.loop);
+	return h.status == 200 ? 0 : 1;
+}
+
+static int versions(const char *unused)
+{
+	(void)unused;
+	printf("foundry-spoa " VERSION "\n");
+	printf("libev %s\n", loop_library());
+	printf("%s\n", json_library());
+	printf("%s\n", fetch_library());
+	printf("%s\n", jose_library());
+	printf("%s\n", store_redis_library());
+	printf("%s\n", http_library());
+	return 0;
+}
+
+enum argument { NO_ARGUMENT, OPTIONAL_ARGUMENT, FILE_ARGUMENT };
+
+static const struct command {
+	const char *name;
+	enum argument argument;
+	int (*run)(const char *argument);
+	const char *help;
+} commands[] = {
+	{"run", FILE_ARGUMENT, run, "serve HAProxy with this configuration"},
+	{"check", FILE_ARGUMENT, check, "report every error and its place"},
+	{"render-haproxy", FILE_ARGUMENT, render,
+         "print the HAProxy backends of its resources"},
+	{"options", NO_ARGUMENT, options, "document every option"},
+	{"healthcheck", OPTIONAL_ARGUMENT, healthcheck,
+         "exit 0 when a running agent answers"},
+	{"-V", NO_ARGUMENT, versions, "versions of agent and libraries"},
+};
+
+static int usage(void)
+{
+	static const char *const arguments[] = {
+		[NO_ARGUMENT] = "",
+		[OPTIONAL_ARGUMENT] = "[URL]",
+		[FILE_ARGUMENT] = "FILE",
+	};
+	size_t i;
+
+	fprintf(stderr, "usage: foundry-spoa COMMAND\n");
+	for (i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		fprintf(stderr, "  %-14s %-5s  %s\n", commands[i].name,
+		        arguments[commands[i].argument], commands[i].help);
+	return MAIN_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	size_t i;
+
+	for (i = 0; argc > 1 && i < sizeof(commands) / sizeof(*commands); i++) {
+		const struct command *c = &commands[i];
+		int min = c->argument == FILE_ARGUMENT ? 3 : 2;
+		int max = c->argument == NO_ARGUMENT ? 2 : 3;
+
+		if (strcmp(argv[1], c->name) != 0)
+			continue;
+		if (argc < min || argc > max)
+			break;
+		return c->run(argc > 2 ? argv[2] : NULL);
+	}
+	return usage();
+}

@@ -1,0 +1,66 @@
+/*
+ * usage/record: one end-of-stream line of HAProxy, taken apart.
+ *
+ *   haproxy log-format (JSON, by UDP) -> record_parse -> record_charge
+ *
+ * The line is hearsay until a reservation with its id is open: anybody on
+ * this host could send one. Nothing is charged or counted for an unknown id.
+ */
+#ifndef USAGE_RECORD_H
+#define USAGE_RECORD_H
+
+#include "base/json.h"
+#include "base/str.h"
+#include "conf/policy.h"
+#include "request/api.h"
+#include "store/store.h"
+
+struct usage_tokens {
+	uint64_t input;  /* all of the prompt, cached tokens included */
+	uint64_t cached; /* of input, read from a cache */
+	uint64_t output; /* reasoning included */
+	uint64_t reasoning;
+};
+
+struct usage_record {
+	struct json *doc; /* owns all strings below */
+	struct str id;
+	struct str account, consumer, app, model, deployment, resource;
+	enum api_operation operation;
+	struct str termination; /* HAProxy's two letters: "--", "CD", ... */
+	struct str verdict;
+	int64_t status; /* to the client; 0 or -1: no answer began */
+	uint64_t text_bytes;
+	uint64_t bytes;            /* sent to the client */
+	uint64_t events;           /* of an SSE stream */
+	int64_t ttfb_ms, total_ms; /* -1: not reached */
+	uint64_t retries;
+	bool stream;
+	bool has_usage;
+	struct usage_tokens tokens; /* as the upstream reported */
+};
+
+enum record_status {
+	RECORD_OK = 0,
+	RECORD_OTHER = 1, /* not one of ours: HAProxy's own messages */
+	RECORD_BAD = 2,   /* ours by its look, but not usable */
+};
+
+/* RECORD_OK: the caller must record_done() it. */
+enum record_status record_parse(struct str line, struct usage_record *out);
+void record_done(struct usage_record *rec);
+
+/* The usage object of any API in azure.md 4.7. `first` is the earlier one of
+ * an Anthropic stream (message_start), else empty. False when `text` is no
+ * such object; *out is untouched then. */
+bool record_read_usage(struct str text, struct str first, enum api_operation op,
+                       struct usage_tokens *out);
+
+/* What to charge. `ratio` is bytes per prompt token. *estimated is true when
+ * the upstream reported nothing: prompt from its bytes, output from events or
+ * bytes. A request the upstream refused costs nothing. `m` may be NULL. */
+void record_charge(const struct usage_record *rec, const struct policy_model *m,
+                   double ratio, struct usage_tokens *tokens,
+                   struct store_usage *used, bool *estimated);
+
+#endif

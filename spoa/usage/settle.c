@@ -1,0 +1,173 @@
+/* usage/settle: the end of a request - exactly once. */
+#include "usage/settle.h"
+
+#include "agent.h"
+#include "base/log.h"
+#include "decide/estimate.h"
+#include "usage/record.h"
+
+#include <stdlib.h>
+
+enum { SETTLE_LINE_MAX = 2048 };
+
+/* A settlement on its way to the store and back. */
+struct settlement {
+	struct agent *agent;
+	struct policy *policy; /* reference held */
+	struct usage_record rec;
+	struct usage_tokens tokens;
+	struct store_usage used;
+	bool estimated;
+};
+
+static void settlement_free(struct settlement *s)
+{
+	record_done(&s->rec);
+	policy_unref(s->policy);
+	free(s);
+}
+
+static void count_record(struct agent *a, const char *result)
+{
+	char space[64];
+	struct buf labels = {
+		.p = space, .cap = sizeof(space), .max = sizeof(space)};
+
+	metrics_label(&labels, "result", str_c(result));
+	metric_add(metrics_get(a->metrics, "foundry_usage_records_total",
+	                       buf_str(&labels)),
+	           1);
+}
+
+static void count_tokens(const struct settlement *s, const char *type,
+                         uint64_t n)
+{
+	char space[512];
+	struct buf labels = {
+		.p = space, .cap = sizeof(space), .max = sizeof(space)};
+
+	if (n == 0)
+		return;
+	metrics_label(&labels, "model", s->rec.model);
+	metrics_label(&labels, "consumer", s->rec.consumer);
+	metrics_label(&labels, "type", str_c(type));
+	metric_add(metrics_get(s->agent->metrics, "foundry_tokens_total",
+	                       buf_str(&labels)),
+	           (int64_t)n);
+}
+
+/* The usage line: what an operator greps for next to the decision line. */
+static void tell(const struct settlement *s)
+{
+	const struct usage_record *rec = &s->rec;
+	char space[SETTLE_LINE_MAX];
+	struct buf line = {
+		.p = space, .cap = sizeof(space), .max = sizeof(space)};
+
+	if (!log_enabled(LOG_INFO))
+		return;
+	log_field(&line, "id", rec->id);
+	log_field_num(&line, "status", rec->status);
+	log_field(&line, "termination", rec->termination);
+	log_field(&line, "consumer", rec->consumer);
+	log_field(&line, "app", rec->app);
+	log_field(&line, "operation",
+	          str_c(api_operation_name(rec->operation)));
+	log_field(&line, "model", rec->model);
+	log_field(&line, "deployment", rec->deployment);
+	log_field(&line, "resource", rec->resource);
+	log_field_num(&line, "input", (int64_t)s->tokens.input);
+	log_field_num(&line, "cached", (int64_t)s->tokens.cached);
+	log_field_num(&line, "output", (int64_t)s->tokens.output);
+	log_field_num(&line, "reasoning", (int64_t)s->tokens.reasoning);
+	if (s->estimated)
+		log_field(&line, "estimated", STR("true"));
+	log_field_num(&line, "nano_usd", (int64_t)s->used.nano_usd);
+	log_field_num(&line, "bytes", (int64_t)rec->bytes);
+	if (rec->stream)
+		log_field_num(&line, "events", (int64_t)rec->events);
+	log_field_num(&line, "ttfb_ms", rec->ttfb_ms);
+	log_field_num(&line, "total_ms", rec->total_ms);
+	log_info("usage", "%" STR_FMT, STR_ARG(buf_str(&line)));
+}
+
+/* The store has spoken: only now does the record count. */
+static void conclude(void *ctx, struct str id, enum store_status status)
+{
+	struct settlement *s = ctx;
+
+	(void)id;
+	if (status == STORE_OK) {
+		count_record(s->agent, s->estimated ? "estimated" : "settled");
+		count_tokens(s, "input", s->tokens.input - s->tokens.cached);
+		count_tokens(s, "cached", s->tokens.cached);
+		count_tokens(s, "output", s->tokens.output);
+		if (s->rec.has_usage)
+			learned_add(s->agent->learned, s->rec.model,
+			            s->rec.text_bytes, s->tokens.input);
+		tell(s);
+	} else if (status == STORE_UNKNOWN) {
+		count_record(s->agent, "unknown");
+		log_debug("usage",
+		          "id=%" STR_FMT
+		          " msg=\"no open reservation: not counted\"",
+		          STR_ARG(s->rec.id));
+	} else {
+		count_record(s->agent, "dropped");
+		log_warn("usage",
+		         "id=%" STR_FMT " msg=\"could not be settled: the "
+		         "estimate stays charged\"",
+		         STR_ARG(s->rec.id));
+	}
+	settlement_free(s);
+}
+
+static void settle(struct settlement *s)
+{
+	struct agent *a = s->agent;
+	const struct usage_record *rec = &s->rec;
+	const struct policy_model *m = policy_model(s->policy, rec->model);
+	enum store_status st;
+
+	record_charge(rec, m, learned_ratio(a->learned, rec->model), &s->tokens,
+	              &s->used, &s->estimated);
+	/* Anthropic may count more cached tokens than input when its report
+	 * is odd; never let a subtraction below wrap. */
+	if (s->tokens.cached > s->tokens.input)
+		s->tokens.cached = s->tokens.input;
+	st = store_memory_settle(a->memory, rec->account, rec->id, &s->used);
+	if (st == STORE_UNKNOWN && s->policy->redis.enabled)
+		store_redis_settle(a->redis, rec->account, rec->id, &s->used,
+		                   conclude, s);
+	else
+		conclude(s, rec->id, st);
+}
+
+void settle_datagram(void *agent, struct str datagram)
+{
+	struct agent *a = agent;
+	struct settlement *s;
+	struct usage_record rec;
+	enum record_status st = record_parse(datagram, &rec);
+
+	if (st != RECORD_OK) {
+		count_record(a, st == RECORD_BAD ? "malformed" : "other");
+		return;
+	}
+	/* refused requests have no reservation: nothing to settle */
+	if (rec.account.len == 0 || !str_eq(rec.verdict, STR("allow"))) {
+		count_record(a, "refused");
+		record_done(&rec);
+		return;
+	}
+	s = calloc(1, sizeof(*s));
+	if (!s) {
+		count_record(a, "dropped");
+		record_done(&rec);
+		return;
+	}
+	s->agent = a;
+	s->rec = rec;
+	s->policy = policy_ref(a->policy);
+	settle(s);
+}

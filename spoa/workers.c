@@ -1,0 +1,183 @@
+/* workers: one process, or a parent that keeps N of them alive. */
+#include "workers.h"
+
+#include "agent.h"
+#include "base/log.h"
+#include "net/listen.h"
+#include "version.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { WORKERS_MAX = 64, WORKERS_RESPAWN_S = 1 };
+
+struct workers {
+	struct policy *policy;
+	struct agent_sockets sockets;
+	struct metrics *metrics;
+	pid_t pids[WORKERS_MAX];
+	bool stopping;
+};
+
+static bool open_sockets(const struct policy_listen *l, struct agent_sockets *s)
+{
+	char error[256] = "";
+	size_t i;
+
+	*s = (struct agent_sockets){.usage = -1, .http = -1};
+	for (i = 0; i < l->spop.n; i++) {
+		int fd = s->n_spop < sizeof(s->spop) / sizeof(*s->spop)
+		                 ? listen_stream(l->spop.v[i], l->unix_mode,
+		                                 l->unix_group, error,
+		                                 sizeof(error))
+		                 : -1;
+
+		if (fd < 0) {
+			log_error("listen", "spop=%" STR_FMT " msg=\"%s\"",
+			          STR_ARG(l->spop.v[i]), error);
+			return false;
+		}
+		s->spop[s->n_spop++] = fd;
+	}
+	s->usage = listen_datagram(l->usage, error, sizeof(error));
+	if (s->usage < 0) {
+		log_error("listen", "usage=%" STR_FMT " msg=\"%s\"",
+		          STR_ARG(l->usage), error);
+		return false;
+	}
+	s->http = listen_stream(l->http, 0, STR_NONE, error, sizeof(error));
+	if (s->http < 0) {
+		log_error("listen", "http=%" STR_FMT " msg=\"%s\"",
+		          STR_ARG(l->http), error);
+		return false;
+	}
+	return true;
+}
+
+static void unlink_sockets(const struct policy_listen *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->spop.n; i++)
+		listen_unlink(l->spop.v[i]);
+}
+
+/* The life of one worker. */
+static int serve(const struct workers *w, unsigned number)
+{
+	struct agent *a = agent_new(w->policy, &w->sockets, w->metrics, number);
+
+	if (!a)
+		return 1;
+	agent_run(a);
+	agent_free(a);
+	return 0;
+}
+
+static void start_one(struct workers *w, unsigned number,
+                      const sigset_t *unblocked)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		sigprocmask(SIG_SETMASK, unblocked, NULL);
+		_exit(serve(w, number));
+	}
+	if (pid < 0)
+		log_error("workers", "worker=%u msg=\"fork failed\"", number);
+	w->pids[number] = pid > 0 ? pid : 0;
+}
+
+static void tell_all(const struct workers *w, int signum)
+{
+	unsigned i;
+
+	for (i = 0; i < w->policy->workers; i++)
+		if (w->pids[i] > 0)
+			kill(w->pids[i], signum);
+}
+
+/* Take note of workers that ended; the number of those still running. */
+static unsigned reap(struct workers *w)
+{
+	unsigned i, running = 0;
+
+	for (i = 0; i < w->policy->workers; i++) {
+		int status;
+
+		if (w->pids[i] > 0 &&
+		    waitpid(w->pids[i], &status, WNOHANG) == w->pids[i]) {
+			w->pids[i] = 0;
+			if (!w->stopping)
+				log_error("workers",
+				          "worker=%u msg=\"ended with status "
+				          "%d: will be replaced\"",
+				          i, status);
+		}
+		running += w->pids[i] > 0;
+	}
+	return running;
+}
+
+static void replace_missing(struct workers *w, const sigset_t *unblocked)
+{
+	unsigned i;
+
+	for (i = 0; i < w->policy->workers; i++)
+		if (w->pids[i] == 0)
+			start_one(w, i, unblocked);
+}
+
+static int keep_alive(struct workers *w)
+{
+	const struct timespec pause = {.tv_sec = WORKERS_RESPAWN_S};
+	sigset_t ours, before;
+
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGTERM);
+	sigaddset(&ours, SIGINT);
+	sigaddset(&ours, SIGHUP);
+	sigprocmask(SIG_BLOCK, &ours, &before);
+	replace_missing(w, &before);
+	for (;;) {
+		/* the pause also paces the replacement of workers */
+		int signum = sigtimedwait(&ours, NULL, &pause);
+
+		if (signum == SIGHUP)
+			tell_all(w, SIGHUP);
+		if (signum == SIGTERM || signum == SIGINT) {
+			w->stopping = true;
+			tell_all(w, SIGTERM);
+		}
+		if (reap(w) == 0 && w->stopping)
+			return 0;
+		if (!w->stopping)
+			replace_missing(w, &before);
+	}
+}
+
+int workers_run(struct policy *p)
+{
+	struct workers w = {.policy = p};
+	int code = 1;
+
+	/* a peer that goes away is an error of write(), not a signal */
+	signal(SIGPIPE, SIG_IGN);
+	w.metrics = metrics_new();
+	if (!w.metrics) {
+		log_error("workers", "msg=\"no shared memory for metrics\"");
+	} else if (open_sockets(&p->listen, &w.sockets)) {
+		metric_set(metrics_get(w.metrics, "foundry_build_info",
+		                       STR("version=\"" VERSION "\"")),
+		           1);
+		code = p->workers > 1 ? keep_alive(&w) : serve(&w, 0);
+		unlink_sockets(&p->listen);
+	}
+	metrics_free(w.metrics);
+	policy_unref(p);
+	return code;
+}
