@@ -1,0 +1,75 @@
+/* store/check: what both stores refuse before they count anything. */
+#include "store/check.h"
+
+#include "store/window.h"
+
+static bool is_id(struct str s)
+{
+	size_t i;
+
+	for (i = 0; i < s.len; i++) {
+		char c = s.p[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') &&
+		    !(c >= '0' && c <= '9') && c != '-')
+			return false;
+	}
+	return s.len > 0 && s.len <= STORE_ID_MAX;
+}
+
+const char *check_names(struct str account, struct str id)
+{
+	if (account.len == 0 || account.len > CHECK_ACCOUNT_MAX)
+		return "account is empty or too long";
+	if (memchr(account.p, '{', account.len) ||
+	    memchr(account.p, '}', account.len))
+		return "account has braces in its name";
+	if (memchr(account.p, '\0', account.len))
+		return "account has a NUL in its name";
+	if (!is_id(id))
+		return "request id is not 1-64 letters, digits and dashes";
+	return NULL;
+}
+
+static bool is_named_before(const struct store_reservation *r, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (str_eq(r->charges[i].field, r->charges[n].field))
+			return true;
+	return false;
+}
+
+const char *check_reservation(const struct store_reservation *r)
+{
+	const char *error = check_names(r->account, r->id);
+	size_t i;
+
+	if (error)
+		return error;
+	if (r->n_charges > STORE_MAX_CHARGES)
+		return "too many limits for one request";
+	for (i = 0; i < r->n_charges; i++) {
+		const struct store_charge *c = &r->charges[i];
+
+		if (c->field.len == 0 || c->field.len > CHECK_FIELD_MAX)
+			return "limit name is empty or too long";
+		if (is_named_before(r, i))
+			return "a limit is named twice";
+		if (c->limit > (uint64_t)WINDOW_AMOUNT_MAX)
+			return "limit is too large to count exactly";
+	}
+	return NULL;
+}
+
+int64_t check_used(const struct store_usage *used, enum limit_unit unit)
+{
+	uint64_t n = used->nano_usd;
+
+	if (unit == UNIT_REQUESTS)
+		n = used->requests;
+	else if (unit == UNIT_TOKENS)
+		n = used->tokens;
+	return n < (uint64_t)WINDOW_AMOUNT_MAX ? (int64_t)n : WINDOW_AMOUNT_MAX;
+}

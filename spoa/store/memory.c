@@ -1,0 +1,414 @@
+/*
+ * store/memory: limits counted in this process.
+ *
+ *   records: account+id -----> struct record --+--+   (oldest first)
+ *                                              v  v
+ *   limits: account+field ---> struct entry  entry  entry
+ *
+ * An open record holds on to the entries it has taken from. Everything is
+ * bounded: at the maximum the oldest record goes (its reservation stays
+ * charged), and new limits are refused when none of the old can be forgotten
+ * without losing something. All calls take constant time.
+ */
+#include "store/store.h"
+
+#include "store/check.h"
+#include "store/list.h"
+#include "store/window.h"
+
+#include <stdlib.h>
+
+enum {
+	MEMORY_RECORDS_MAX = 100000,
+	MEMORY_ENTRIES_MAX = 100000,
+	MEMORY_EXPIRE = 4,  /* old records dropped in one call */
+	MEMORY_SWEEP = 2,   /* limits looked at in one call, if still needed */
+	MEMORY_SEARCH = 64, /* the same when there is no room for a new one */
+	MEMORY_KEY_MAX = CHECK_ACCOUNT_MAX + 1 + CHECK_FIELD_MAX,
+};
+
+struct entry {
+	struct list all;
+	struct window window;
+	unsigned n_records; /* that hold on to it */
+	size_t key_len;
+	char key[];
+};
+
+struct part {
+	struct entry *entry;
+	enum limit_unit unit;
+	enum limit_window kind;
+	int64_t at; /* of the window, for window_settle() */
+	int64_t amount;
+};
+
+struct record {
+	struct list by_age;
+	uint64_t made_us;
+	struct str key; /* behind the parts */
+	size_t n_parts;
+	struct part parts[];
+};
+
+struct store_memory {
+	const struct clock *clock;
+	struct map entries;
+	struct map records;
+	struct list all;    /* entries, those looked at last at the end */
+	struct list by_age; /* records, oldest first */
+};
+
+/* A key made of two names. check_names() lets no NUL into the first, which
+ * would shift the border. */
+struct key {
+	char text[MEMORY_KEY_MAX];
+};
+
+static struct str key_of(struct key *k, struct str account, struct str name)
+{
+	memcpy(k->text, account.p, account.len);
+	k->text[account.len] = '\0';
+	memcpy(k->text + account.len + 1, name.p, name.len);
+	return str_of(k->text, account.len + 1 + name.len);
+}
+
+struct store_memory *store_memory_new(const struct clock *clock)
+{
+	struct store_memory *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	m->clock = clock;
+	map_init(&m->entries, MEMORY_ENTRIES_MAX);
+	map_init(&m->records, MEMORY_RECORDS_MAX);
+	list_init(&m->all);
+	list_init(&m->by_age);
+	return m;
+}
+
+static int64_t now_of(const struct store_memory *m)
+{
+	int64_t now = clock_real_ms(m->clock);
+
+	return now > 0 ? now : 0;
+}
+
+/* ------------------------------------------------------------ forgetting */
+
+static void record_free(struct store_memory *m, struct record *rec)
+{
+	size_t i;
+
+	for (i = 0; i < rec->n_parts; i++)
+		rec->parts[i].entry->n_records--;
+	list_del(&rec->by_age);
+	map_del(&m->records, rec->key);
+	free(rec);
+}
+
+static void entry_free(struct store_memory *m, struct entry *e)
+{
+	list_del(&e->all);
+	map_del(&m->entries, str_of(e->key, e->key_len));
+	free(e);
+}
+
+static struct record *oldest_record(const struct store_memory *m)
+{
+	if (list_empty(&m->by_age))
+		return NULL;
+	return list_entry(m->by_age.next, struct record, by_age);
+}
+
+static void forget_records(struct store_memory *m)
+{
+	const uint64_t life_us = STORE_RECORD_TTL_S * UINT64_C(1000000);
+	uint64_t now_us = clock_mono_us(m->clock);
+	int i;
+
+	for (i = 0; i < MEMORY_EXPIRE; i++) {
+		struct record *rec = oldest_record(m);
+
+		if (!rec || now_us - rec->made_us < life_us)
+			return;
+		record_free(m, rec);
+	}
+}
+
+static bool is_room_for(const struct store_memory *m,
+                        const struct store_reservation *r)
+{
+	return m->entries.n + r->n_charges <= MEMORY_ENTRIES_MAX;
+}
+
+/* Look at the next few limits; what cannot go yet moves to the end. */
+static void forget_entries(struct store_memory *m, int64_t now, int n)
+{
+	for (; n > 0 && !list_empty(&m->all); n--) {
+		struct entry *e = list_entry(m->all.next, struct entry, all);
+
+		if (e->n_records == 0 && window_is_idle(&e->window, now)) {
+			entry_free(m, e);
+			continue;
+		}
+		list_del(&e->all);
+		list_add_last(&m->all, &e->all);
+	}
+}
+
+void store_memory_free(struct store_memory *m)
+{
+	struct record *rec;
+
+	if (!m)
+		return;
+	while ((rec = oldest_record(m)) != NULL)
+		record_free(m, rec);
+	while (!list_empty(&m->all))
+		entry_free(m, list_entry(m->all.next, struct entry, all));
+	map_done(&m->entries);
+	map_done(&m->records);
+	free(m);
+}
+
+/* --------------------------------------------------------------- reserve */
+
+/* The limits of one reservation as they stand now; `entry` is NULL for one
+ * that nothing is known about yet. */
+struct view {
+	struct entry *entry[STORE_MAX_CHARGES];
+	struct window window[STORE_MAX_CHARGES];
+};
+
+static void view_load(const struct store_memory *m,
+                      const struct store_reservation *r, int64_t now,
+                      struct view *v)
+{
+	size_t i;
+
+	for (i = 0; i < r->n_charges; i++) {
+		const struct store_charge *c = &r->charges[i];
+		int64_t limit = (int64_t)c->limit;
+		struct key key;
+
+		v->entry[i] = map_get(&m->entries,
+		                      key_of(&key, r->account, c->field));
+		if (!v->entry[i]) {
+			window_init(&v->window[i], c->window, limit, now);
+			continue;
+		}
+		v->window[i] = v->entry[i]->window;
+		window_advance(&v->window[i], c->window, limit, now);
+	}
+}
+
+static void answer(const struct store_reservation *r, const struct view *v,
+                   int64_t now, enum store_status status,
+                   struct store_result *res)
+{
+	size_t i;
+
+	res->status = status;
+	for (i = 0; i < r->n_charges; i++) {
+		const struct window *w = &v->window[i];
+
+		res->remaining[i] = window_remaining(w);
+		res->reset_ms[i] = (uint64_t)window_reset_ms(w, now);
+	}
+}
+
+static bool is_too_large(const struct store_reservation *r,
+                         struct store_result *res)
+{
+	size_t i;
+
+	for (i = 0; i < r->n_charges; i++)
+		if (r->charges[i].amount > r->charges[i].limit) {
+			res->refused = i;
+			return true;
+		}
+	return false;
+}
+
+/* The limit that keeps this request waiting longest is the one to name: only
+ * its time is true for the whole of the request. */
+static bool is_refused(const struct store_reservation *r, const struct view *v,
+                       int64_t now, struct store_result *res)
+{
+	bool refused = false;
+	size_t i;
+
+	for (i = 0; i < r->n_charges; i++) {
+		const struct window *w = &v->window[i];
+		int64_t amount = (int64_t)r->charges[i].amount, ms;
+
+		if (amount <= window_remaining(w))
+			continue;
+		ms = window_retry_ms(w, amount, now);
+		if (refused && (uint64_t)ms <= res->retry_ms)
+			continue;
+		refused = true;
+		res->refused = i;
+		res->retry_ms = (uint64_t)ms;
+	}
+	return refused;
+}
+
+static struct entry *entry_new(struct store_memory *m, struct str account,
+                               struct str field, const struct window *w)
+{
+	struct key key;
+	struct str name = key_of(&key, account, field);
+	struct entry *e = calloc(1, sizeof(*e) + name.len);
+
+	if (!e)
+		return NULL;
+	memcpy(e->key, name.p, name.len);
+	e->key_len = name.len;
+	e->window = *w;
+	if (!map_put(&m->entries, name, e)) {
+		free(e);
+		return NULL;
+	}
+	list_add_last(&m->all, &e->all);
+	return e;
+}
+
+static struct record *record_new(struct store_memory *m,
+                                 const struct store_reservation *r)
+{
+	struct key key;
+	struct str name = key_of(&key, r->account, r->id);
+	size_t parts = r->n_charges * sizeof(struct part);
+	struct record *oldest = oldest_record(m), *rec;
+	char *text;
+
+	if (m->records.n >= MEMORY_RECORDS_MAX && oldest)
+		record_free(m, oldest);
+	rec = calloc(1, sizeof(*rec) + parts + name.len);
+	if (!rec)
+		return NULL;
+	text = (char *)rec + sizeof(*rec) + parts;
+	memcpy(text, name.p, name.len);
+	rec->key = str_of(text, name.len);
+	if (!map_put(&m->records, rec->key, rec)) {
+		free(rec);
+		return NULL;
+	}
+	rec->made_us = clock_mono_us(m->clock);
+	list_add_last(&m->by_age, &rec->by_age);
+	return rec;
+}
+
+/* Make all that is missing first, so that running out of memory half way
+ * charges nothing. */
+static bool take(struct store_memory *m, const struct store_reservation *r,
+                 struct view *v)
+{
+	struct record *rec;
+	size_t i;
+
+	for (i = 0; i < r->n_charges; i++)
+		if (!v->entry[i]) {
+			v->entry[i] =
+				entry_new(m, r->account, r->charges[i].field,
+			                  &v->window[i]);
+			if (!v->entry[i])
+				return false;
+		}
+	rec = record_new(m, r);
+	if (!rec)
+		return false;
+	for (i = 0; i < r->n_charges; i++) {
+		const struct store_charge *c = &r->charges[i];
+		struct part *part = &rec->parts[i];
+
+		window_take(&v->window[i], (int64_t)c->amount);
+		v->entry[i]->window = v->window[i];
+		part->entry = v->entry[i];
+		part->entry->n_records++;
+		part->unit = c->unit;
+		part->kind = c->window;
+		part->at = v->window[i].at;
+		part->amount = (int64_t)c->amount;
+	}
+	rec->n_parts = r->n_charges;
+	return true;
+}
+
+void store_memory_reserve(struct store_memory *m,
+                          const struct store_reservation *r,
+                          struct store_result *res)
+{
+	int64_t now = now_of(m);
+	struct view v;
+	struct key key;
+	size_t i;
+
+	*res = (struct store_result){.status = STORE_FAILED};
+	res->error = check_reservation(r);
+	if (res->error)
+		return;
+	forget_records(m);
+	forget_entries(m, now,
+	               is_room_for(m, r) ? MEMORY_SWEEP : MEMORY_SEARCH);
+	view_load(m, r, now, &v);
+	if (map_get(&m->records, key_of(&key, r->account, r->id))) {
+		answer(r, &v, now, STORE_OK, res);
+		return;
+	}
+	if (is_too_large(r, res)) {
+		answer(r, &v, now, STORE_TOO_LARGE, res);
+		return;
+	}
+	if (is_refused(r, &v, now, res)) {
+		for (i = 0; i < r->n_charges; i++)
+			if (v.entry[i])
+				v.entry[i]->window = v.window[i];
+		answer(r, &v, now, STORE_REFUSED, res);
+		return;
+	}
+	if (!take(m, r, &v)) {
+		res->error = "out of memory for limits";
+		return;
+	}
+	answer(r, &v, now, STORE_OK, res);
+}
+
+/* ---------------------------------------------------------------- settle */
+
+enum store_status store_memory_settle(struct store_memory *m,
+                                      struct str account, struct str id,
+                                      const struct store_usage *used)
+{
+	int64_t now = now_of(m);
+	struct record *rec;
+	struct key key;
+	size_t i;
+
+	if (check_names(account, id))
+		return STORE_UNKNOWN;
+	forget_records(m);
+	rec = map_get(&m->records, key_of(&key, account, id));
+	if (!rec)
+		return STORE_UNKNOWN;
+	for (i = 0; i < rec->n_parts; i++) {
+		struct part *part = &rec->parts[i];
+		struct window *w = &part->entry->window;
+
+		/* under another kind since a reload: nothing to correct */
+		if (w->kind != part->kind)
+			continue;
+		window_advance(w, w->kind, w->limit, now);
+		window_settle(w, part->at, part->amount,
+		              check_used(used, part->unit));
+	}
+	record_free(m, rec);
+	return STORE_OK;
+}
+
+size_t store_memory_open(const struct store_memory *m)
+{
+	return m->records.n;
+}

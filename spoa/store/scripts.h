@@ -1,0 +1,19 @@
+/*
+ * store/scripts: the Lua of the Redis store, as part of the program.
+ *
+ * Each is common.lua and its own file in one text, as SCRIPT LOAD wants it.
+ */
+#ifndef STORE_SCRIPTS_H
+#define STORE_SCRIPTS_H
+
+#include "base/str.h"
+
+enum script {
+	SCRIPT_RESERVE = 0,
+	SCRIPT_SETTLE = 1,
+	SCRIPT_COUNT = 2,
+};
+
+struct str script_text(enum script which);
+
+#endif

@@ -1,0 +1,118 @@
+-- reserve: take from all limits or from none.
+--
+-- KEYS  the account's limits (hash), the record of this request (hash)
+-- ARGV  record's life in ms, then for each limit: field, unit, kind, limit,
+--       amount
+-- ->    status, refused index, retry ms, 1 when the record was there before,
+--       then for each limit: remaining, reset ms
+-- Statuses are those of enum store_status; STORE_FAILED says that the
+-- reservation was cancelled before it came.
+--
+-- The record: n = number of limits, or "x" when cancelled; 0, 1, ... =
+-- UNIT:KIND:LIMIT:AMOUNT:PERIOD:FIELD, what settle.lua needs.
+
+local OK, REFUSED, TOO_LARGE, FAILED = 0, 1, 2, 4
+local SWEEP_FROM = 32
+
+local now = clock_ms()
+local n = (#ARGV - 1) / 5
+local fields, charges = {}, {}
+
+for i = 1, n do
+	local a = 5 * i - 3
+	fields[i] = ARGV[a]
+	charges[i] = { unit = ARGV[a + 1], kind = tonumber(ARGV[a + 2]),
+		limit = tonumber(ARGV[a + 3]), amount = tonumber(ARGV[a + 4]) }
+end
+
+local function read_limits()
+	local texts = n > 0 and redis.call('HMGET', LIMITS, unpack(fields)) or {}
+	for i, c in ipairs(charges) do
+		local w = parse(texts[i], c.limit)
+		c.is_new = not texts[i]
+		-- a bucket from the future must be written, also without a
+		-- charge, or it would not refill until then
+		c.stepped_back = w and w.kind == 0 and w.at > now
+		c.w = advance(w, c.kind, c.limit, now)
+	end
+end
+
+local function answer(status, refused, retry, before)
+	local reply = { status, refused, retry, before }
+	for i, c in ipairs(charges) do
+		reply[3 + 2 * i] = remaining(c.w)
+		reply[4 + 2 * i] = reset_ms(c.w, now)
+	end
+	return reply
+end
+
+-- The limit that keeps this request waiting longest, and how long.
+local function longest_wait()
+	local refused, longest = nil, -1
+	for i, c in ipairs(charges) do
+		local short = c.amount - remaining(c.w)
+		if short > 0 then
+			local ms = c.kind == 0 and wait_ms(c.w, short)
+				or reset_ms(c.w, now)
+			if ms > longest then refused, longest = i - 1, ms end
+		end
+	end
+	return refused, longest
+end
+
+-- Limits of scopes that nobody uses any more would stay in a busy account for
+-- ever. Looking when the number of fields doubles costs next to nothing.
+local function sweep()
+	local size = redis.call('HLEN', LIMITS)
+	local p = SWEEP_FROM
+	while p < size do p = p * 2 end
+	if p ~= size then return end
+	local all = redis.call('HGETALL', LIMITS)
+	for i = 1, #all, 2 do
+		local w = parse(all[i + 1], 0)
+		if w then
+			w = advance(w, w.kind, w.limit, now)
+			if (w.kind == 0 and w.count >= w.limit)
+				or (w.kind ~= 0 and w.count == 0) then
+				redis.call('HDEL', LIMITS, all[i])
+			end
+		end
+	end
+end
+
+local function take()
+	local record, life, grown = { 'n', int(n) }, 0, false
+	for i, c in ipairs(charges) do
+		local w = c.w
+		w.count = w.count + (w.kind == 0 and -c.amount or c.amount)
+		w.count = min(w.count, COUNT_MAX)
+		write(fields[i], w)
+		grown = grown or c.is_new
+		life = max(life, reset_ms(w, now))
+		record[#record + 1] = int(i - 1)
+		record[#record + 1] = table.concat({ c.unit, int(c.kind),
+			int(c.limit), int(c.amount), int(w.at), fields[i] }, ':')
+	end
+	redis.call('HSET', RECORD, unpack(record))
+	redis.call('PEXPIRE', RECORD, ARGV[1])
+	if n > 0 then keep(life) end
+	if grown then sweep() end
+end
+
+read_limits()
+local record = redis.call('HGET', RECORD, 'n')
+if record == 'x' then return answer(FAILED, 0, 0, 1) end
+if record then return answer(OK, 0, 0, 1) end
+
+for i, c in ipairs(charges) do
+	if c.amount > c.limit then return answer(TOO_LARGE, i - 1, 0, 0) end
+end
+
+for i, c in ipairs(charges) do
+	if c.stepped_back then write(fields[i], c.w) end
+end
+local refused, retry = longest_wait()
+if refused then return answer(REFUSED, refused, retry, 0) end
+
+take()
+return answer(OK, 0, 0, 0)

@@ -1,0 +1,67 @@
+-- settle: replace what was reserved by what was used, once.
+--
+-- KEYS  the account's limits (hash), the record of this request (hash)
+-- ARGV  used, by unit: requests, tokens, nano-dollars; then, in ms, how long
+--       to remember that an unknown id was cancelled (0: not)
+-- ->    status: 0 done, 3 no such open reservation
+--
+-- Cancelling what is unknown matters when the connection broke with a reserve
+-- under way: Redis may read that reserve after this. It then finds the mark
+-- and takes nothing.
+
+local OK, UNKNOWN = 0, 3
+
+local record = redis.call('HGETALL', RECORD)
+if #record == 0 then
+	if tonumber(ARGV[4]) > 0 then
+		redis.call('HSET', RECORD, 'n', 'x')
+		redis.call('PEXPIRE', RECORD, ARGV[4])
+	end
+	return { UNKNOWN }
+end
+
+local charges = {}
+for i = 1, #record, 2 do
+	if record[i] ~= 'n' then
+		local unit, kind, limit, amount, at, field = record[i + 1]:match(
+			'^(%d):(%d):(%d+):(%d+):(%d+):(.*)$')
+		charges[#charges + 1] = { used = tonumber(ARGV[unit + 1]),
+			kind = tonumber(kind), limit = tonumber(limit),
+			amount = tonumber(amount), at = tonumber(at), field = field }
+	elseif record[i + 1] == 'x' then
+		return { UNKNOWN }
+	end
+end
+
+local now = clock_ms()
+
+-- The limit as it is now, nil when there is nothing to correct: a fixed window
+-- that has ended, or a limit that has changed its kind since. One that is not
+-- there any more had nothing to remember.
+local function current(c)
+	local w = parse(redis.call('HGET', LIMITS, c.field), c.limit)
+		or fresh(c.kind, c.limit, now)
+	if w.kind ~= c.kind then return nil end
+	w = advance(w, w.kind, w.limit, now)
+	if w.kind ~= 0 and w.at ~= c.at then return nil end
+	return w
+end
+
+local life
+for _, c in ipairs(charges) do
+	local w = current(c)
+	if w then
+		if w.kind == 0 then
+			w.count = w.count + c.amount - c.used
+			bound(w)
+		else
+			w.count = max(0, w.count + c.used - c.amount)
+			w.count = min(w.count, COUNT_MAX)
+		end
+		write(c.field, w)
+		life = max(life or 0, reset_ms(w, now))
+	end
+end
+if life then keep(life) end
+redis.call('DEL', RECORD)
+return { OK }

@@ -1,0 +1,188 @@
+/* store/window: the arithmetic of one limit. */
+#include "store/window.h"
+
+enum { HOUR_MS = 3600000, DAY_MS = 86400000 };
+
+/* ------------------------------------------------------------- calendar */
+
+/* Days from 1970-01-01 to the first of a month (year * 12 + 0..11). Years are
+ * taken to begin in March, so that the leap day is the last of its year and
+ * the lengths of months follow one line: 31 30 31 30 31, twice and a bit. */
+static int64_t month_start(int64_t month)
+{
+	int64_t year = (month - 2) / 12, m = (month - 2) % 12;
+	int64_t leap_days = year / 4 - year / 100 + year / 400;
+
+	return 365 * year + leap_days + (153 * m + 2) / 5 - 719468;
+}
+
+static int64_t month_of(int64_t day)
+{
+	/* at most one off: a year has 365.2425 days on average */
+	int64_t month = INT64_C(1970) * 12 + day * 120000 / 3652425;
+
+	while (month_start(month + 1) <= day)
+		month++;
+	while (month_start(month) > day)
+		month--;
+	return month;
+}
+
+int64_t window_period(enum limit_window kind, int64_t now)
+{
+	if (now < 0)
+		now = 0;
+	if (kind == WINDOW_HOUR)
+		return now / HOUR_MS;
+	if (kind == WINDOW_DAY)
+		return now / DAY_MS;
+	return month_of(now / DAY_MS);
+}
+
+int64_t window_period_end(enum limit_window kind, int64_t period)
+{
+	if (kind == WINDOW_HOUR)
+		return (period + 1) * HOUR_MS;
+	if (kind == WINDOW_DAY)
+		return (period + 1) * DAY_MS;
+	return month_start(period + 1) * DAY_MS;
+}
+
+/* --------------------------------------------------------------- bucket */
+
+/* Milliseconds until the bucket has gained `need` units. */
+static int64_t bucket_wait(const struct window *w, int64_t need)
+{
+	__int128 parts = (__int128)need * WINDOW_MINUTE_MS - w->frac;
+
+	if (need <= 0 || w->limit <= 0)
+		return 0;
+	return (int64_t)((parts + w->limit - 1) / w->limit);
+}
+
+static int64_t lowest_level(int64_t limit)
+{
+	if (limit >= WINDOW_COUNT_MAX / WINDOW_DEBT_MINUTES)
+		return -WINDOW_COUNT_MAX;
+	return -limit * WINDOW_DEBT_MINUTES;
+}
+
+/* Keep the level between the deepest debt and full. */
+static void bucket_bound(struct window *w)
+{
+	if (w->count >= w->limit) {
+		w->count = w->limit;
+		w->frac = 0;
+	}
+	if (w->count < lowest_level(w->limit))
+		w->count = lowest_level(w->limit);
+}
+
+static void bucket_refill(struct window *w, int64_t now)
+{
+	int64_t passed = now > w->at ? now - w->at : 0;
+	__int128 parts;
+
+	bucket_bound(w);
+	w->at = now;
+	if (w->count >= w->limit)
+		return;
+	if (passed >= bucket_wait(w, w->limit - w->count)) {
+		w->count = w->limit;
+		w->frac = 0;
+		return;
+	}
+	parts = (__int128)w->limit * passed + w->frac;
+	w->count += (int64_t)(parts / WINDOW_MINUTE_MS);
+	w->frac = (int64_t)(parts % WINDOW_MINUTE_MS);
+}
+
+/* ----------------------------------------------------------------- both */
+
+void window_init(struct window *w, enum limit_window kind, int64_t limit,
+                 int64_t now)
+{
+	bool bucket = kind == WINDOW_MINUTE;
+
+	*w = (struct window){
+		.kind = kind,
+		.limit = limit,
+		.count = bucket ? limit : 0,
+		.at = bucket ? now : window_period(kind, now),
+	};
+}
+
+void window_advance(struct window *w, enum limit_window kind, int64_t limit,
+                    int64_t now)
+{
+	int64_t period;
+
+	if (w->kind != kind) {
+		window_init(w, kind, limit, now);
+		return;
+	}
+	w->limit = limit;
+	if (kind == WINDOW_MINUTE) {
+		bucket_refill(w, now);
+		return;
+	}
+	period = window_period(kind, now);
+	if (period > w->at) {
+		w->at = period;
+		w->count = 0;
+	}
+}
+
+int64_t window_remaining(const struct window *w)
+{
+	return w->kind == WINDOW_MINUTE ? w->count : w->limit - w->count;
+}
+
+int64_t window_reset_ms(const struct window *w, int64_t now)
+{
+	if (w->kind == WINDOW_MINUTE)
+		return bucket_wait(w, w->limit - w->count);
+	return window_period_end(w->kind, w->at) - now;
+}
+
+int64_t window_retry_ms(const struct window *w, int64_t amount, int64_t now)
+{
+	if (amount <= window_remaining(w))
+		return 0;
+	if (w->kind == WINDOW_MINUTE)
+		return bucket_wait(w, amount - w->count);
+	return window_period_end(w->kind, w->at) - now;
+}
+
+void window_take(struct window *w, int64_t amount)
+{
+	w->count += w->kind == WINDOW_MINUTE ? -amount : amount;
+	if (w->count > WINDOW_COUNT_MAX)
+		w->count = WINDOW_COUNT_MAX;
+}
+
+void window_settle(struct window *w, int64_t at, int64_t reserved, int64_t used)
+{
+	if (w->kind == WINDOW_MINUTE) {
+		w->count += reserved - used;
+		bucket_bound(w);
+		return;
+	}
+	if (w->at != at)
+		return;
+	w->count += used - reserved;
+	if (w->count < 0)
+		w->count = 0;
+	if (w->count > WINDOW_COUNT_MAX)
+		w->count = WINDOW_COUNT_MAX;
+}
+
+bool window_is_idle(const struct window *w, int64_t now)
+{
+	struct window copy = *w;
+
+	window_advance(&copy, w->kind, w->limit, now);
+	if (copy.kind == WINDOW_MINUTE)
+		return copy.count >= copy.limit;
+	return copy.count == 0;
+}
