@@ -180,35 +180,54 @@ static int escape(struct jscan *s, const char *p, size_t *lost)
 	return PIECE_BAD;
 }
 
-/* A longer UTF-8 sequence. One that the end of the bytes cuts is PIECE_CUT
- * when some continuation would make it valid. */
-static int sequence(struct jscan *s, const char *p)
+/* True when some continuation would make what stands at p, up to the end of
+ * all bytes, a valid sequence. */
+static bool is_cut_sequence(const char *p, size_t left)
 {
-	size_t left = (size_t)(s->end - p), n = utf8_len(str_of(p, left));
 	char whole[4] = {(char)0x80, (char)0x80, (char)0x80, (char)0x80};
 	unsigned char c = (unsigned char)*p;
 
-	if (n > 0)
-		return (int)n;
-	if (left == 1 && c >= 0xc2 && c <= 0xf4)
-		return PIECE_CUT;
-	if (left > 1 && left < 4) {
-		memcpy(whole, p, left);
-		if (utf8_len(str_of(whole, 4)) > left)
-			return PIECE_CUT;
-	}
-	bad(s, p, "not valid UTF-8");
-	return PIECE_BAD;
+	if (left == 1)
+		return c >= 0xc2 && c <= 0xf4;
+	if (left > 3)
+		return false;
+	memcpy(whole, p, left);
+	return utf8_len(str_of(whole, 4)) > left;
 }
 
-static int special(struct jscan *s, const char *p, size_t *lost)
+/* A run of longer UTF-8 sequences from p on: many scripts have little else.
+ * NULL for a bad one; a cut one stays. */
+static const char *skip_sequences(struct jscan *s, const char *p)
 {
-	if (*p == '\\')
-		return escape(s, p, lost);
+	while (p < s->end && (unsigned char)*p >= 0x80) {
+		size_t left = (size_t)(s->end - p);
+		size_t n = utf8_len(str_of(p, left));
+
+		if (n == 0 && is_cut_sequence(p, left))
+			return p;
+		if (n == 0) {
+			bad(s, p, "not valid UTF-8");
+			return NULL;
+		}
+		p += n;
+	}
+	return p;
+}
+
+/* Step over the piece at p that is not plain. NULL when it is bad, p when the
+ * end of the bytes cuts it. */
+static const char *skip_special(struct jscan *s, const char *p, size_t *lost)
+{
+	int n;
+
 	if ((unsigned char)*p >= 0x80)
-		return sequence(s, p);
-	bad(s, p, "a control character in a string must be escaped");
-	return PIECE_BAD;
+		return skip_sequences(s, p);
+	if (*p != '\\') {
+		bad(s, p, "a control character in a string must be escaped");
+		return NULL;
+	}
+	n = escape(s, p, lost);
+	return n == PIECE_BAD ? NULL : p + n;
 }
 
 /* The string whose quote is at s->p. */
@@ -219,14 +238,14 @@ static enum jscan_token string(struct jscan *s, enum jscan_token token)
 
 	while (p < s->end && *p != '"') {
 		size_t lost = 0;
-		int n = special(s, p, &lost);
+		const char *behind = skip_special(s, p, &lost);
 
-		if (n == PIECE_BAD)
+		if (!behind)
 			return JSCAN_BAD;
-		if (n == PIECE_CUT)
+		if (behind == p)
 			break;
 		lost_sum += lost;
-		p = skip_plain(p + n, s->end);
+		p = skip_plain(behind, s->end);
 	}
 	s->text = str_of(from, (size_t)(p - from));
 	s->decoded_len = s->text.len - lost_sum;

@@ -50,14 +50,19 @@ static bool bad(struct scanner *c, const char *error, size_t at)
 /* Base64 of either alphabet; a backslash because some writers escape '/'. */
 static bool is_base64(struct str s)
 {
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.p[i], lower = c | 0x20;
+	static const bool digit[256] = {
+		['A' ... 'Z'] = true, ['a' ... 'z'] = true,
+		['0' ... '9'] = true, ['+'] = true,
+		['/'] = true,         ['='] = true,
+		['-'] = true,         ['_'] = true,
+		['\\'] = true,
+	};
+	bool all = true;
+	size_t i;
 
-		if ((lower < 'a' || lower > 'z') && (c < '0' || c > '9') &&
-		    !memchr("+/=-_\\", c, 6))
-			return false;
-	}
-	return s.len > 0;
+	for (i = 0; i < s.len && all; i++)
+		all = digit[(unsigned char)s.p[i]];
+	return all && s.len > 0;
 }
 
 /* RFC 2397, base64 only: what is not base64 costs tokens like other text. */
@@ -126,7 +131,7 @@ static bool skip_value(struct scanner *c)
 
 static bool read_string(struct scanner *c, struct str *out)
 {
-	if (c->token != JSCAN_STRING)
+	if (c->token != JSCAN_STRING || c->s.decoded_len > SCAN_MAX_NAME)
 		return false;
 	*out = jscan_str(&c->s, c->arena);
 	return true;
@@ -230,7 +235,8 @@ static const char wrong_max[] =
 	"the limit of output tokens must be a whole number of 0 or more";
 
 static const struct field top_fields[] = {
-	{STR_INIT("model"), read_model, "`model` must be a string"},
+	{STR_INIT("model"), read_model,
+         "`model` must be a string of at most 1024 bytes"},
 	{STR_INIT("stream"), read_stream, "`stream` must be true or false"},
 	{STR_INIT("stream_options"), read_stream_options,
          "`stream_options` must be an object"},
@@ -241,9 +247,9 @@ static const struct field top_fields[] = {
 	{STR_INIT("best_of"), read_best_of,
          "`best_of` must be a number from 1 to 128"},
 	{STR_INIT("previous_response_id"), read_previous,
-         "`previous_response_id` must be a string"},
+         "`previous_response_id` must be a string of at most 1024 bytes"},
 	{STR_INIT("prompt_cache_key"), read_cache_key,
-         "`prompt_cache_key` must be a string"},
+         "`prompt_cache_key` must be a string of at most 1024 bytes"},
 	{STR_INIT("input"), read_input, NULL},
 	{STR_INIT("prompt"), read_prompt, NULL},
 	{STR_INIT("reasoning"), read_reasoning,

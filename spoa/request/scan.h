@@ -25,6 +25,7 @@ enum {
 	SCAN_MAX_DEPTH = 128,
 	SCAN_MAX_KEYS = 128,     /* in one object that is read */
 	SCAN_MAX_KEY_LEN = 128,  /* bytes, at the levels that are read */
+	SCAN_MAX_NAME = 1024,    /* bytes of model, response id, cache key */
 	SCAN_MAX_CHOICES = 128,  /* `n` and `best_of` */
 	SCAN_TOKEN_ID_BYTES = 4, /* text_bytes for one token id */
 };
