@@ -33,26 +33,36 @@ struct conns_options {
 	struct metrics *metrics;
 	/* A NOTIFY came. Views in `f` are valid during the call. Every call
 	 * must be followed by exactly one reply for `ref`, at once or later.
-	 * `ack_limit` is what an ACK may have on this connection. */
+	 * `ack_limit` is what an ACK may have on this connection: a 20th of
+	 * the negotiated frame, as HAProxy 3.1+ puts 20 streams on one. */
 	void (*on_notify)(void *ctx, struct conn_ref ref,
 	                  const struct frame *f, size_t ack_limit);
-	/* The connection of these requests is gone: nobody waits for them. */
+	/* The connection of these unanswered requests is gone: nobody waits
+	 * for them, and no reply is due any more. */
 	void (*on_closed)(void *ctx, uint32_t slot, uint32_t generation);
 	void *ctx;
-	size_t max_frame; /* at most SPOP_MAX_FRAME */
+	const char *worker; /* label of the gauges; NULL is "0" */
+	size_t max_frame;   /* what we offer; SPOP_MIN_FRAME..SPOP_MAX_FRAME */
 	size_t max_conns; /* further ones are closed at accept */
-	/* called when conns_drain() has nothing left to wait for */
+	/* Called once, from the loop, when conns_drain() has nothing left to
+	 * wait for. */
 	void (*on_drained)(void *ctx);
 };
 
+/* NULL without memory. None of the callbacks may call conns_free. */
 struct conns *conns_new(const struct conns_options *o);
-void conns_free(struct conns *c); /* closes all */
 
-/* Accept on a listening, non-blocking socket. Several may be added. */
+/* Closes all connections, without a callback. */
+void conns_free(struct conns *c);
+
+/* Accept on a listening, non-blocking socket, which stays the caller's. Up to
+ * eight may be added; false beyond. */
 bool conns_listen(struct conns *c, int fd);
 
 /* The buffer to build the reply for `ref` in (with ack_begin), NULL when its
- * connection is gone. After the frame was appended call conns_replied(). */
+ * connection is gone. After the frame was appended call conns_replied(), once
+ * a request. The bytes leave before the loop waits again, so a reply must not
+ * come out of another loop_turn callback: it might wait for the next event. */
 struct buf *conns_reply(struct conns *c, struct conn_ref ref);
 void conns_replied(struct conns *c, struct conn_ref ref);
 

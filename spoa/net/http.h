@@ -15,8 +15,10 @@ struct http_reply {
 	struct buf body; /* maximum set by net/http */
 };
 
-/* GET (and HEAD) only; everything else is 405, unknown paths 404, both made
- * by net/http when `on_get` returns false. `fd` (listening) is taken over. */
+/* GET (and HEAD) only: everything else is 405, and 404 when `on_get` returns
+ * false. It starts with status 200, text/plain and an empty body of at most
+ * 4 MiB; a body that did not fit becomes 500. `fd` (listening, non-blocking)
+ * is taken over; NULL when MHD does not start, then exit. */
 struct http *http_new(struct loop *l, int fd,
                       bool (*on_get)(void *ctx, struct str path,
                                      struct http_reply *reply),

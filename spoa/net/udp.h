@@ -9,7 +9,9 @@
 
 struct udp;
 
-/* `fd` is taken over. on_datagram gets each datagram as it came (view). */
+/* `fd` is taken over once this succeeds; NULL without memory. on_datagram gets
+ * each datagram as it came (a view), the first 8 KiB of a longer one. It must
+ * not free the udp. */
 struct udp *udp_new(struct loop *l, int fd,
                     void (*on_datagram)(void *ctx, struct str datagram),
                     void *ctx);

@@ -9,6 +9,29 @@ enum {
 	SMALLEST_FRAME = 7,
 };
 
+const char *spop_code_name(enum spop_code code)
+{
+	static const char *const names[] = {
+		[SPOP_NORMAL] = "normal",
+		[SPOP_IO] = "I/O error",
+		[SPOP_TIMEOUT] = "timeout",
+		[SPOP_TOO_BIG] = "frame is too big",
+		[SPOP_INVALID] = "invalid frame",
+		[SPOP_NO_VERSION] = "no supported-versions",
+		[SPOP_NO_FRAME_SIZE] = "no max-frame-size",
+		[SPOP_NO_CAPABILITIES] = "no capabilities",
+		[SPOP_BAD_VERSION] = "version 2.0 is not supported",
+		[SPOP_BAD_FRAME_SIZE] = "max-frame-size is too small",
+		[SPOP_FRAGMENTED] = "fragments are not supported; set "
+				    "no option send-frag-payload",
+		[SPOP_INTERLACED] = "interlaced frames",
+		[SPOP_FRAMEID] = "frame-id not found",
+		[SPOP_RESOURCE] = "out of memory or descriptors",
+	};
+
+	return code <= SPOP_RESOURCE ? names[code] : "unknown error";
+}
+
 static enum frame_status fail(enum spop_code *code, enum spop_code why)
 {
 	*code = why;

@@ -44,6 +44,9 @@ enum spop_code {
 	SPOP_UNKNOWN = 99,
 };
 
+/* What to call it in a DISCONNECT and in a log; a constant. */
+const char *spop_code_name(enum spop_code code);
+
 enum frame_status { FRAME_OK = 0, FRAME_AGAIN = 1, FRAME_ERROR = 2 };
 
 enum {
