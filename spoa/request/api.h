@@ -19,17 +19,19 @@ enum api_operation {
 	API_N_OPERATIONS,
 };
 
-enum api_shape { /* of errors */
-	SHAPE_OPENAI = 0, /* {"error":{..}}; Azure OpenAI's are the same */
+/* Of errors. */
+enum api_shape {
+	SHAPE_OPENAI = 0,    /* {"error":{..}}; Azure OpenAI's are the same */
 	SHAPE_ANTHROPIC = 1, /* {"type":"error","error":{..}} */
 };
 
-enum api_surface { /* how the caller addressed us */
-	CALL_PLAIN = 0,  /* /chat/completions, /v1/.., any other prefix */
-	CALL_AZURE = 1,  /* [/openai]/deployments/{d}/.. */
-	CALL_V1 = 2,     /* /openai/v1/.. */
-	CALL_MODELS = 3, /* /models/.. */
-	CALL_ANTHROPIC = 4, /* /anthropic/v1/.. and /v1/messages */
+/* How the caller addressed us. */
+enum api_surface {
+	CALL_PLAIN = 0,     /* /chat/completions, /v1/.., any other prefix */
+	CALL_AZURE = 1,     /* ../deployments/{d}/.. behind any prefix */
+	CALL_V1 = 2,        /* /openai/v1/.. */
+	CALL_MODELS = 3,    /* /models/.. */
+	CALL_ANTHROPIC = 4, /* ../v1/messages behind any prefix */
 };
 
 struct api_call {
@@ -42,9 +44,10 @@ struct api_call {
 	bool method_ok;        /* false: 405 */
 };
 
-/* `path` as it came, without query. A path with a control character, an
+/* `path` as it came, without query. A path with a control character, ';', an
  * encoded slash or backslash, "//", or a "." or ".." segment (also encoded)
- * is no operation. A {d} with %-escapes is decoded into `arena`. */
+ * is no operation. Escapes are accepted in {d} only, which is then decoded
+ * into `arena`; `deployments` may stand there and nowhere else. */
 struct arena;
 void api_find(struct str method, struct str path, struct arena *arena,
               struct api_call *out);
