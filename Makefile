@@ -1,7 +1,7 @@
 # Builds, tests and runs the gateway. `make help` lists what can be asked.
 #
 #   spoa/**/*.c   -> build/libfoundry.a (all but main.o) -> build/foundry-spoa
-#   tests/sim/    -> build/foundry-sim      tests/load/ -> build/null-agent
+#   tests/sim/    -> build/foundry-sim      tests/load/NAME.c -> build/NAME
 #   tests/unit/   -> build/unit/test_*      tests/fuzz/ -> build/fuzz/fuzz_*
 #
 # SAN=address,undefined builds the same tree into build/san/. V=1 shows the
@@ -84,7 +84,7 @@ SPOA_SRC := $(sort $(shell find spoa -name '*.c'))
 SPOA_MAIN := $(filter spoa/main.c,$(SPOA_SRC))
 LIB_OBJ := $(patsubst %.c,$(O)/%.o,$(filter-out spoa/main.c,$(SPOA_SRC)))
 SIM_OBJ := $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/sim/*.c)))
-NULL_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard tests/load/null-agent.c))
+LOAD_BIN := $(patsubst tests/load/%.c,$(B)/%,$(wildcard tests/load/*.c))
 SCRIPTS := $(wildcard spoa/store/scripts/*.lua)
 
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
@@ -97,7 +97,7 @@ UNIT_SH := $(sort $(wildcard tests/unit/test_*.sh))
 TABLE_SRC := $(sort $(wildcard tests/tables/*.c))
 
 PROGRAMS := $(if $(SPOA_MAIN),$(B)/foundry-spoa) \
-	$(if $(SIM_OBJ),$(B)/foundry-sim) $(if $(NULL_OBJ),$(B)/null-agent)
+	$(if $(SIM_OBJ),$(B)/foundry-sim) $(LOAD_BIN)
 
 # ---- building -------------------------------------------------------------
 .PHONY: all lib
@@ -126,7 +126,7 @@ $(B)/foundry-sim: $(SIM_OBJ) $(B)/libfoundry.a
 	$(say) LINK $@
 	$(Q)$(LINK) -o $@ $^ $(pkg_libs)
 
-$(B)/null-agent: $(NULL_OBJ) $(B)/libfoundry.a
+$(LOAD_BIN): $(B)/%: $(O)/tests/load/%.o $(B)/libfoundry.a
 	$(say) LINK $@
 	$(Q)$(LINK) -o $@ $^ $(pkg_libs)
 

@@ -25,6 +25,8 @@ cleanup() {
     if [ -n "$dockerd" ]; then
         kill "$dockerd" 2>/dev/null
         wait "$dockerd" 2>/dev/null
+        # Containers in the host's network leave this mounted.
+        umount "$private"/exec/netns/* 2>/dev/null
     fi
     [ -z "$private" ] || rm -rf "$private"
 }

@@ -16,6 +16,7 @@ config=${CONFIG:-tests/fixtures/gateway.json}
 read -ra agent <<<"${AGENT:-build/foundry-spoa}"
 https=127.0.0.1:8443
 http=127.0.0.1:8080
+stats=127.0.0.1:8404
 spop=127.0.0.1:9101
 agent_http=127.0.0.1:9102
 usage=127.0.0.1:9103
@@ -150,8 +151,8 @@ port_user() { # tcp|udp HOST:PORT
 
 check_ports() {
     local spec user taken=0
-    for spec in tcp/$https tcp/$http tcp/$spop tcp/$agent_http udp/$usage \
-        tcp/$sim tcp/$redis; do
+    for spec in tcp/$https tcp/$http tcp/$stats tcp/$spop \
+        tcp/$agent_http udp/$usage tcp/$sim tcp/$redis; do
         user=$(port_user "${spec%%/*}" "${spec#*/}")
         [ -n "$user" ] || continue
         say "error: ${spec#*/} (${spec%%/*}) is taken by $user" >&2

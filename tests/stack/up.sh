@@ -48,7 +48,8 @@ start_haproxy() {
     export GATEWAY_USAGE=$usage GATEWAY_CERT=$run/tls/gateway.pem
     export GATEWAY_LUA=$PWD/lua/usage.lua
     export GATEWAY_SPOE=$PWD/haproxy-conf/spoe-gateway.conf
-    export GATEWAY_STATS=$run/haproxy.sock
+    export GATEWAY_STATS=$stats GATEWAY_SOCKET=$run/haproxy.sock
+    export GATEWAY_NOREUSEPORT=1
     local files=(-f haproxy-conf/haproxy.cfg -f "$run/backends.cfg")
     "$haproxy" -c "${files[@]}" >"$run/haproxy-check.log" 2>&1 || {
         cat "$run/haproxy-check.log" >&2
@@ -57,15 +58,8 @@ start_haproxy() {
     start haproxy "$haproxy" -db "${files[@]}"
     wait_for haproxy "listening on $https" accepts "$https" &&
         wait_for haproxy "listening on $http" accepts "$http" &&
-        wait_for haproxy "seeing the agent" agent_is_up
-}
-
-# HAProxy takes the agent for dead until its first health check went through.
-agent_is_up() {
-    command -v socat >/dev/null || return 0
-    echo "show stat" | socat - "UNIX-CONNECT:$run/haproxy.sock" |
-        awk -F, '$1 ~ /spoa|agent/ && $2 != "BACKEND" && $18 ~ /^UP|no check/ \
-            { up = 1 } END { exit !up }'
+        wait_for haproxy "seeing the agent" \
+            curl -fs --noproxy '*' "http://$stats/healthz"
 }
 
 start_redis && start_sim && start_agent && start_haproxy || {
