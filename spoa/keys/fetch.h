@@ -32,7 +32,8 @@ struct fetch_result {
 
 /* ca_file may be NULL: the system's. NULL when libcurl cannot start. */
 struct fetch *fetch_new(struct loop *l, const char *ca_file);
-void fetch_free(struct fetch *f); /* cancels all jobs without callbacks */
+/* Cancels all jobs without callbacks. Not from within a callback. */
+void fetch_free(struct fetch *f);
 
 /* Start one exchange; everything in `r` is copied. `done` runs exactly once,
  * from the loop, never from within this call, unless the job is cancelled.
@@ -42,7 +43,8 @@ struct fetch_job *fetch_start(struct fetch *f, const struct fetch_request *r,
                                            const struct fetch_result *res),
                               void *ctx);
 
-/* The callback will not run any more. Accepts NULL. */
+/* The callback will not run any more. Accepts NULL; does nothing from within
+ * the job's own callback, after which the job is gone. */
 void fetch_cancel(struct fetch_job *j);
 
 #endif

@@ -1,6 +1,13 @@
 /*
  * keys/inbound: a bearer token or gateway key -> identity, or why not.
  *
+ * The order of a token's checks: form, tenant, key, the key's own issuer,
+ * signature; then of its claims: issuer and version, tenant, audience, times,
+ * who it is, whether that one may come in. A tenant whose scopes are empty
+ * takes no delegated token, and one whose roles and callers are empty no
+ * app-only token. A token is app-only when `idtyp` is "app", or when it is
+ * absent and there is no `scp`; its scopes then count for nothing.
+ *
  * Verified tokens are kept by the SHA-256 of the whole token, at most five
  * minutes and never past `exp`; a hit looks at `exp` again. Only successes
  * are kept.

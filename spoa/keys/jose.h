@@ -56,7 +56,8 @@ struct jose_claims;
 struct jose_claims *jose_claims_new(const struct jose_token *t);
 void jose_claims_free(struct jose_claims *c);
 
-/* A string claim; empty when absent or not a string. Borrowed from c. */
+/* A string claim, NUL-terminated; empty with p NULL when absent or not a
+ * string. Borrowed from c. */
 struct str jose_claim_str(const struct jose_claims *c, const char *name);
 
 /* A NumericDate: a JSON integer, not negative. False when absent or of any
@@ -66,8 +67,9 @@ bool jose_claim_time(const struct jose_claims *c, const char *name,
 
 bool jose_claim_present(const struct jose_claims *c, const char *name);
 
-/* A claim that is an array of strings: calls `each` for every entry. False
- * when it is present but is not one; an absent claim is an empty array. */
+/* A claim that is an array of strings: calls `each` for every entry, which is
+ * valid during that call. False when it is present but is not one (then
+ * nothing was called); an absent claim is an empty array. */
 bool jose_claim_strs(const struct jose_claims *c, const char *name,
                      void (*each)(void *ctx, struct str s), void *ctx);
 

@@ -1,0 +1,564 @@
+/*
+ * keys/outbound: the credentials we use towards Azure.
+ *
+ *   outbound_configure -> slot_fetch -> endpoint -> token -> header value
+ *   outbound_header    -/  ^                                    |
+ *                          timer <- renewal or backoff <--------+-> waiters
+ */
+#include "keys/outbound.h"
+
+#include "base/log.h"
+#include "keys/backoff.h"
+#include "keys/grant.h"
+#include "keys/jose.h"
+
+#include <stdlib.h>
+
+enum {
+	OUTBOUND_DEADLINE_MS = 10000,
+	OUTBOUND_ANSWER_MAX = 64 * 1024,
+	OUTBOUND_RETRY_MIN_MS = 1000,
+	OUTBOUND_RETRY_MAX_MS = 60000,
+	OUTBOUND_MISCONFIGURED_MS = 120000,
+	OUTBOUND_GONE_MS = 10000, /* 410: IMDS is being updated, up to 70 s */
+	OUTBOUND_MARGIN_S = 10,   /* a token that ends on its way is no use */
+};
+
+/* A header value on its way out; it outlives its replacement until the next
+ * loop turn, because requests of this turn may hold it. */
+struct secret {
+	struct secret *next;
+	size_t len;
+	char text[];
+};
+
+/* One credential for one audience. */
+struct outbound_slot {
+	struct outbound_slot *next;
+	struct outbound *o;
+	bool wanted;     /* used while configuring */
+	uint8_t sum[32]; /* of all that the config says about it */
+	char *name;
+	struct grant grant;
+
+	struct secret *value; /* NULL: no token yet */
+	bool endless;         /* a static key */
+	int64_t exp;          /* unix seconds */
+
+	struct fetch_job *job;
+	struct loop_timer timer;
+	uint64_t next_us;    /* when to fetch again */
+	unsigned n_failures; /* in a row */
+	bool misconfigured;  /* the last answer was of that class */
+	struct outbound_waiter *waiters;
+	struct metric *ok, *error, *expiry;
+};
+
+struct outbound {
+	struct loop *loop;
+	const struct clock *clock;
+	struct fetch *fetch;
+	struct metrics *metrics;
+	struct policy *policy;
+	struct outbound_slot *slots;
+	struct outbound_slot **by_index; /* of policy->credentials */
+	struct secret *retired;
+	struct loop_timer sweep;
+};
+
+/* -------------------------------------------------------------- secrets */
+
+static void secret_free(struct secret *s)
+{
+	if (!s)
+		return;
+	explicit_bzero(s->text, s->len);
+	free(s);
+}
+
+static struct secret *secret_new(struct str prefix, struct str text)
+{
+	struct secret *s = malloc(sizeof(*s) + prefix.len + text.len);
+
+	if (!s)
+		return NULL;
+	s->next = NULL;
+	s->len = prefix.len + text.len;
+	if (prefix.len)
+		memcpy(s->text, prefix.p, prefix.len);
+	memcpy(s->text + prefix.len, text.p, text.len);
+	return s;
+}
+
+static void sweep(void *data)
+{
+	struct outbound *o = data;
+
+	while (o->retired) {
+		struct secret *s = o->retired;
+
+		o->retired = s->next;
+		secret_free(s);
+	}
+}
+
+/* libev looks at timers after the turn's end, so one of 0 ms runs when all
+ * that was borrowed in this turn has been written out. */
+static void retire(struct outbound *o, struct secret *s)
+{
+	if (!s)
+		return;
+	s->next = o->retired;
+	o->retired = s;
+	loop_timer_start(o->loop, &o->sweep, 0, sweep, o);
+}
+
+/* -------------------------------------------------------------- waiters */
+
+void outbound_cancel(struct outbound_waiter *w)
+{
+	if (!w->prev)
+		return;
+	*w->prev = w->next;
+	if (w->next)
+		w->next->prev = w->prev;
+	w->next = NULL;
+	w->prev = NULL;
+}
+
+static void enlist(struct outbound_waiter **head, struct outbound_waiter *w)
+{
+	outbound_cancel(w);
+	w->next = *head;
+	w->prev = head;
+	if (w->next)
+		w->next->prev = &w->next;
+	*head = w;
+}
+
+/* A woken one may wait again, or cancel others: so the list is moved away
+ * first, and whoever is told has left it. */
+static void wake_all(struct outbound_slot *s)
+{
+	struct outbound_waiter *head = s->waiters;
+
+	s->waiters = NULL;
+	if (head)
+		head->prev = &head;
+	while (head) {
+		struct outbound_waiter *w = head;
+
+		outbound_cancel(w);
+		w->wake(w->ctx, w->ref);
+	}
+}
+
+/* ------------------------------------------------------------- fetching */
+
+static bool usable(const struct outbound_slot *s)
+{
+	return s->value &&
+	       (s->endless ||
+	        clock_real_s(s->o->clock) + OUTBOUND_MARGIN_S < s->exp);
+}
+
+static void slot_fetch(struct outbound_slot *s);
+
+static void on_timer(void *data)
+{
+	slot_fetch(data);
+}
+
+static void schedule(struct outbound_slot *s, uint64_t after_ms)
+{
+	s->next_us = clock_mono_us(s->o->clock) + after_ms * 1000;
+	loop_timer_start(s->o->loop, &s->timer, after_ms, on_timer, s);
+}
+
+static uint64_t retry_after_ms(const struct outbound_slot *s,
+                               const struct fetch_result *res)
+{
+	uint64_t wait_ms = backoff_after(s->n_failures, OUTBOUND_RETRY_MIN_MS,
+	                                 OUTBOUND_RETRY_MAX_MS);
+	uint64_t least_ms = 0;
+
+	if (s->misconfigured)
+		return backoff_jitter(OUTBOUND_MISCONFIGURED_MS);
+	if (res && res->retry_after_s > 0)
+		least_ms = (uint64_t)res->retry_after_s * 1000;
+	else if (res && res->status == 410)
+		least_ms = OUTBOUND_GONE_MS;
+	/* a day's Retry-After must not switch us off for a day */
+	if (least_ms > OUTBOUND_MISCONFIGURED_MS)
+		least_ms = OUTBOUND_MISCONFIGURED_MS;
+	return wait_ms > least_ms ? wait_ms : least_ms;
+}
+
+static void log_failure(const struct outbound_slot *s, const char *why,
+                        const struct fetch_result *res, uint64_t after_ms)
+{
+	struct buf line, said;
+
+	buf_init(&line, 2048);
+	buf_init(&said, 512);
+	log_field(&line, "credential", str_c(s->name));
+	log_field(&line, "found", str_c(why));
+	if (res && res->status)
+		log_field_num(&line, "status", res->status);
+	if (res && res->status != 200 && grant_error(res->body, &said))
+		log_field(&line, "said", buf_str(&said));
+	log_field_num(&line, "retry_in_ms", (int64_t)after_ms);
+	log_field(&line, "msg",
+	          s->misconfigured ? STR("the identity endpoint refuses this "
+	                                 "credential: check it in the config "
+	                                 "and in Azure")
+	          : usable(s) ? STR("cannot renew the token; using the one "
+	                            "already there until it ends")
+	                      : STR("cannot get a token; requests that "
+	                            "need it are refused until there is "
+	                            "one"));
+	log_at(s->misconfigured ? LOG_ERROR : LOG_WARN, "outbound", "%" STR_FMT,
+	       STR_ARG(buf_str(&line)));
+	buf_done(&said);
+	buf_done(&line);
+}
+
+/* One line per change of state: ok -> failing -> misconfigured -> ... */
+static void fetch_failed(struct outbound_slot *s, const char *why,
+                         const struct fetch_result *res)
+{
+	bool was = s->misconfigured;
+	uint64_t after_ms;
+
+	s->misconfigured = res && grant_is_misconfigured(res->status);
+	s->n_failures++;
+	if (s->error)
+		metric_add(s->error, 1);
+	after_ms = retry_after_ms(s, res);
+	schedule(s, after_ms);
+	if (s->n_failures == 1 || was != s->misconfigured)
+		log_failure(s, why, res, after_ms);
+}
+
+static bool keep_token(struct outbound_slot *s, const struct grant_token *t)
+{
+	struct secret *value = secret_new(STR("Bearer "), t->access_token);
+	struct buf line;
+
+	if (!value)
+		return false;
+	if (!s->value || s->n_failures > 0) {
+		buf_init(&line, 1024);
+		log_field(&line, "credential", str_c(s->name));
+		log_field_num(&line, "expires_in_s", t->lifetime_s);
+		log_field_num(&line, "renew_in_s", t->renew_in_s);
+		log_field(&line, "msg", STR("token received"));
+		log_info("outbound", "%" STR_FMT, STR_ARG(buf_str(&line)));
+		buf_done(&line);
+	}
+	retire(s->o, s->value);
+	s->value = value;
+	s->exp = clock_real_s(s->o->clock) + t->lifetime_s;
+	s->n_failures = 0;
+	s->misconfigured = false;
+	if (s->ok)
+		metric_add(s->ok, 1);
+	if (s->expiry)
+		metric_set(s->expiry, s->exp);
+	schedule(s, (uint64_t)t->renew_in_s * 1000);
+	return true;
+}
+
+static void got_token(void *ctx, const struct fetch_result *res)
+{
+	struct outbound_slot *s = ctx;
+	const char *why = res->error;
+	struct grant_answer *answer = NULL;
+	struct grant_token token;
+
+	s->job = NULL;
+	if (!why && res->status != 200)
+		why = "the identity endpoint answered with an error";
+	if (!why)
+		answer = grant_answer_new(res->body, clock_real_s(s->o->clock),
+		                          &token, &why);
+	if (answer && !keep_token(s, &token))
+		why = "out of memory";
+	grant_answer_free(answer);
+	if (why)
+		fetch_failed(s, why, res);
+	wake_all(s);
+}
+
+static void slot_fetch(struct outbound_slot *s)
+{
+	struct fetch_request r = {
+		.url = str_c(s->grant.url),
+		.allow_http = s->grant.plain_http,
+		.headers = s->grant.headers,
+		.body = str_c(s->grant.body),
+		.deadline_ms = OUTBOUND_DEADLINE_MS,
+		.max_answer = OUTBOUND_ANSWER_MAX,
+	};
+
+	if (s->job || s->endless)
+		return;
+	loop_timer_stop(&s->timer);
+	s->job = fetch_start(s->o->fetch, &r, got_token, s);
+	if (!s->job)
+		fetch_failed(s, "the request could not be started", NULL);
+}
+
+/* ------------------------------------------------------------ configure */
+
+static void slot_free(struct outbound_slot *s)
+{
+	if (!s)
+		return;
+	fetch_cancel(s->job);
+	loop_timer_stop(&s->timer);
+	s->job = NULL;
+	wake_all(s); /* who waits asks again and finds no such credential */
+	retire(s->o, s->value);
+	grant_done(&s->grant);
+	free(s->name);
+	free(s);
+}
+
+static struct metric *metric_of(const struct outbound_slot *s, const char *name,
+                                const char *result)
+{
+	struct buf labels;
+	struct metric *m;
+
+	if (!s->o->metrics)
+		return NULL;
+	buf_init(&labels, 512);
+	metrics_label(&labels, "credential", str_c(s->name));
+	if (result)
+		metrics_label(&labels, "result", str_c(result));
+	m = metrics_get(s->o->metrics, name, buf_str(&labels));
+	buf_done(&labels);
+	return m;
+}
+
+/* What makes two credentials the same: every field, each under its length. */
+static void sum_of(const struct policy_credential *c, uint8_t sum[32])
+{
+	const struct str fields[] = {
+		c->name,      c->endpoint,   c->header_value, c->tenant_id,
+		c->client_id, c->object_id,  c->resource_id,  c->secret,
+		c->audience,  c->key_header,
+	};
+	enum { N = sizeof(fields) / sizeof(fields[0]) };
+	uint8_t parts[N + 1][32] = {{(uint8_t)c->type}};
+	size_t i;
+
+	for (i = 0; i < N; i++)
+		jose_sha256(fields[i], parts[i + 1]);
+	jose_sha256(str_of((const char *)parts, sizeof(parts)), sum);
+}
+
+static struct outbound_slot *slot_new(struct outbound *o,
+                                      const struct policy_credential *c,
+                                      const uint8_t sum[32])
+{
+	struct outbound_slot *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->o = o;
+	memcpy(s->sum, sum, sizeof(s->sum));
+	s->name = str_dup(c->name);
+	s->endless = c->type == CRED_KEY;
+	if (s->endless && c->secret.len > 0)
+		s->value = secret_new(STR_NONE, c->secret);
+	if (!s->name || (s->endless && !s->value) ||
+	    (!s->endless && !grant_init(&s->grant, c))) {
+		slot_free(s);
+		return NULL;
+	}
+	if (s->endless)
+		return s;
+	s->ok = metric_of(s, "foundry_token_fetches_total", "ok");
+	s->error = metric_of(s, "foundry_token_fetches_total", "error");
+	s->expiry = metric_of(s, "foundry_token_expiry_seconds", NULL);
+	return s;
+}
+
+static struct outbound_slot *slot_of_sum(const struct outbound *o,
+                                         const uint8_t sum[32])
+{
+	struct outbound_slot *s;
+
+	for (s = o->slots; s; s = s->next)
+		if (memcmp(s->sum, sum, sizeof(s->sum)) == 0)
+			return s;
+	return NULL;
+}
+
+/* The slot for c, made and started when there is none. One that stays but is
+ * failing is tried at once: who reloads may have repaired the cause. */
+static struct outbound_slot *want(struct outbound *o,
+                                  const struct policy_credential *c)
+{
+	struct outbound_slot *s;
+	uint8_t sum[32];
+
+	sum_of(c, sum);
+	s = slot_of_sum(o, sum);
+	if (!s) {
+		s = slot_new(o, c, sum);
+		if (!s)
+			return NULL;
+		s->next = o->slots;
+		o->slots = s;
+	}
+	s->wanted = true;
+	if (!s->endless && (!s->value || s->n_failures > 0))
+		slot_fetch(s);
+	return s;
+}
+
+static void drop_unwanted(struct outbound *o)
+{
+	struct outbound_slot **at = &o->slots, *s, *gone = NULL;
+
+	while (*at) {
+		s = *at;
+		if (s->wanted) {
+			at = &s->next;
+			continue;
+		}
+		*at = s->next;
+		s->next = gone;
+		gone = s;
+	}
+	while (gone) {
+		s = gone;
+		gone = s->next;
+		slot_free(s);
+	}
+}
+
+bool outbound_configure(struct outbound *o, struct policy *p)
+{
+	struct outbound_slot **by_index =
+		calloc(p->n_credentials + 1, sizeof(*by_index));
+	struct policy *old = o->policy;
+	struct outbound_slot *s;
+	bool ok = true;
+	size_t i;
+
+	if (!by_index)
+		return false;
+	for (s = o->slots; s; s = s->next)
+		s->wanted = false;
+	for (i = 0; i < p->n_credentials; i++) {
+		by_index[i] = want(o, &p->credentials[i]);
+		ok = ok && by_index[i];
+	}
+	free(o->by_index);
+	o->by_index = by_index;
+	o->policy = policy_ref(p);
+	drop_unwanted(o);
+	policy_unref(old);
+	return ok;
+}
+
+struct outbound *outbound_new(struct loop *loop, const struct clock *clock,
+                              struct fetch *fetch, struct metrics *metrics)
+{
+	struct outbound *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return NULL;
+	o->loop = loop;
+	o->clock = clock;
+	o->fetch = fetch;
+	o->metrics = metrics;
+	return o;
+}
+
+void outbound_free(struct outbound *o)
+{
+	struct outbound_slot *s;
+
+	if (!o)
+		return;
+	for (s = o->slots; s; s = s->next)
+		s->wanted = false;
+	free(o->by_index);
+	o->by_index = NULL;
+	policy_unref(o->policy);
+	o->policy = NULL;
+	drop_unwanted(o);
+	loop_timer_stop(&o->sweep);
+	sweep(o);
+	free(o);
+}
+
+/* --------------------------------------------------------------- asking */
+
+bool outbound_ready(const struct outbound *o)
+{
+	size_t i;
+
+	for (i = 0; o->policy && i < o->policy->n_credentials; i++)
+		if (!o->by_index[i] || !usable(o->by_index[i]))
+			return false;
+	return o->policy != NULL;
+}
+
+/* A request may still hold the policy before the last reload: then its
+ * credential is looked up by content. */
+static struct outbound_slot *slot_of(const struct outbound *o,
+                                     const struct policy *p,
+                                     unsigned credential)
+{
+	uint8_t sum[32];
+
+	if (credential >= p->n_credentials)
+		return NULL;
+	if (p == o->policy)
+		return o->by_index[credential];
+	sum_of(&p->credentials[credential], sum);
+	return slot_of_sum(o, sum);
+}
+
+/* Time to fetch: the plan says so, or a token ended before its renewal (the
+ * machine slept, its clock was set) and nothing has failed yet. */
+static bool is_due(const struct outbound_slot *s)
+{
+	if (s->endless || s->job)
+		return false;
+	return clock_mono_us(s->o->clock) >= s->next_us ||
+	       (!usable(s) && s->n_failures == 0);
+}
+
+enum outbound_answer outbound_header(struct outbound *o, const struct policy *p,
+                                     unsigned credential, struct str *name,
+                                     struct str *value,
+                                     struct outbound_waiter *w)
+{
+	struct outbound_slot *s = slot_of(o, p, credential);
+	const struct policy_credential *c;
+
+	if (!s)
+		return OUTBOUND_FAILED;
+	if (is_due(s))
+		slot_fetch(s);
+	if (usable(s)) {
+		c = &p->credentials[credential];
+		*name = !s->endless         ? STR("Authorization")
+		        : c->key_header.len ? c->key_header
+		                            : STR("api-key");
+		*value = str_of(s->value->text, s->value->len);
+		return OUTBOUND_OK;
+	}
+	if (s->job && w) {
+		enlist(&s->waiters, w);
+		return OUTBOUND_WAIT;
+	}
+	return OUTBOUND_FAILED;
+}
