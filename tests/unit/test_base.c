@@ -1,0 +1,288 @@
+/* base/: strings, arenas, buffers, maps, log fields, the request table. */
+#include "test.h"
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/utf8.h"
+#include "request/table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void str_parts(void **state)
+{
+	(void)state;
+	assert_true(str_starts(STR("abc"), STR("ab")));
+	assert_false(str_starts(STR("a"), STR("ab")));
+	assert_true(str_ends(STR("abc"), STR("bc")));
+	assert_false(str_ends(STR("c"), STR("bc")));
+	assert_true(str_eq_nocase(STR("AbC1"), STR("aBc1")));
+	assert_false(str_eq_nocase(STR("[x"), STR("{x")));
+	assert_true(str_eq(str_trim(STR(" \t a b\r\n")), STR("a b")));
+	assert_true(str_eq(str_from(STR("abc"), 9), STR("")));
+	assert_int_equal(str_find(STR("abc"), 'z'), 3);
+}
+
+static void str_words(void **state)
+{
+	(void)state;
+	assert_true(str_has_word(STR("a bb c"), ' ', STR("bb")));
+	assert_true(str_has_word(STR("  bb"), ' ', STR("bb")));
+	assert_false(str_has_word(STR("a bbc"), ' ', STR("bb")));
+	assert_false(str_has_word(STR("a  b"), ' ', STR("")));
+	assert_false(str_has_word(STR(""), ' ', STR("a")));
+}
+
+static void str_numbers(void **state)
+{
+	uint64_t v = 7;
+
+	(void)state;
+	assert_true(str_to_u64(STR("18446744073709551615"), &v));
+	assert_true(v == UINT64_MAX);
+	v = 7;
+	assert_false(str_to_u64(STR("18446744073709551616"), &v));
+	assert_false(str_to_u64(STR("99999999999999999999"), &v));
+	assert_false(str_to_u64(STR(""), &v));
+	assert_false(str_to_u64(STR("-1"), &v));
+	assert_false(str_to_u64(STR("1 "), &v));
+	assert_int_equal(v, 7);
+}
+
+static void str_globs(void **state)
+{
+	(void)state;
+	assert_true(str_glob(STR("gpt-*"), STR("gpt-4o")));
+	assert_true(str_glob(STR("gpt-*"), STR("gpt-")));
+	assert_true(str_glob(STR("*"), STR("")));
+	assert_true(str_glob(STR("*-mini"), STR("gpt-4o-mini")));
+	assert_true(str_glob(STR("g*i"), STR("gi")));
+	assert_false(str_glob(STR("ab*ba"), STR("aba")));
+	assert_false(str_glob(STR("gpt-4"), STR("gpt-4o")));
+}
+
+static void str_hex_and_guid(void **state)
+{
+	uint8_t b[3];
+	char hex[7];
+
+	(void)state;
+	assert_true(str_unhex(STR("00fFa9"), b, 3));
+	str_hex(b, 3, hex);
+	assert_string_equal(hex, "00ffa9");
+	assert_false(str_unhex(STR("00ff"), b, 3));
+	assert_false(str_unhex(STR("00ffag"), b, 3));
+	assert_true(str_is_guid(STR("11111111-aAaA-1111-1111-111111111111")));
+	assert_false(str_is_guid(STR("11111111-1111-1111-1111-11111111111g")));
+	assert_false(str_is_guid(STR("1111111101111-1111-1111-111111111111")));
+	assert_false(str_is_guid(STR("")));
+}
+
+static void secrets_compare_by_content(void **state)
+{
+	(void)state;
+	assert_true(str_eq_secret(STR("abc"), STR("abc")));
+	assert_false(str_eq_secret(STR("abc"), STR("abd")));
+	assert_false(str_eq_secret(STR("abc"), STR("ab")));
+}
+
+static void utf8_edges(void **state)
+{
+	(void)state;
+	assert_int_equal(utf8_len(STR("\xc3\xa9")), 2);
+	assert_int_equal(utf8_len(STR("\xe2\x82\xac")), 3);
+	assert_int_equal(utf8_len(STR("\xf0\x9f\x98\x80")), 4);
+	assert_int_equal(utf8_len(STR("\xc0\x80")), 0);     /* overlong */
+	assert_int_equal(utf8_len(STR("\xe0\x9f\x80")), 0); /* overlong */
+	assert_int_equal(utf8_len(STR("\xf0\x80\x80\x80")), 0);
+	assert_int_equal(utf8_len(STR("\xed\xa0\x80")), 0); /* surrogate */
+	assert_int_equal(utf8_len(STR("\xf4\x90\x80\x80")), 0);
+	assert_int_equal(utf8_len(STR("\xe2\x82")), 0); /* cut */
+	assert_int_equal(utf8_len(STR("\x80")), 0);
+}
+
+static void arena_overflow_is_sticky(void **state)
+{
+	char mem[64] __attribute__((aligned(16)));
+	struct arena a;
+
+	(void)state;
+	arena_init(&a, mem, sizeof(mem));
+	assert_true(str_eq(arena_fmt(&a, "%d-%s", 7, "x"), STR("7-x")));
+	assert_true(str_eq(arena_str(&a, STR("abc")), STR("abc")));
+	assert_null(arena_alloc(&a, 64));
+	assert_true(a.overflow);
+	assert_null(arena_alloc(&a, 1));
+	assert_int_equal(arena_str(&a, STR("a")).len, 0);
+	arena_reset(&a);
+	assert_non_null(arena_alloc(&a, 64));
+	assert_false(a.overflow);
+}
+
+static void arena_fmt_that_does_not_fit(void **state)
+{
+	char mem[32] __attribute__((aligned(16)));
+	struct arena a;
+
+	(void)state;
+	arena_init(&a, mem, sizeof(mem));
+	assert_int_equal(arena_fmt(&a, "%0100d", 1).len, 0);
+	assert_true(a.overflow);
+}
+
+static void buf_stops_at_its_maximum(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 10);
+	assert_true(buf_add_str(&b, STR("12345678")));
+	assert_false(buf_add_str(&b, STR("abc")));
+	assert_true(b.failed);
+	assert_false(buf_add_str(&b, STR("a")));
+	assert_true(str_eq(buf_str(&b), STR("12345678")));
+	buf_clear(&b);
+	assert_true(buf_fmt(&b, "%d", 123456789));
+	buf_consume(&b, 8);
+	assert_true(str_eq(buf_str(&b), STR("9")));
+	buf_done(&b);
+}
+
+static void buf_json_escapes(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 1000);
+	buf_json(&b, STR("a\"\\\n\x01\x7f\xc3\xa9\xff"));
+	assert_true(str_eq(buf_str(&b), STR("\"a\\\"\\\\\\n\\u0001\\u007f"
+	                                    "\xc3\xa9\xef\xbf\xbd\"")));
+	buf_done(&b);
+}
+
+static void map_keeps_and_forgets(void **state)
+{
+	static int values[1000];
+	struct map_node *n;
+	struct map m;
+	char key[16];
+	size_t i, seen = 0;
+
+	(void)state;
+	map_init(&m, 1000);
+	assert_null(map_get(&m, STR("x")));
+	for (i = 0; i < 1000; i++) {
+		snprintf(key, sizeof(key), "key-%zu", i);
+		assert_true(map_put(&m, str_c(key), &values[i]));
+	}
+	assert_false(map_put(&m, STR("one more"), &values[0]));
+	assert_true(map_put(&m, STR("key-5"), &values[6]));
+	assert_ptr_equal(map_get(&m, STR("key-5")), &values[6]);
+	assert_ptr_equal(map_get(&m, STR("key-999")), &values[999]);
+	map_each (&m, n)
+		seen++;
+	assert_int_equal(seen, 1000);
+	assert_ptr_equal(map_del(&m, STR("key-5")), &values[6]);
+	assert_null(map_del(&m, STR("key-5")));
+	assert_null(map_get(&m, STR("key-5")));
+	assert_true(map_put(&m, STR("one more"), &values[0]));
+	map_done(&m);
+}
+
+static void map_may_lose_the_node_it_stands_on(void **state)
+{
+	struct map_node *n;
+	struct map m;
+	char key[16];
+	int i;
+
+	(void)state;
+	map_init(&m, 100);
+	for (i = 0; i < 100; i++) {
+		snprintf(key, sizeof(key), "%d", i);
+		assert_true(map_put(&m, str_c(key), &m));
+	}
+	map_each (&m, n)
+		map_del(&m, map_key(n));
+	assert_int_equal(m.n, 0);
+	map_done(&m);
+}
+
+static void log_fields_cannot_be_forged(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 1000);
+	log_field(&b, "model", STR("gpt-4o"));
+	log_field(&b, "none", STR(""));
+	log_field(&b, "app", STR("x verdict=allow\ninfo"));
+	log_field_num(&b, "n", -3);
+	assert_true(str_eq(buf_str(&b),
+	                   STR("model=gpt-4o "
+	                       "app=\"x verdict=allow\\ninfo\" n=-3")));
+	buf_done(&b);
+}
+
+static void iso8601(void **state)
+{
+	char text[25];
+
+	(void)state;
+	clock_iso8601(1700000000123, text);
+	assert_string_equal(text, "2023-11-14T22:13:20.123Z");
+}
+
+static void table_refs_end_with_their_request(void **state)
+{
+	struct requests *t = requests_new(2);
+	struct request *a = requests_take(t), *b = requests_take(t);
+	uint64_t ref = a->ref;
+
+	(void)state;
+	assert_null(requests_take(t));
+	assert_ptr_equal(requests_find(t, ref), a);
+	assert_ptr_equal(requests_oldest(t), a);
+	requests_release(t, a);
+	assert_null(requests_find(t, ref));
+	assert_ptr_equal(requests_oldest(t), b);
+	a = requests_take(t);
+	assert_non_null(a);
+	assert_int_not_equal(a->ref, ref);
+	assert_null(requests_find(t, ref));
+	assert_ptr_equal(requests_oldest(t), b);
+	requests_release(t, b);
+	assert_ptr_equal(requests_oldest(t), a);
+	requests_release(t, a);
+	assert_int_equal(requests_count(t), 0);
+	assert_null(requests_find(t, 0));
+	assert_null(requests_find(t, UINT64_MAX));
+	requests_free(t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(str_parts),
+		cmocka_unit_test(str_words),
+		cmocka_unit_test(str_numbers),
+		cmocka_unit_test(str_globs),
+		cmocka_unit_test(str_hex_and_guid),
+		cmocka_unit_test(secrets_compare_by_content),
+		cmocka_unit_test(utf8_edges),
+		cmocka_unit_test(arena_overflow_is_sticky),
+		cmocka_unit_test(arena_fmt_that_does_not_fit),
+		cmocka_unit_test(buf_stops_at_its_maximum),
+		cmocka_unit_test(buf_json_escapes),
+		cmocka_unit_test(map_keeps_and_forgets),
+		cmocka_unit_test(map_may_lose_the_node_it_stands_on),
+		cmocka_unit_test(log_fields_cannot_be_forged),
+		cmocka_unit_test(iso8601),
+		cmocka_unit_test(table_refs_end_with_their_request),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

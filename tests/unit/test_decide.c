@@ -1,0 +1,170 @@
+/* decide/: estimates, cooling, matching. (Rules: tests/tables.) */
+#include "test.h"
+
+#include "decide/cooling.h"
+#include "decide/estimate.h"
+#include "decide/match.h"
+
+static uint64_t now_us;
+
+static uint64_t fake_mono(void *ctx)
+{
+	(void)ctx;
+	return now_us;
+}
+
+static int64_t fake_real(void *ctx)
+{
+	(void)ctx;
+	return (int64_t)(now_us / 1000);
+}
+
+static const struct clock fake_clock = {fake_mono, fake_real, NULL};
+
+static void ratio_starts_at_the_known_average(void **state)
+{
+	struct learned *l = learned_new();
+
+	(void)state;
+	assert_float_equal(learned_ratio(l, STR("m")), 3.5, 0.0001);
+	learned_free(l);
+}
+
+static void ratio_follows_what_was_settled(void **state)
+{
+	struct learned *l = learned_new();
+	int i;
+
+	(void)state;
+	for (i = 0; i < 200; i++)
+		learned_add(l, STR("m"), 5000, 1000);
+	assert_float_equal(learned_ratio(l, STR("m")), 5.0, 0.01);
+	assert_float_equal(learned_ratio(l, STR("other")), 3.5, 0.0001);
+	learned_free(l);
+}
+
+static void ratio_cannot_be_pushed_out_of_range(void **state)
+{
+	struct learned *l = learned_new();
+	int i;
+
+	(void)state;
+	for (i = 0; i < 500; i++)
+		learned_add(l, STR("m"), 1000000, 1);
+	assert_true(learned_ratio(l, STR("m")) <= 8.0);
+	for (i = 0; i < 500; i++)
+		learned_add(l, STR("m"), 1000, 1000000);
+	assert_true(learned_ratio(l, STR("m")) >= 1.3);
+	learned_add(l, STR("tiny"), 10, 100);
+	learned_add(l, STR("none"), 1000, 0);
+	assert_float_equal(learned_ratio(l, STR("tiny")), 3.5, 0.0001);
+	assert_float_equal(learned_ratio(l, STR("none")), 3.5, 0.0001);
+	learned_free(l);
+}
+
+static void cost_is_rounded_up_and_never_wraps(void **state)
+{
+	/* 2.50 / 1.25 / 10.00 dollars per million tokens */
+	struct policy_model m = {.price_input = 2500000,
+	                         .price_cached = 1250000,
+	                         .price_output = 10000000};
+	struct policy_model cheap = {.price_input = 1};
+	struct policy_model dear = {.price_output = UINT64_MAX};
+
+	(void)state;
+	assert_int_equal(estimate_cost(&m, 1000, 0, 500),
+	                 2500 * 1000 + 10000 * 500);
+	assert_int_equal(estimate_cost(&m, 1000, 400, 0),
+	                 2500 * 600 + 1250 * 400);
+	assert_int_equal(estimate_cost(&m, 10, 400, 0), 1250 * 10);
+	assert_int_equal(estimate_cost(&cheap, 1, 0, 0), 1);
+	assert_true(estimate_cost(&dear, 0, 0, 1ULL << 40) == UINT64_MAX / 2);
+}
+
+static void throttled_deployment_rests_as_long_as_azure_says(void **state)
+{
+	struct cooling *c = cooling_new(&fake_clock);
+	uint64_t left = 0;
+
+	(void)state;
+	now_us = 1000000;
+	assert_int_equal(cooling_look(c, STR("r"), STR("d"), NULL), COOLING_NO);
+	cooling_report(c, STR("r"), STR("d"), 429, 2000);
+	assert_int_equal(cooling_look(c, STR("r"), STR("d"), &left),
+	                 COOLING_HARD);
+	assert_int_equal(left, 2000);
+	assert_int_equal(cooling_look(c, STR("r"), STR("e"), NULL), COOLING_NO);
+	assert_int_equal(cooling_look(c, STR("s"), STR("d"), NULL), COOLING_NO);
+	now_us += 1999000;
+	assert_int_equal(cooling_look(c, STR("r"), STR("d"), NULL),
+	                 COOLING_HARD);
+	now_us += 1000;
+	assert_int_equal(cooling_look(c, STR("r"), STR("d"), NULL), COOLING_NO);
+	cooling_free(c);
+}
+
+static void a_day_of_retry_after_is_about_the_request(void **state)
+{
+	struct cooling *c = cooling_new(&fake_clock);
+
+	(void)state;
+	cooling_report(c, STR("r"), STR("d"), 429, 86400ULL * 1000);
+	assert_int_equal(cooling_look(c, STR("r"), STR("d"), NULL), COOLING_NO);
+	cooling_free(c);
+}
+
+static void errors_cool_softly(void **state)
+{
+	struct cooling *c = cooling_new(&fake_clock);
+
+	(void)state;
+	cooling_report(c, STR("r"), STR("d"), 503, 0);
+	assert_int_equal(cooling_look(c, STR("r"), STR("d"), NULL),
+	                 COOLING_SOFT);
+	now_us += COOLING_ERROR_S * 1000000ULL;
+	assert_int_equal(cooling_look(c, STR("r"), STR("d"), NULL), COOLING_NO);
+	cooling_free(c);
+}
+
+static void a_match_without_conditions_is_nobody(void **state)
+{
+	struct policy_match m = {.tenant = -1};
+	struct identity who = {.tenant = 0};
+
+	(void)state;
+	assert_false(match_caller(&m, &who));
+	m.any = true;
+	assert_true(match_caller(&m, &who));
+}
+
+static void empty_claims_match_no_condition(void **state)
+{
+	static const struct str empty[] = {STR_INIT("")};
+	struct policy_match m = {.tenant = -1, .apps = {empty, 1}};
+	struct identity who = {.tenant = 0};
+
+	(void)state;
+	assert_false(match_caller(&m, &who));
+	m = (struct policy_match){.tenant = -1, .mirids = {empty, 1}};
+	assert_false(match_caller(&m, &who));
+	m = (struct policy_match){.tenant = -1, .scopes = {empty, 1}};
+	assert_false(match_caller(&m, &who));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ratio_starts_at_the_known_average),
+		cmocka_unit_test(ratio_follows_what_was_settled),
+		cmocka_unit_test(ratio_cannot_be_pushed_out_of_range),
+		cmocka_unit_test(cost_is_rounded_up_and_never_wraps),
+		cmocka_unit_test(
+			throttled_deployment_rests_as_long_as_azure_says),
+		cmocka_unit_test(a_day_of_retry_after_is_about_the_request),
+		cmocka_unit_test(errors_cool_softly),
+		cmocka_unit_test(a_match_without_conditions_is_nobody),
+		cmocka_unit_test(empty_claims_match_no_condition),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
