@@ -71,7 +71,8 @@ struct policy_match {
 	struct strs scopes;
 	struct strs groups;
 	struct strs keys;   /* names of gateway keys */
-	struct strs mirids; /* xms_mirid, without case, one '*' allowed */
+	struct strs mirids; /* xms_mirid, without case (here in lower case), one
+	                     * '*' allowed */
 };
 
 struct policy_key { /* a gateway key */
@@ -135,8 +136,9 @@ struct policy_resource { /* a Foundry / Azure OpenAI resource */
 	struct str name;    /* also of the HAProxy backend: [A-Za-z0-9_-] */
 	bool tls;
 	struct str host;    /* for connect, Host, SNI and verification */
-	uint16_t port;
-	struct str address; /* connect here instead of host, empty: host */
+	uint16_t port;      /* of the URL: for connect and Host */
+	struct str address; /* "HOST:PORT", connect there instead of host:port;
+	                     * empty: not so */
 	struct str region;
 	struct str ca_file; /* for `verify required`, empty: the system's */
 	unsigned credential; /* index */

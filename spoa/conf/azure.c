@@ -1,0 +1,365 @@
+/* conf/azure: credentials, resources and models of a configuration. */
+#include "conf/build.h"
+#include "conf/secret.h"
+#include "conf/url.h"
+
+#include <stdlib.h>
+
+static const char imds[] = "http://169.254.169.254";
+
+/* ---------------------------------------------------------- credentials */
+
+/* A key of another type is refused: it would look as if it did something. */
+static void foreign_keys(struct build *b, const struct raw_credential *c,
+                         const struct place *top)
+{
+	const struct option *o;
+
+	for (o = options_credential.options; o->key; o++) {
+		struct place at = place_key(top, str_c(o->key));
+
+		if (!o->kinds || o->kinds >> c->type & 1 ||
+		    !options_given(&options_credential, c, o->key))
+			continue;
+		report_error(b->rep, &at,
+		             "found a key that type %s does not have, "
+		             "expected it to be absent",
+		             options_credential_types[c->type]);
+	}
+}
+
+static void need(struct build *b, const struct place *top, const char *key,
+                 struct str value)
+{
+	struct place at = place_key(top, str_c(key));
+
+	if (value.len == 0)
+		report_error(b->rep, &at,
+		             "found nothing, expected a GUID for this type");
+}
+
+/* Identity endpoints of the platform speak http, on addresses that never
+ * leave the machine. */
+static void check_endpoint(struct build *b, const struct place *at,
+                           struct str text)
+{
+	struct url u;
+
+	if (!url_parse(text, &u) ||
+	    !(url_is_safe(&u) || url_is_link_local(u.host)))
+		report_error(b->rep, at,
+		             "found %" STR_FMT ", expected https, or http on "
+		             "a loopback or link-local address",
+		             STR_ARG(text));
+}
+
+/* Without a '/' at its end: paths are appended. */
+static struct str base_url(struct str s)
+{
+	while (s.len > 0 && s.p[s.len - 1] == '/')
+		s.len--;
+	return s;
+}
+
+static void build_imds(struct build *b, const struct raw_credential *raw,
+                       const struct place *top, struct policy_credential *c)
+{
+	struct place at = place_key(top, STR("endpoint"));
+	int n = (c->client_id.len > 0) + (c->object_id.len > 0) +
+	        (c->resource_id.len > 0);
+
+	c->endpoint = raw->endpoint.len ? raw->endpoint : str_c(imds);
+	c->endpoint = pool_str(b->pool, base_url(c->endpoint));
+	check_endpoint(b, &at, c->endpoint);
+	if (n > 1)
+		report_error(b->rep, top,
+		             "found %d of client_id, object_id and "
+		             "resource_id, expected at most one",
+		             n);
+}
+
+static void build_app_service(struct build *b, const struct raw_credential *raw,
+                              const struct place *top,
+                              struct policy_credential *c)
+{
+	struct place endpoint = place_key(top, STR("endpoint"));
+	struct place header = place_key(top, STR("header_env"));
+
+	c->endpoint = raw->endpoint;
+	if (c->endpoint.len == 0 &&
+	    !secret_env(b->pool, b->rep, &endpoint, STR("IDENTITY_ENDPOINT"),
+	                &c->endpoint))
+		return;
+	check_endpoint(b, &endpoint, c->endpoint);
+	if (raw->header_env.len > 0)
+		secret_env(b->pool, b->rep, &header, raw->header_env,
+		           &c->header_value);
+}
+
+static void build_client_secret(struct build *b,
+                                const struct raw_credential *raw,
+                                const struct place *top,
+                                struct policy_credential *c)
+{
+	struct place at = place_key(top, STR("authority"));
+	const struct secret_source from = {"secret_env", "secret_file",
+	                                   raw->secret_env, raw->secret_file};
+	struct url u;
+
+	c->endpoint = pool_str(b->pool, base_url(raw->authority));
+	if (url_parse(c->endpoint, &u) && !url_is_safe(&u))
+		report_error(b->rep, &at, "found %" STR_FMT ", expected https",
+		             STR_ARG(c->endpoint));
+	need(b, top, "tenant_id", c->tenant_id);
+	need(b, top, "client_id", c->client_id);
+	secret_read(b->pool, b->rep, top, &from, &c->secret);
+}
+
+static void build_key(struct build *b, const struct raw_credential *raw,
+                      const struct place *top, struct policy_credential *c)
+{
+	const struct secret_source from = {"key_env", "key_file", raw->key_env,
+	                                   raw->key_file};
+
+	c->key_header = str_c(options_key_headers[raw->header]);
+	c->audience = STR_NONE;
+	secret_read(b->pool, b->rep, top, &from, &c->secret);
+}
+
+typedef void credential_fn(struct build *b, const struct raw_credential *raw,
+                           const struct place *top,
+                           struct policy_credential *c);
+
+static void build_credentials(struct build *b)
+{
+	static credential_fn *const builders[] = {
+		[CRED_IMDS] = build_imds,
+		[CRED_APP_SERVICE] = build_app_service,
+		[CRED_CLIENT_SECRET] = build_client_secret,
+		[CRED_KEY] = build_key,
+	};
+	struct place section = place_key(NULL, STR("credentials"));
+	const struct raw_list *list = &b->raw->credentials;
+	const struct raw_credential *raw = list->v;
+	size_t i;
+	struct policy_credential *v = pool_alloc(b->pool, list->n, sizeof(*v));
+
+	b->policy->credentials = v;
+	if (!v)
+		return;
+	for (i = 0; i < list->n; i++, raw++) {
+		struct policy_credential *c = &v[b->policy->n_credentials++];
+		struct place at = place_key(&section, raw->head.name);
+
+		*c = raw->p;
+		c->name = raw->head.name;
+		c->type = (enum credential_type)raw->type;
+		/* without a type nothing more can be said */
+		if (!options_given(&options_credential, raw, "type"))
+			continue;
+		foreign_keys(b, raw, &at);
+		builders[raw->type](b, raw, &at, c);
+	}
+}
+
+/* ------------------------------------------------------------ resources */
+
+static void resource_url(struct build *b, const struct raw_resource *raw,
+                         const struct place *top, struct policy_resource *r)
+{
+	struct place at = place_key(top, STR("url"));
+	struct url u;
+
+	if (!url_parse(raw->url, &u))
+		return; /* reported when it was read */
+	if (base_url(u.path).len > 0)
+		report_error(b->rep, &at,
+		             "found a path, expected scheme and host only");
+	if (!url_is_safe(&u))
+		report_error(b->rep, &at,
+		             "found http, expected https: credentials would "
+		             "go in clear text (http is for loopback)");
+	r->tls = str_eq(u.scheme, STR("https"));
+	if (r->tls && url_is_numeric(u.host))
+		report_error(b->rep, &at,
+		             "found a number for a host, expected the name "
+		             "that its certificate has (and `address`)");
+	r->host = pool_lower(b->pool, u.host);
+	r->port = u.port ? u.port : r->tls ? 443 : 80;
+}
+
+/* Always with a port, so that nobody has to ask again. */
+static void resource_address(struct build *b, const struct raw_resource *raw,
+                             const struct place *top, struct policy_resource *r)
+{
+	struct place at = place_key(top, STR("address"));
+	struct str host;
+	uint16_t port;
+	bool v6;
+
+	if (!url_address(raw->address, &host, &port))
+		return;
+	if (!r->tls && !url_is_loopback(host))
+		report_error(b->rep, &at,
+		             "found %" STR_FMT " with an http URL, expected "
+		             "a loopback address",
+		             STR_ARG(raw->address));
+	v6 = str_find(host, ':') < host.len;
+	r->address =
+		pool_fmt(b->pool, "%s%" STR_FMT "%s:%u", v6 ? "[" : "",
+	                 STR_ARG(host), v6 ? "]" : "", port ? port : r->port);
+}
+
+static void build_resources(struct build *b)
+{
+	struct place section = place_key(NULL, STR("resources"));
+	const struct raw_list *list = &b->raw->resources;
+	const struct raw_resource *raw = list->v;
+	size_t i;
+	struct policy_resource *v = pool_alloc(b->pool, list->n, sizeof(*v));
+
+	b->policy->resources = v;
+	if (!v)
+		return;
+	for (i = 0; i < list->n; i++, raw++) {
+		struct policy_resource *r = &v[b->policy->n_resources++];
+		struct place top = place_key(&section, raw->head.name);
+		struct place at = place_key(&top, STR("credential"));
+
+		*r = raw->p;
+		r->name = raw->head.name;
+		resource_url(b, raw, &top, r);
+		resource_address(b, raw, &top, r);
+		build_refer(b, &b->raw->credentials,
+		            sizeof(struct raw_credential), "credentials",
+		            raw->credential, &at, &r->credential);
+	}
+}
+
+/* --------------------------------------------------------------- models */
+
+static void build_deployments(struct build *b, const struct raw_model *raw,
+                              const struct place *top, struct policy_model *m)
+{
+	struct place list = place_key(top, STR("deployments"));
+	const struct raw_deployment *d = raw->deployments.v;
+	struct policy_deployment *v =
+		pool_alloc(b->pool, raw->deployments.n, sizeof(*v));
+	size_t i;
+
+	m->deployments = v;
+	if (!v)
+		return;
+	for (i = 0; i < raw->deployments.n; i++, d++) {
+		struct place item = place_index(&list, m->n_deployments);
+		struct place at = place_key(&item, STR("resource"));
+		struct policy_deployment *out = &v[m->n_deployments++];
+
+		*out = d->p;
+		if (out->name.len == 0)
+			out->name = m->name;
+		out->surface = (enum policy_surface)d->surface;
+		build_refer(b, &b->raw->resources, sizeof(struct raw_resource),
+		            "resources", d->resource, &at, &out->resource);
+	}
+}
+
+/* Azure takes part of the price off for cached tokens; without a price of
+ * their own they cost the full one. */
+static void build_price(const struct raw_model *raw, struct policy_model *m)
+{
+	bool cached = options_given(&options_price, &raw->price, "cached");
+
+	m->price_input = raw->price.input;
+	m->price_output = raw->price.output;
+	m->price_cached = cached ? raw->price.cached : raw->price.input;
+}
+
+static void add_name(struct build *b, struct policy_model *m, struct str name,
+                     const struct place *at)
+{
+	struct policy_model *other = map_get(&b->policy->model_by_name, name);
+
+	if (name.len == 0)
+		return;
+	if (other) {
+		report_error(b->rep, at,
+		             "found \"%" STR_FMT "\", which model \"%" STR_FMT
+		             "\" has already, expected a name of its own",
+		             STR_ARG(name), STR_ARG(other->name));
+		return;
+	}
+	if (!map_put(&b->policy->model_by_name, name, m))
+		b->pool->failed = true;
+}
+
+static void add_names(struct build *b, struct policy_model *v)
+{
+	struct place section = place_key(NULL, STR("models"));
+	size_t i, j;
+
+	/* all names first: an alias must not take the name of a model */
+	for (i = 0; i < b->policy->n_models; i++) {
+		struct place top = place_key(&section, v[i].name);
+
+		add_name(b, &v[i], v[i].name, &top);
+	}
+	for (i = 0; i < b->policy->n_models; i++) {
+		struct place top = place_key(&section, v[i].name);
+		struct place list = place_key(&top, STR("aliases"));
+
+		for (j = 0; j < v[i].aliases.n; j++) {
+			struct place at = place_index(&list, j);
+
+			add_name(b, &v[i], v[i].aliases.v[j], &at);
+		}
+	}
+}
+
+static void output_tokens(struct build *b, const struct raw_model *raw,
+                          const struct place *top, struct policy_model *m)
+{
+	struct place at = place_key(top, STR("default_output_tokens"));
+	uint64_t max = m->max_output_tokens;
+
+	if (max == 0 || m->default_output_tokens <= max)
+		return;
+	if (options_given(&options_model, raw, "default_output_tokens"))
+		report_error(b->rep, &at,
+		             "found %llu, expected at most max_output_tokens "
+		             "(%llu)",
+		             (unsigned long long)m->default_output_tokens,
+		             (unsigned long long)max);
+	m->default_output_tokens = max;
+}
+
+static void build_models(struct build *b)
+{
+	struct place section = place_key(NULL, STR("models"));
+	const struct raw_list *list = &b->raw->models;
+	const struct raw_model *raw = list->v;
+	size_t i;
+	struct policy_model *v = pool_alloc(b->pool, list->n, sizeof(*v));
+
+	b->policy->models = v;
+	if (!v)
+		return;
+	for (i = 0; i < list->n; i++, raw++) {
+		struct policy_model *m = &v[b->policy->n_models++];
+		struct place top = place_key(&section, raw->head.name);
+
+		*m = raw->p;
+		m->name = raw->head.name;
+		build_deployments(b, raw, &top, m);
+		build_price(raw, m);
+		output_tokens(b, raw, &top, m);
+	}
+	add_names(b, v);
+}
+
+void azure_build(struct build *b)
+{
+	build_credentials(b);
+	build_resources(b);
+	build_models(b);
+}

@@ -1,0 +1,430 @@
+/* conf/check: what must hold between the parts of a configuration. */
+#include "conf/build.h"
+
+#include <time.h>
+
+static struct place section_of(const char *name)
+{
+	return place_key(NULL, str_c(name));
+}
+
+/* --------------------------------------------------- who may reach what */
+
+static bool globs_match(const struct strs *globs, struct str name)
+{
+	size_t i;
+
+	for (i = 0; i < globs->n; i++)
+		if (str_glob(globs->v[i], name))
+			return true;
+	return globs->n == 0;
+}
+
+/* Could some request of this consumer be allowed this model? Rules with
+ * further conditions may or may not match, so they neither stop nor refuse. */
+static bool may_reach(const struct policy *p, const struct policy_consumer *c,
+                      const struct policy_model *m)
+{
+	size_t i;
+
+	for (i = 0; i < p->n_rules; i++) {
+		const struct policy_rule *r = &p->rules[i];
+
+		if (!globs_match(&r->consumers, c->name) ||
+		    !globs_match(&r->models, m->name))
+			continue;
+		if (r->allow)
+			return true;
+		if (!r->has_match && r->operations == 0)
+			return false;
+	}
+	return false;
+}
+
+static bool uses_limit(const struct policy_consumer *c, size_t limit)
+{
+	size_t i;
+
+	for (i = 0; i < c->n_limits; i++)
+		if (c->limits[i] == limit)
+			return true;
+	return false;
+}
+
+/* --------------------------------------------------------------- errors */
+
+static void check_identity(struct build *b)
+{
+	const struct policy *p = b->policy;
+	struct place tenants = section_of("tenants");
+	struct place keys = section_of("keys");
+	struct place entries = place_key(&keys, STR("entries"));
+	bool token = p->require == REQUIRE_TOKEN || p->require == REQUIRE_BOTH;
+	bool key = p->require == REQUIRE_KEY || p->require == REQUIRE_BOTH;
+
+	if (p->n_tenants == 0 && p->n_keys == 0)
+		report_error(b->rep, &tenants,
+		             "found no tenants and no keys.entries, expected "
+		             "one of them: nobody could be recognised");
+	else if (token && p->n_tenants == 0)
+		report_error(b->rep, &tenants,
+		             "found none, expected one because keys.require "
+		             "demands a token");
+	else if (key && p->n_keys == 0)
+		report_error(b->rep, &entries,
+		             "found none, expected one because keys.require "
+		             "demands a key");
+}
+
+static void check_workers(struct build *b)
+{
+	const struct policy *p = b->policy;
+	struct place at = section_of("workers");
+
+	if (p->workers > 1 && p->n_limits > 0 && !p->redis.enabled)
+		report_error(b->rep, &at,
+		             "found %u with limits and without redis, "
+		             "expected redis or 1: limits in memory are per "
+		             "process, so callers would get %u times as much",
+		             p->workers, p->workers);
+}
+
+/* A team and a consumer without a team are accounts of the store, so one
+ * name for both would mix their counters. */
+static void check_accounts(struct build *b)
+{
+	const struct policy *p = b->policy;
+	struct place section = section_of("consumers");
+	size_t i, j;
+
+	for (i = 0; i < p->n_consumers; i++) {
+		const struct policy_consumer *c = &p->consumers[i];
+		struct place top = place_key(&section, c->name);
+		struct place at = place_key(&top, STR("team"));
+
+		for (j = 0; j < p->n_consumers && c->team.len; j++)
+			if (p->consumers[j].team.len == 0 &&
+			    str_eq(p->consumers[j].name, c->team))
+				report_error(b->rep, &at,
+				             "found \"%" STR_FMT
+				             "\", the name of a consumer "
+				             "without a team, expected "
+				             "another one: they would share "
+				             "their counters",
+				             STR_ARG(c->team));
+	}
+}
+
+static void check_prices(struct build *b, const struct policy_consumer *c,
+                         const struct policy_limit *l, bool *told)
+{
+	struct place section = section_of("models");
+	const struct raw_model *raw = b->raw->models.v;
+	size_t i;
+
+	for (i = 0; i < b->policy->n_models; i++) {
+		const struct policy_model *m = &b->policy->models[i];
+		struct place top = place_key(&section, m->name);
+		struct place at = place_key(&top, STR("price"));
+
+		if (told[i] || options_given(&options_model, &raw[i], "price"))
+			continue;
+		if (!may_reach(b->policy, c, m))
+			continue;
+		told[i] = true;
+		report_error(b->rep, &at,
+		             "found nothing, expected a price because limit "
+		             "\"%" STR_FMT "\" of consumer \"%" STR_FMT
+		             "\" counts usd",
+		             STR_ARG(l->name), STR_ARG(c->name));
+	}
+}
+
+static void check_limits(struct build *b)
+{
+	const struct policy *p = b->policy;
+	struct place section = section_of("consumers");
+	bool *told = pool_alloc(b->pool, p->n_models, sizeof(*told));
+	size_t i, j;
+
+	for (i = 0; i < p->n_consumers && told; i++) {
+		const struct policy_consumer *c = &p->consumers[i];
+		struct place top = place_key(&section, c->name);
+		struct place list = place_key(&top, STR("limits"));
+
+		for (j = 0; j < c->n_limits; j++) {
+			const struct policy_limit *l = &p->limits[c->limits[j]];
+			struct place at = place_index(&list, j);
+
+			if (l->per == PER_TEAM && c->team.len == 0)
+				report_error(b->rep, &at,
+				             "found \"%" STR_FMT
+				             "\", a limit per team, on a "
+				             "consumer without a team, "
+				             "expected `team`: it would do "
+				             "nothing",
+				             STR_ARG(l->name));
+			if (l->unit == UNIT_USD)
+				check_prices(b, c, l, told);
+		}
+	}
+}
+
+/* ------------------------------------------------------------- warnings */
+
+/* True when every name that matches a pattern of `narrow` matches one of
+ * `wide`. A pattern can be matched like a name: its '*' stands for itself,
+ * and what it covers lies between the same beginning and end. */
+static bool covers(const struct strs *wide, const struct strs *narrow)
+{
+	size_t i;
+
+	if (wide->n == 0)
+		return true;
+	for (i = 0; i < narrow->n; i++)
+		if (!globs_match(wide, narrow->v[i]))
+			return false;
+	return narrow->n > 0 || globs_match(wide, STR("*"));
+}
+
+static bool hides_rule(const struct policy_rule *first,
+                       const struct policy_rule *later)
+{
+	bool operations = first->operations == 0 ||
+	                  (later->operations != 0 &&
+	                   (later->operations & ~first->operations) == 0);
+
+	return !first->has_match && operations &&
+	       covers(&first->consumers, &later->consumers) &&
+	       covers(&first->models, &later->models);
+}
+
+static void warn_rules(struct build *b)
+{
+	const struct policy *p = b->policy;
+	struct place section = section_of("rules");
+	size_t i, j;
+
+	for (i = 1; i < p->n_rules; i++) {
+		struct place at = place_index(&section, i);
+
+		for (j = 0; j < i; j++)
+			if (hides_rule(&p->rules[j], &p->rules[i]))
+				break;
+		if (j < i)
+			report_warning(b->rep, &at,
+			               "rule \"%" STR_FMT
+			               "\" can never fire: \"%" STR_FMT
+			               "\" before it matches all of it",
+			               STR_ARG(p->rules[i].name),
+			               STR_ARG(p->rules[j].name));
+	}
+}
+
+static bool reaches_anything(const struct policy *p,
+                             const struct policy_consumer *c)
+{
+	size_t i;
+
+	for (i = 0; i < p->n_models; i++)
+		if (may_reach(p, c, &p->models[i]))
+			return true;
+	return false;
+}
+
+static bool matches_everybody(const struct policy_consumer *c)
+{
+	size_t i;
+
+	for (i = 0; i < c->n_match; i++)
+		if (c->match[i].any)
+			return true;
+	return false;
+}
+
+static void warn_consumers(struct build *b)
+{
+	const struct policy *p = b->policy;
+	const struct policy_consumer *before = NULL;
+	struct place section = section_of("consumers");
+	size_t i;
+
+	for (i = 0; i < p->n_consumers; i++) {
+		const struct policy_consumer *c = &p->consumers[i];
+		struct place at = place_key(&section, c->name);
+
+		if (before)
+			report_warning(b->rep, &at,
+			               "it can never be reached: consumer "
+			               "\"%" STR_FMT
+			               "\" before it matches everybody",
+			               STR_ARG(before->name));
+		if (!reaches_anything(p, c))
+			report_warning(b->rep, &at,
+			               "no rule allows it anything");
+		if (!before && matches_everybody(c))
+			before = c;
+	}
+}
+
+/* A reservation larger than the limit is refused whatever is left. */
+static void warn_amounts(struct build *b)
+{
+	const struct policy *p = b->policy;
+	struct place section = section_of("limits");
+	size_t i, j, k;
+
+	for (i = 0; i < p->n_limits; i++) {
+		const struct policy_limit *l = &p->limits[i];
+		const struct policy_model *large = NULL;
+		struct place top = place_key(&section, l->name);
+		struct place at = place_key(&top, STR("amount"));
+
+		for (j = 0; j < p->n_consumers && l->unit == UNIT_TOKENS; j++)
+			for (k = 0; k < p->n_models; k++)
+				if (uses_limit(&p->consumers[j], i) &&
+				    p->models[k].default_output_tokens >=
+				            l->amount &&
+				    may_reach(p, &p->consumers[j],
+				              &p->models[k]))
+					large = &p->models[k];
+		if (large)
+			report_warning(b->rep, &at,
+			               "requests to \"%" STR_FMT
+			               "\" that name no maximum can never "
+			               "pass: its default_output_tokens is "
+			               "%llu",
+			               STR_ARG(large->name),
+			               (unsigned long long)
+			                       large->default_output_tokens);
+	}
+}
+
+/* The agent does not change bodies: where the upstream reads the model there,
+ * callers must say the deployment's own name. */
+static bool is_name_of(const struct policy *p, const struct policy_model *m,
+                       struct str name)
+{
+	return policy_model(p, name) == m;
+}
+
+static void warn_deployments(struct build *b)
+{
+	const struct policy *p = b->policy;
+	struct place section = section_of("models");
+	size_t i, j;
+
+	for (i = 0; i < p->n_models; i++) {
+		const struct policy_model *m = &p->models[i];
+		struct place top = place_key(&section, m->name);
+		struct place list = place_key(&top, STR("deployments"));
+
+		for (j = 0; j < m->n_deployments; j++) {
+			const struct policy_deployment *d = &m->deployments[j];
+			struct place item = place_index(&list, j);
+			struct place at = place_key(&item, STR("name"));
+
+			if (d->surface == SURFACE_AZURE ||
+			    is_name_of(p, m, d->name))
+				continue;
+			report_warning(b->rep, &at,
+			               "it can never be used: on this surface "
+			               "the body names the deployment, and "
+			               "\"%" STR_FMT "\" is neither the name "
+			               "nor an alias of the model",
+			               STR_ARG(d->name));
+		}
+	}
+}
+
+static void unused(struct build *b, const char *section, struct str name,
+                   bool used)
+{
+	struct place top = section_of(section);
+	struct place at = place_key(&top, name);
+
+	if (!used)
+		report_warning(b->rep, &at, "nothing uses it");
+}
+
+static bool limit_used(const struct policy *p, size_t limit)
+{
+	size_t i;
+
+	for (i = 0; i < p->n_consumers; i++)
+		if (uses_limit(&p->consumers[i], limit))
+			return true;
+	return false;
+}
+
+static bool credential_used(const struct policy *p, size_t credential)
+{
+	size_t i;
+
+	for (i = 0; i < p->n_resources; i++)
+		if (p->resources[i].credential == credential)
+			return true;
+	return false;
+}
+
+static bool resource_used(const struct policy *p, size_t resource)
+{
+	size_t i, j;
+
+	for (i = 0; i < p->n_models; i++)
+		for (j = 0; j < p->models[i].n_deployments; j++)
+			if (p->models[i].deployments[j].resource == resource)
+				return true;
+	return false;
+}
+
+static void warn_unused(struct build *b)
+{
+	const struct policy *p = b->policy;
+	size_t i;
+
+	for (i = 0; i < p->n_limits; i++)
+		unused(b, "limits", p->limits[i].name, limit_used(p, i));
+	for (i = 0; i < p->n_credentials; i++)
+		unused(b, "credentials", p->credentials[i].name,
+		       credential_used(p, i));
+	for (i = 0; i < p->n_resources; i++)
+		unused(b, "resources", p->resources[i].name,
+		       resource_used(p, i));
+}
+
+static void warn_keys(struct build *b)
+{
+	struct place top = section_of("keys");
+	struct place section = place_key(&top, STR("entries"));
+	int64_t now = time(NULL);
+	size_t i;
+
+	for (i = 0; i < b->policy->n_keys; i++) {
+		const struct policy_key *k = &b->policy->keys[i];
+		struct place item = place_key(&section, k->name);
+		struct place at = place_key(&item, STR("not_after"));
+
+		if (k->not_after && k->not_after <= now)
+			report_warning(b->rep, &at,
+			               "the time is in the past: the key is "
+			               "refused");
+	}
+}
+
+void check_policy(struct build *b)
+{
+	check_identity(b);
+	check_workers(b);
+	check_accounts(b);
+	check_limits(b);
+	/* with errors the lists have holes, and half of these would be wrong */
+	if (b->rep->n_errors > 0)
+		return;
+	warn_keys(b);
+	warn_consumers(b);
+	warn_rules(b);
+	warn_amounts(b);
+	warn_deployments(b);
+	warn_unused(b);
+}

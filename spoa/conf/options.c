@@ -1,0 +1,458 @@
+/* conf/options: the one table of what gateway.json may hold. */
+#include "conf/options.h"
+
+#include "conf/load.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#define AT(type_, member) .offset = offsetof(struct type_, member)
+#define SECTION(rows, type_)                                                   \
+	{                                                                      \
+		rows, sizeof(struct type_)                                     \
+	}
+#define KIND(type_) (1u << (type_))
+
+/* Names in the order of their enum. */
+static const char *const log_levels[] = {"debug", "info", "warn", "error",
+                                         NULL};
+static const char *const requires[] = {"any", "token", "key", "both", NULL};
+static const char *const effects[] = {"deny", "allow", NULL};
+static const char *const surfaces[] = {"azure", "v1", "models", "anthropic",
+                                       NULL};
+static const char *const pers[] = {"consumer", "app",  "agent",
+                                   "model",    "team", NULL};
+static const char *const windows[] = {"minute", "hour", "day", "month", NULL};
+static const char *const on_failures[] = {"local", "allow", "deny", NULL};
+const char *const options_units[] = {"requests", "tokens", "usd", NULL};
+const char *const options_credential_types[] = {
+	"managed_identity", "app_service", "client_secret", "key", NULL};
+const char *const options_key_headers[] = {"api-key", "authorization",
+                                           "x-api-key",
+                                           "ocp-apim-subscription-key", NULL};
+
+static const struct option listen_rows[] = {
+	{"spop", OPT_LISTEN, .many = true, AT(raw_listen, p.spop), .min = 1,
+         .max = 16, .def = "[\"unix:/run/foundry-gateway/spop.sock\"]",
+         .help = "where HAProxy asks: unix:/path or a loopback HOST:PORT"},
+	{"unix_mode", OPT_MODE, AT(raw_listen, p.unix_mode), .def = "\"0660\"",
+         .help = "of unix sockets; nothing for others, who could ask for "
+                 "Azure tokens there"},
+	{"unix_group", OPT_WORD, AT(raw_listen, p.unix_group),
+         .help = "group of unix sockets, usually that of HAProxy"},
+	{"usage", OPT_ADDRESS, AT(raw_listen, p.usage),
+         .def = "\"127.0.0.1:9103\"",
+         .help = "UDP, loopback: usage records from HAProxy's log"},
+	{"http", OPT_ADDRESS, AT(raw_listen, p.http),
+         .def = "\"127.0.0.1:9102\"",
+         .help = "TCP: /metrics, /healthz, /readyz"},
+	{NULL}};
+static const struct section listen = SECTION(listen_rows, raw_listen);
+
+static const struct option redis_rows[] = {
+	{"url", OPT_REDIS_URL, .required = true, AT(raw_redis, url),
+         .help = "redis://[USER@]HOST[:PORT][/DB], rediss:// for TLS, or "
+                 "unix:/path"},
+	{"password_env", OPT_ENV, AT(raw_redis, password_env),
+         .help = "environment variable that holds the password"},
+	{"password_file", OPT_FILE, AT(raw_redis, password_file),
+         .help = "file that holds the password"},
+	{"ca_file", OPT_FILE, AT(raw_redis, p.ca_file),
+         .help = "certificates to trust for rediss://, else the system's"},
+	{"deadline_ms", OPT_UINT, AT(raw_redis, p.deadline_ms), .def = "50",
+         .min = 1, .max = 5000,
+         .help = "for one command; then on_store_failure applies"},
+	{"required", OPT_BOOL, AT(raw_redis, p.required),
+         .help = "/readyz fails while Redis is away"},
+	{"prefix", OPT_NAME, AT(raw_redis, p.prefix), .def = "\"gw\"",
+         .help = "of every key; gateways that share limits share it"},
+	{NULL}};
+static const struct section redis = SECTION(redis_rows, raw_redis);
+
+static const struct option tenant_rows[] = {
+	{"id", OPT_GUID, .required = true, AT(raw_tenant, p.id),
+         .help = "the directory (tenant) id"},
+	{"authority", OPT_URL, AT(raw_tenant, p.authority),
+         .def = "\"https://login.microsoftonline.com\"",
+         .help = "where its OIDC metadata is; other clouds differ"},
+	{"issuer_v1", OPT_WORD, AT(raw_tenant, p.issuer_v1),
+         .help = "iss of version 1.0 tokens; default for the public cloud "
+                 "https://sts.windows.net/ID/"},
+	{"issuer_v2", OPT_WORD, AT(raw_tenant, p.issuer_v2),
+         .help = "iss of version 2.0 tokens; default AUTHORITY/ID/v2.0"},
+	{"audiences", OPT_WORD, .many = true, .required = true,
+         AT(raw_tenant, p.audiences), .min = 1, .max = 32,
+         .help = "aud, one of these: id and App ID URI of the gateway's app "
+                 "registration"},
+	{"scopes", OPT_WORD, .many = true, AT(raw_tenant, p.scopes), .min = 1,
+         .max = 64, .help = "a user's token needs one of these in scp"},
+	{"roles", OPT_WORD, .many = true, AT(raw_tenant, p.roles), .min = 1,
+         .max = 64, .help = "an application's token needs one of these ..."},
+	{"callers", OPT_GUID, .many = true, AT(raw_tenant, p.callers), .min = 1,
+         .max = 1000, .help = "... or its app or object id is listed here"},
+	{"skew_s", OPT_UINT, AT(raw_tenant, p.skew_s), .def = "60", .min = 0,
+         .max = 300, .help = "tolerance for exp and nbf"},
+	{NULL}};
+static const struct section tenant = SECTION(tenant_rows, raw_tenant);
+
+static const struct option match_rows[] = {
+	{"any", OPT_BOOL, AT(raw_match, p.any),
+         .help = "true: everybody who was authenticated"},
+	{"tenant", OPT_NAME, AT(raw_match, tenant),
+         .help = "name of a tenant above"},
+	{"apps", OPT_GUID, .many = true, AT(raw_match, p.apps), .min = 1,
+         .help = "appid or azp: the calling application"},
+	{"objects", OPT_GUID, .many = true, AT(raw_match, p.objects), .min = 1,
+         .help = "oid: the user or service principal"},
+	{"roles", OPT_WORD, .many = true, AT(raw_match, p.roles), .min = 1,
+         .help = "one of its app roles"},
+	{"scopes", OPT_WORD, .many = true, AT(raw_match, p.scopes), .min = 1,
+         .help = "one of its delegated scopes"},
+	{"groups", OPT_ID, .many = true, AT(raw_match, p.groups), .min = 1,
+         .help = "one of its groups; prefer app roles, Entra leaves groups "
+                 "out of a token when there are many"},
+	{"keys", OPT_NAME, .many = true, AT(raw_match, p.keys), .min = 1,
+         .help = "names of gateway keys"},
+	{"mirids", OPT_GLOB_NOCASE, .many = true, AT(raw_match, p.mirids),
+         .min = 1,
+         .help = "xms_mirid of a managed identity, without case, one * "
+                 "allowed"},
+	{NULL}};
+static const struct section match = SECTION(match_rows, raw_match);
+
+static const struct option key_rows[] = {
+	{"sha256", OPT_SHA256, .required = true, AT(raw_key, p.sha256),
+         .help = "of the key, in hex: printf %s KEY | sha256sum"},
+	{"not_after", OPT_TIME, AT(raw_key, p.not_after),
+         .help = "the key ends then (RFC 3339, UTC)"},
+	{NULL}};
+const struct section options_key = SECTION(key_rows, raw_key);
+
+static const struct option keys_rows[] = {
+	{"require", OPT_ENUM, AT(raw_keys, require), .def = "\"any\"",
+         .names = requires,
+         .help = "any: the token counts when there is one, else the key; "
+                 "token or key: only that; both: both must be good"},
+	{"header", OPT_HEADER, AT(raw_keys, header), .def = "\"x-gateway-key\"",
+         .help = "a key may come here too, besides api-key, x-api-key and "
+                 "Authorization: Bearer"},
+	{"entries", OPT_MAP, AT(raw_keys, entries), .key_type = OPT_NAME,
+         .section = &options_key, .help = "gateway keys by name"},
+	{NULL}};
+static const struct section keys = SECTION(keys_rows, raw_keys);
+
+static const struct option consumer_rows[] = {
+	{"team", OPT_NAME, AT(raw_consumer, team),
+         .help = "limits per team are shared by all of the team"},
+	{"match", OPT_ONE_OR_LIST, .required = true, AT(raw_consumer, match),
+         .section = &match, .min = 1, .max = 256,
+         .help = "who it is: all conditions of one of these hold; the first "
+                 "consumer in the file that matches counts"},
+	{"limits", OPT_NAME, .many = true, AT(raw_consumer, limits), .max = 16,
+         .help = "names of limits, all of them count"},
+	{NULL}};
+static const struct section consumer = SECTION(consumer_rows, raw_consumer);
+
+static const struct option rule_rows[] = {
+	{"name", OPT_NAME, .required = true, AT(raw_rule, name),
+         .help = "for the log"},
+	{"effect", OPT_ENUM, .required = true, AT(raw_rule, effect),
+         .names = effects, .help = "what happens when the rule matches"},
+	{"consumers", OPT_GLOB, .many = true, AT(raw_rule, p.consumers),
+         .min = 1, .help = "names, one * allowed in each; absent: all"},
+	{"caller", OPT_OBJECT, AT(raw_rule, caller), .section = &match,
+         .help = "further conditions on the caller"},
+	{"models", OPT_GLOB, .many = true, AT(raw_rule, p.models), .min = 1,
+         .help = "public names, one * allowed in each; absent: all"},
+	{"operations", OPT_OPERATIONS, AT(raw_rule, p.operations), .min = 1,
+         .help = "chat, completions, responses, embeddings, messages; "
+                 "absent: all"},
+	{NULL}};
+const struct section options_rule = SECTION(rule_rows, raw_rule);
+
+static const struct option credential_rows[] = {
+	{"type", OPT_ENUM, .required = true, AT(raw_credential, type),
+         .names = options_credential_types,
+         .help = "where the credential comes from"},
+	{"audience", OPT_WORD, AT(raw_credential, p.audience),
+         .def = "\"https://cognitiveservices.azure.com\"",
+         .kinds = KIND(CRED_IMDS) | KIND(CRED_APP_SERVICE) |
+                  KIND(CRED_CLIENT_SECRET),
+         .help = "what the token is for; Foundry projects want "
+                 "https://ai.azure.com"},
+	{"client_id", OPT_GUID, AT(raw_credential, p.client_id),
+         .kinds = KIND(CRED_IMDS) | KIND(CRED_APP_SERVICE) |
+                  KIND(CRED_CLIENT_SECRET),
+         .help = "the user-assigned identity, or the app's id"},
+	{"object_id", OPT_GUID, AT(raw_credential, p.object_id),
+         .kinds = KIND(CRED_IMDS), .help = "instead of client_id"},
+	{"resource_id", OPT_WORD, AT(raw_credential, p.resource_id),
+         .kinds = KIND(CRED_IMDS),
+         .help = "instead of client_id: the ARM id of the identity"},
+	{"endpoint", OPT_URL, AT(raw_credential, endpoint),
+         .kinds = KIND(CRED_IMDS) | KIND(CRED_APP_SERVICE),
+         .help = "default http://169.254.169.254, for app_service the "
+                 "variable IDENTITY_ENDPOINT"},
+	{"header_env", OPT_ENV, AT(raw_credential, header_env),
+         .def = "\"IDENTITY_HEADER\"", .kinds = KIND(CRED_APP_SERVICE),
+         .help = "environment variable with the X-IDENTITY-HEADER"},
+	{"authority", OPT_URL, AT(raw_credential, authority),
+         .def = "\"https://login.microsoftonline.com\"",
+         .kinds = KIND(CRED_CLIENT_SECRET), .help = "who gives the token"},
+	{"tenant_id", OPT_GUID, AT(raw_credential, p.tenant_id),
+         .kinds = KIND(CRED_CLIENT_SECRET), .help = "of the app"},
+	{"secret_env", OPT_ENV, AT(raw_credential, secret_env),
+         .kinds = KIND(CRED_CLIENT_SECRET),
+         .help = "environment variable that holds the client secret"},
+	{"secret_file", OPT_FILE, AT(raw_credential, secret_file),
+         .kinds = KIND(CRED_CLIENT_SECRET),
+         .help = "file that holds the client secret"},
+	{"key_env", OPT_ENV, AT(raw_credential, key_env),
+         .kinds = KIND(CRED_KEY),
+         .help = "environment variable that holds the resource's key"},
+	{"key_file", OPT_FILE, AT(raw_credential, key_file),
+         .kinds = KIND(CRED_KEY), .help = "file that holds the resource's key"},
+	{"header", OPT_ENUM, AT(raw_credential, header), .def = "\"api-key\"",
+         .names = options_key_headers, .kinds = KIND(CRED_KEY),
+         .help = "where the resource wants its key"},
+	{NULL}};
+const struct section options_credential =
+	SECTION(credential_rows, raw_credential);
+
+static const struct option resource_rows[] = {
+	{"url", OPT_URL, .required = true, AT(raw_resource, url),
+         .help = "scheme and host of the resource; http only on loopback"},
+	{"address", OPT_ENDPOINT, AT(raw_resource, address),
+         .help = "connect here instead, for example a private endpoint; "
+                 "certificate and Host stay those of url"},
+	{"region", OPT_WORD, AT(raw_resource, p.region),
+         .help = "for logs and metrics"},
+	{"credential", OPT_NAME, .required = true, AT(raw_resource, credential),
+         .help = "name of a credential"},
+	{"ca_file", OPT_FILE, AT(raw_resource, p.ca_file),
+         .help = "certificates to trust, as HAProxy sees the path; else the "
+                 "system's"},
+	{NULL}};
+static const struct section resource = SECTION(resource_rows, raw_resource);
+
+static const struct option price_rows[] = {
+	{"input", OPT_PRICE, AT(raw_price, input),
+         .help = "USD per million prompt tokens"},
+	{"cached", OPT_PRICE, AT(raw_price, cached),
+         .help = "USD per million cached prompt tokens; default: as input"},
+	{"output", OPT_PRICE, AT(raw_price, output),
+         .help = "USD per million completion tokens"},
+	{NULL}};
+const struct section options_price = SECTION(price_rows, raw_price);
+
+static const struct option deployment_rows[] = {
+	{"resource", OPT_NAME, .required = true, AT(raw_deployment, resource),
+         .help = "name of a resource"},
+	{"name", OPT_NAME, AT(raw_deployment, p.name),
+         .help = "of the deployment in Azure; default: the model's name"},
+	{"priority", OPT_UINT, AT(raw_deployment, p.priority), .def = "1",
+         .min = 1, .max = 100,
+         .help = "lower is used first, others when those are cooling down"},
+	{"weight", OPT_UINT, AT(raw_deployment, p.weight), .def = "1", .min = 1,
+         .max = 1000, .help = "share among equals in priority"},
+	{"surface", OPT_ENUM, AT(raw_deployment, surface), .def = "\"azure\"",
+         .names = surfaces,
+         .help = "azure: /openai/deployments/NAME/..; v1: /openai/v1/..; "
+                 "models: /models/..; anthropic: /anthropic/v1/.."},
+	{"api_version", OPT_WORD, AT(raw_deployment, p.api_version),
+         .help = "instead of the caller's (azure and models)"},
+	{NULL}};
+static const struct section deployment =
+	SECTION(deployment_rows, raw_deployment);
+
+static const struct option model_rows[] = {
+	{"aliases", OPT_MODEL, .many = true, AT(raw_model, p.aliases),
+         .max = 100, .help = "further names callers may use"},
+	{"deployments", OPT_LIST, .required = true, AT(raw_model, deployments),
+         .section = &deployment, .min = 1, .max = 64, .help = "where it runs"},
+	{"default_output_tokens", OPT_U64,
+         AT(raw_model, p.default_output_tokens), .def = "1000", .min = 1,
+         .max = 10000000, .help = "reserved when a request names no maximum"},
+	{"max_output_tokens", OPT_U64, AT(raw_model, p.max_output_tokens),
+         .min = 0, .max = 10000000, .help = "cap on what is reserved; 0: none"},
+	{"price", OPT_OBJECT, AT(raw_model, price), .section = &options_price,
+         .help = "needed where a limit counts usd; 0 is a price, too"},
+	{NULL}};
+const struct section options_model = SECTION(model_rows, raw_model);
+
+static const struct option limit_rows[] = {
+	{"per", OPT_ENUM, .required = true, AT(raw_limit, per), .names = pers,
+         .help = "what has a counter of its own"},
+	{"unit", OPT_ENUM, .required = true, AT(raw_limit, unit),
+         .names = options_units, .help = "what is counted"},
+	{"amount", OPT_NUMBER, .required = true, AT(raw_limit, amount),
+         .help = "per window; usd may have decimals"},
+	{"window", OPT_ENUM, .required = true, AT(raw_limit, window),
+         .names = windows,
+         .help = "minute refills steadily; hour, day and month are fixed, "
+                 "UTC"},
+	{"on_store_failure", OPT_ENUM, AT(raw_limit, on_store_failure),
+         .def = "\"local\"", .names = on_failures,
+         .help = "while Redis is away: count in this process, or let "
+                 "everything or nothing through"},
+	{NULL}};
+const struct section options_limit = SECTION(limit_rows, raw_limit);
+
+static const struct option root_rows[] = {
+	{"workers", OPT_UINT, AT(raw_config, workers), .def = "1", .min = 1,
+         .max = 64, .help = "processes; each decides on its own"},
+	{"log_level", OPT_ENUM, AT(raw_config, log_level), .def = "\"info\"",
+         .names = log_levels, .help = "least important lines to write"},
+	{"decision_timeout_ms", OPT_UINT, AT(raw_config, decision_timeout_ms),
+         .def = "250", .min = 10, .max = 10000,
+         .help = "every question of HAProxy is answered by then; keep it "
+                 "below its `timeout processing`"},
+	{"listen", OPT_OBJECT, AT(raw_config, listen), .section = &listen,
+         .help = "the doors of the agent"},
+	{"redis", OPT_OBJECT, AT(raw_config, redis), .section = &redis,
+         .help = "where nodes share limits; absent: in memory of a process"},
+	{"tenants", OPT_MAP, AT(raw_config, tenants), .key_type = OPT_NAME,
+         .section = &tenant, .help = "Entra tenants whose tokens count"},
+	{"keys", OPT_OBJECT, AT(raw_config, keys), .section = &keys,
+         .help = "gateway keys, for callers without Entra"},
+	{"consumers", OPT_MAP, .required = true, AT(raw_config, consumers),
+         .key_type = OPT_NAME, .section = &consumer, .help = "who is charged"},
+	{"rules", OPT_LIST, .required = true, AT(raw_config, rules), .min = 1,
+         .section = &options_rule,
+         .help = "what they may use: the first rule that matches counts, "
+                 "nothing is allowed otherwise"},
+	{"credentials", OPT_MAP, .required = true, AT(raw_config, credentials),
+         .key_type = OPT_NAME, .section = &options_credential,
+         .help = "how the gateway authenticates to Azure"},
+	{"resources", OPT_MAP, .required = true, AT(raw_config, resources),
+         .key_type = OPT_RESOURCE, .section = &resource,
+         .help = "Foundry and Azure OpenAI resources"},
+	{"models", OPT_MAP, .required = true, AT(raw_config, models),
+         .key_type = OPT_MODEL, .section = &options_model,
+         .help = "public model names"},
+	{"limits", OPT_MAP, AT(raw_config, limits), .key_type = OPT_NAME,
+         .section = &options_limit, .help = "used by consumers, by name"},
+	{NULL}};
+const struct section options_root = SECTION(root_rows, raw_config);
+
+bool options_given(const struct section *s, const void *raw, const char *key_)
+{
+	const struct raw_head *head = raw;
+	unsigned i;
+
+	for (i = 0; s->options[i].key; i++)
+		if (strcmp(s->options[i].key, key_) == 0)
+			return head->seen >> i & 1;
+	assert(!"a key of the table");
+	return false;
+}
+
+const char *options_type_name(enum option_type t)
+{
+	static const char *const names[] = {
+		[OPT_BOOL] = "true or false",
+		[OPT_UINT] = "a whole number",
+		[OPT_U64] = "a whole number",
+		[OPT_NUMBER] = "a number, 0 or more",
+		[OPT_PRICE] = "a price in USD with at most 6 decimals",
+		[OPT_ENUM] = "a word",
+		[OPT_MODE] = "a file mode such as \"0660\", for owner and "
+			     "group only",
+		[OPT_TIME] = "a time such as \"2027-01-01T00:00:00Z\"",
+		[OPT_SHA256] = "the SHA-256 of the key as 64 hex digits",
+		[OPT_OPERATIONS] = "a list of operations",
+		[OPT_TEXT] = "a text",
+		[OPT_NAME] = "a name of 1 to 64 characters A-Z a-z 0-9 . _ -",
+		[OPT_RESOURCE] = "a name of 1 to 32 characters A-Z a-z 0-9 _ -",
+		[OPT_MODEL] = "a model name of 1 to 128 bytes without / and *",
+		[OPT_GUID] = "a GUID",
+		[OPT_ID] = "a text without blanks",
+		[OPT_WORD] = "a text without blanks",
+		[OPT_GLOB] = "a name with at most one *",
+		[OPT_GLOB_NOCASE] = "a text with at most one *",
+		[OPT_HEADER] = "the name of an HTTP header that has no other "
+			       "use",
+		[OPT_URL] = "a URL https://HOST[:PORT] or http://HOST[:PORT]",
+		[OPT_REDIS_URL] = "redis://[USER@]HOST[:PORT][/DB], "
+				  "rediss:// or unix:/path",
+		[OPT_ADDRESS] = "a numeric address HOST:PORT",
+		[OPT_ENDPOINT] = "an address HOST[:PORT]",
+		[OPT_LISTEN] = "unix:/path or a numeric address HOST:PORT",
+		[OPT_ENV] = "the name of an environment variable (A-Z, 0-9, "
+			    "_)",
+		[OPT_FILE] = "a path that begins with / or ./ and has no "
+			     "blanks or quotes",
+		[OPT_OBJECT] = "an object",
+		[OPT_MAP] = "an object of named objects",
+		[OPT_LIST] = "a list of objects",
+		[OPT_ONE_OR_LIST] = "an object or a list of objects",
+	};
+
+	return names[t];
+}
+
+/* ---------------------------------------------------- the documentation */
+
+static void print_names(struct buf *out, const char *const *names)
+{
+	size_t i;
+
+	for (i = 0; names[i]; i++)
+		buf_fmt(out, "%s%s", i ? " | " : "", names[i]);
+}
+
+static void print_kinds(struct buf *out, unsigned kinds)
+{
+	const char *sep = "; only ";
+	unsigned i;
+
+	for (i = 0; options_credential_types[i]; i++)
+		if (kinds >> i & 1) {
+			buf_fmt(out, "%s%s", sep, options_credential_types[i]);
+			sep = ", ";
+		}
+}
+
+static void print_row(struct buf *out, const char *prefix,
+                      const struct option *o)
+{
+	buf_fmt(out, "%s%s\n    ", prefix, o->key);
+	if (o->type == OPT_ENUM)
+		print_names(out, o->names);
+	else
+		buf_fmt(out, "%s%s", o->many ? "list: " : "",
+		        options_type_name(o->type));
+	if (o->max > 0 && (o->type == OPT_UINT || o->type == OPT_U64))
+		buf_fmt(out, " from %lld to %lld", (long long)o->min,
+		        (long long)o->max);
+	print_kinds(out, o->kinds);
+	if (o->required)
+		buf_fmt(out, "; required");
+	else if (o->def)
+		buf_fmt(out, "; default %s", o->def);
+	buf_fmt(out, "\n    %s\n", o->help);
+}
+
+static void print_section(struct buf *out, const char *prefix,
+                          const struct section *s)
+{
+	const struct option *o;
+	char below[128];
+
+	for (o = s->options; o->key; o++) {
+		const char *tail = o->type == OPT_MAP      ? ".NAME."
+		                   : o->type == OPT_OBJECT ? "."
+		                                           : "[].";
+
+		print_row(out, prefix, o);
+		if (!o->section)
+			continue;
+		snprintf(below, sizeof(below), "%s%s%s", prefix, o->key, tail);
+		print_section(out, below, o->section);
+	}
+}
+
+void conf_print_options(struct buf *out)
+{
+	print_section(out, "", &options_root);
+}

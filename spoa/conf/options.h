@@ -1,0 +1,217 @@
+/*
+ * conf/options: the one table of what gateway.json may hold.
+ *
+ *   gateway.json --json--> conf/read --this table--> struct raw_config
+ *                --conf/callers, azure, process--> struct policy
+ *
+ * A row says key, type, default, bounds, help and where the value goes. The
+ * reader, the checks of single values, the defaults and the printed
+ * documentation all come from the rows, so they cannot drift apart.
+ */
+#ifndef CONF_OPTIONS_H
+#define CONF_OPTIONS_H
+
+#include "base/buf.h"
+#include "conf/policy.h"
+
+enum option_type {
+	/* what is stored is in brackets */
+	OPT_BOOL = 0,       /* [bool] */
+	OPT_UINT = 1,       /* whole number, min..max [unsigned] */
+	OPT_U64 = 2,        /* whole number, min..max [uint64_t] */
+	OPT_NUMBER = 3,     /* 0 or more, also fractional [double] */
+	OPT_PRICE = 4,      /* USD per million tokens [uint64_t pico-dollars
+	                     * per token] */
+	OPT_ENUM = 5,       /* one of `names` [int, its position] */
+	OPT_MODE = 6,       /* "0660" [unsigned] */
+	OPT_TIME = 7,       /* "2027-01-01T00:00:00Z" [int64_t seconds] */
+	OPT_SHA256 = 8,     /* 64 hex digits [uint8_t[32]] */
+	OPT_OPERATIONS = 9, /* list of API operations [uint32_t bits] */
+
+	/* texts [struct str]; with `many` lists of them [struct strs] */
+	OPT_TEXT = 20,
+	OPT_NAME = 21,        /* [A-Za-z0-9._-]{1,64} */
+	OPT_RESOURCE = 22,    /* [A-Za-z0-9_-]{1,32} */
+	OPT_MODEL = 23,       /* up to 128 bytes without '/' and '*' */
+	OPT_GUID = 24,        /* stored in lower case */
+	OPT_ID = 25,          /* any text; a GUID is stored in lower case */
+	OPT_WORD = 26,        /* no blanks, no control characters */
+	OPT_GLOB = 27,        /* at most one '*' */
+	OPT_GLOB_NOCASE = 28, /* the same, stored in lower case */
+	OPT_HEADER = 29,      /* name of an HTTP header, stored in lower case */
+	OPT_URL = 30,         /* http:// or https:// */
+	OPT_REDIS_URL = 31,
+	OPT_ADDRESS = 32,  /* "HOST:PORT" with a numeric host */
+	OPT_ENDPOINT = 33, /* "HOST[:PORT]" */
+	OPT_LISTEN = 34,   /* "unix:/path" or an OPT_ADDRESS */
+	OPT_ENV = 35,      /* name of an environment variable */
+	OPT_FILE = 36,     /* path of a file */
+
+	/* objects with a section of their own */
+	OPT_OBJECT = 50,      /* one object [the section's struct] */
+	OPT_MAP = 51,         /* named objects [struct raw_list] */
+	OPT_LIST = 52,        /* list of objects [struct raw_list] */
+	OPT_ONE_OR_LIST = 53, /* either form [struct raw_list] */
+};
+
+struct section;
+
+struct option {
+	const char *key; /* NULL ends the table */
+	enum option_type type;
+	bool many; /* texts: a list of them, min..max entries */
+	bool required;
+	size_t offset;    /* in the section's struct */
+	const char *def;  /* as JSON text; NULL: zero, empty, absent */
+	int64_t min, max; /* numbers, and lengths of lists; max 0: none */
+	const char *const *names;  /* OPT_ENUM; NULL ends */
+	enum option_type key_type; /* OPT_MAP: what the names must be */
+	unsigned kinds; /* credentials: bit set of types it belongs to */
+	const struct section *section; /* OPT_OBJECT and later */
+	const char *help;
+};
+
+struct section {
+	const struct option *options;
+	size_t size; /* of its struct, which begins with a raw_head */
+};
+
+/* What every section's struct begins with. */
+struct raw_head {
+	struct str name; /* the key in an OPT_MAP, else empty */
+	uint64_t seen;   /* bit i: row i was written in the file */
+};
+
+struct raw_list {
+	void *v; /* structs of the row's section */
+	size_t n;
+	bool single; /* OPT_ONE_OR_LIST: an object, so paths have no index */
+};
+
+/* The sections, as written: references are still names. `p` goes into the
+ * policy once they are resolved. */
+struct raw_listen {
+	struct raw_head head;
+	struct policy_listen p;
+};
+
+struct raw_redis {
+	struct raw_head head;
+	struct str url, password_env, password_file;
+	struct policy_redis p;
+};
+
+struct raw_tenant {
+	struct raw_head head;
+	struct policy_tenant p;
+};
+
+struct raw_match {
+	struct raw_head head;
+	struct str tenant;
+	struct policy_match p;
+};
+
+struct raw_key {
+	struct raw_head head;
+	struct policy_key p;
+};
+
+struct raw_keys {
+	struct raw_head head;
+	int require;
+	struct str header;
+	struct raw_list entries;
+};
+
+struct raw_consumer {
+	struct raw_head head;
+	struct str team;
+	struct raw_list match;
+	struct strs limits;
+};
+
+struct raw_rule {
+	struct raw_head head;
+	struct str name;
+	int effect; /* 0 deny, 1 allow */
+	struct raw_match caller;
+	struct policy_rule p;
+};
+
+struct raw_credential {
+	struct raw_head head;
+	int type;
+	struct str endpoint, header_env, authority;
+	struct str secret_env, secret_file, key_env, key_file;
+	int header;
+	struct policy_credential p;
+};
+
+struct raw_resource {
+	struct raw_head head;
+	struct str url, address, credential;
+	struct policy_resource p;
+};
+
+struct raw_price {
+	struct raw_head head;
+	uint64_t input, cached, output;
+};
+
+struct raw_deployment {
+	struct raw_head head;
+	struct str resource;
+	int surface;
+	struct policy_deployment p;
+};
+
+struct raw_model {
+	struct raw_head head;
+	struct raw_list deployments;
+	struct raw_price price;
+	struct policy_model p;
+};
+
+struct raw_limit {
+	struct raw_head head;
+	int per, unit, window, on_store_failure;
+	double amount;
+};
+
+struct raw_config {
+	struct raw_head head;
+	unsigned workers;
+	int log_level;
+	unsigned decision_timeout_ms;
+	struct raw_listen listen;
+	struct raw_redis redis;
+	struct raw_list tenants;
+	struct raw_keys keys;
+	struct raw_list consumers, rules;
+	struct raw_list credentials, resources, models;
+	struct raw_list limits;
+};
+
+/* The top of the document, and the sections that checks look at. */
+extern const struct section options_root;
+extern const struct section options_credential;
+extern const struct section options_key;
+extern const struct section options_limit;
+extern const struct section options_model;
+extern const struct section options_price;
+extern const struct section options_rule;
+
+/* Values of enum rows, in the order of their enum. */
+extern const char *const options_credential_types[];
+extern const char *const options_key_headers[];
+extern const char *const options_units[];
+
+/* Was this key written in the file? `raw` is a struct of the section. A key
+ * that is not in the table is a bug. */
+bool options_given(const struct section *s, const void *raw, const char *key);
+
+/* "a GUID", "a whole number", ... */
+const char *options_type_name(enum option_type t);
+
+#endif

@@ -1,0 +1,32 @@
+/* conf/policy: life and look-up of a checked configuration. */
+#include "conf/policy.h"
+
+#include "conf/pool.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct policy *policy_ref(struct policy *p)
+{
+	if (p)
+		p->refs++;
+	return p;
+}
+
+void policy_unref(struct policy *p)
+{
+	if (!p)
+		return;
+	assert(p->refs > 0);
+	if (--p->refs > 0)
+		return;
+	map_done(&p->model_by_name);
+	pool_free(p->pool);
+	explicit_bzero(p, sizeof(*p));
+	free(p);
+}
+
+const struct policy_model *policy_model(const struct policy *p, struct str name)
+{
+	return map_get(&p->model_by_name, name);
+}

@@ -1,0 +1,165 @@
+/* conf/process: workers, listeners and Redis of a configuration. */
+#include "conf/build.h"
+#include "conf/secret.h"
+#include "conf/url.h"
+
+#include <unistd.h>
+
+enum { REDIS_PORT = 6379, REDIS_DB_MAX = 1023 };
+
+static bool is_loopback(struct str address)
+{
+	struct str host;
+	uint16_t port;
+
+	return url_address(address, &host, &port) && url_is_loopback(host);
+}
+
+/* Whoever reaches the SPOP door gets Azure tokens in the answer, and whoever
+ * reaches the other can forge usage. */
+static void must_be_loopback(struct build *b, const struct place *at,
+                             struct str address)
+{
+	if (address.len > 0 && !str_starts(address, STR("unix:")) &&
+	    !is_loopback(address))
+		report_error(b->rep, at,
+		             "found %" STR_FMT ", expected a loopback "
+		             "address: nothing here is encrypted",
+		             STR_ARG(address));
+}
+
+static void build_listen(struct build *b)
+{
+	struct place top = place_key(NULL, STR("listen"));
+	struct place spop = place_key(&top, STR("spop"));
+	struct place usage = place_key(&top, STR("usage"));
+	struct place http = place_key(&top, STR("http"));
+	struct policy_listen *l = &b->policy->listen;
+	size_t i, j;
+
+	*l = b->raw->listen.p;
+	for (i = 0; i < l->spop.n; i++) {
+		struct place at = place_index(&spop, i);
+
+		must_be_loopback(b, &at, l->spop.v[i]);
+		for (j = 0; j < i; j++)
+			if (str_eq(l->spop.v[i], l->spop.v[j]))
+				report_error(b->rep, &at,
+				             "found the same address twice, "
+				             "expected different ones");
+		if (str_eq(l->spop.v[i], l->http))
+			report_error(b->rep, &http,
+			             "found the address of listen.spop[%zu], "
+			             "expected another one",
+			             i);
+	}
+	must_be_loopback(b, &usage, l->usage);
+	if (l->http.len > 0 && !is_loopback(l->http))
+		report_warning(b->rep, &http,
+		               "%" STR_FMT " is not a loopback address: "
+		               "metrics are open to whoever reaches it",
+		               STR_ARG(l->http));
+}
+
+static bool redis_db(struct str path, unsigned *out)
+{
+	uint64_t v = 0;
+
+	if (path.len > 1 &&
+	    (!str_to_u64(str_from(path, 1), &v) || v > REDIS_DB_MAX))
+		return false;
+	*out = (unsigned)v;
+	return true;
+}
+
+static void redis_url(struct build *b, const struct place *at,
+                      struct policy_redis *r)
+{
+	struct str text = b->raw->redis.url;
+	struct url u;
+
+	if (str_starts(text, STR("unix:"))) {
+		r->host = str_from(text, 5);
+		return;
+	}
+	if (!url_parse(text, &u))
+		return; /* reported when it was read */
+	if (u.has_password)
+		report_error(b->rep, at,
+		             "found a password in the URL, expected it in "
+		             "password_file or password_env");
+	if (!redis_db(u.path, &r->db))
+		report_error(b->rep, at,
+		             "found a database that is no number, expected "
+		             "/0 to /%d",
+		             REDIS_DB_MAX);
+	r->tls = str_eq(u.scheme, STR("rediss"));
+	r->host = pool_str(b->pool, u.host);
+	r->port = u.port ? u.port : REDIS_PORT;
+	r->username = pool_str(b->pool, u.user);
+}
+
+static void redis_secret(struct build *b, const struct place *top,
+                         struct policy_redis *r)
+{
+	const struct raw_redis *raw = &b->raw->redis;
+	const struct secret_source from = {"password_env", "password_file",
+	                                   raw->password_env,
+	                                   raw->password_file};
+
+	if (from.env.len == 0 && from.file.len == 0)
+		return;
+	secret_read(b->pool, b->rep, top, &from, &r->password);
+	if (!r->tls && r->port && !url_is_loopback(r->host))
+		report_warning(b->rep, top,
+		               "the password goes over the network in clear "
+		               "text: use rediss://");
+}
+
+static void redis_ca(struct build *b, const struct place *top,
+                     const struct policy_redis *r)
+{
+	struct place at = place_key(top, STR("ca_file"));
+
+	if (r->ca_file.len == 0)
+		return;
+	if (!r->tls)
+		report_error(b->rep, &at,
+		             "found it with a URL that is not rediss://, "
+		             "expected it with TLS only");
+	else if (access(r->ca_file.p, R_OK) != 0)
+		report_error(b->rep, &at,
+		             "found that %" STR_FMT " cannot be read, "
+		             "expected a file with certificates",
+		             STR_ARG(r->ca_file));
+}
+
+static void build_redis(struct build *b)
+{
+	struct place top = place_key(NULL, STR("redis"));
+	struct place url = place_key(&top, STR("url"));
+	struct place deadline = place_key(&top, STR("deadline_ms"));
+	struct policy_redis *r = &b->policy->redis;
+
+	*r = b->raw->redis.p;
+	r->enabled = options_given(&options_root, b->raw, "redis");
+	if (!r->enabled)
+		return;
+	redis_url(b, &url, r);
+	redis_secret(b, &top, r);
+	redis_ca(b, &top, r);
+	if (r->deadline_ms >= b->raw->decision_timeout_ms)
+		report_error(b->rep, &deadline,
+		             "found %u, expected less than "
+		             "decision_timeout_ms (%u)",
+		             r->deadline_ms, b->raw->decision_timeout_ms);
+}
+
+void process_build(struct build *b)
+{
+	b->policy->workers = b->raw->workers;
+	b->policy->log_level = b->raw->log_level;
+	b->policy->decision_timeout_ms = b->raw->decision_timeout_ms;
+	build_listen(b);
+	build_redis(b);
+}

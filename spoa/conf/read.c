@@ -1,0 +1,264 @@
+/* conf/read: a JSON document -> struct raw_config, by the option table. */
+#include "conf/read.h"
+
+#include "conf/value.h"
+
+/* What goes along while reading one object. */
+struct reader {
+	struct pool *pool;
+	struct report *rep;
+};
+
+static void read_object(const struct reader *r, const struct section *s,
+                        const struct json *j, const struct place *at,
+                        void *out);
+
+/* ---------------------------------------------------------- unknown keys */
+
+enum { KEY_MAX = 32 };
+
+/* Edits (insert, delete, replace) between two words; large when one of them
+ * is too long to be worth comparing. */
+static size_t distance(struct str a, struct str b)
+{
+	size_t row[KEY_MAX + 1], i, j;
+
+	if (a.len > KEY_MAX || b.len > KEY_MAX)
+		return SIZE_MAX;
+	for (j = 0; j <= b.len; j++)
+		row[j] = j;
+	for (i = 1; i <= a.len; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (j = 1; j <= b.len; j++) {
+			size_t cost = diagonal + (a.p[i - 1] != b.p[j - 1]);
+			size_t step =
+				(row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+
+			diagonal = row[j];
+			row[j] = cost < step ? cost : step;
+		}
+	}
+	return row[b.len];
+}
+
+static const struct option *find(const struct section *s, struct str key)
+{
+	const struct option *o;
+
+	for (o = s->options; o->key; o++)
+		if (str_eq(key, str_c(o->key)))
+			return o;
+	return NULL;
+}
+
+static const char *nearest(const struct section *s, struct str key)
+{
+	const struct option *o;
+	const char *best = s->options->key;
+	size_t d, best_d = SIZE_MAX;
+
+	for (o = s->options; o->key; o++) {
+		d = distance(key, str_c(o->key));
+		if (d < best_d) {
+			best_d = d;
+			best = o->key;
+		}
+	}
+	return best;
+}
+
+static void unknown_keys(const struct reader *r, const struct section *s,
+                         const struct json *j, const struct place *at)
+{
+	const struct json *child;
+
+	json_each (j, child) {
+		struct place here = place_key(at, json_key(child));
+
+		if (!find(s, json_key(child)))
+			report_error(r->rep, &here,
+			             "found an unknown key, expected "
+			             "\"%s\" (the nearest known one)",
+			             nearest(s, json_key(child)));
+	}
+}
+
+/* --------------------------------------------------------------- values */
+
+static void wrong_type(const struct reader *r, const struct option *o,
+                       const struct json *j, const struct place *at)
+{
+	struct buf found;
+
+	buf_init(&found, 512);
+	value_found(&found, j);
+	report_error(r->rep, at, "found %" STR_FMT ", expected %s",
+	             STR_ARG(buf_str(&found)), options_type_name(o->type));
+	buf_done(&found);
+}
+
+static struct raw_head *element(const struct option *o,
+                                const struct raw_list *list, size_t i)
+{
+	return (void *)((char *)list->v + i * o->section->size);
+}
+
+/* A name that is refused is still taken, so that what refers to it is not
+ * reported again. */
+static void read_map(const struct reader *r, const struct option *o,
+                     const struct json *j, const struct place *at,
+                     struct raw_list *list)
+{
+	const struct json *child;
+	size_t i = 0;
+
+	if (json_type(j) != JSON_OBJECT) {
+		wrong_type(r, o, j, at);
+		return;
+	}
+	list->v = pool_alloc(r->pool, json_count(j), o->section->size);
+	if (!list->v)
+		return;
+	json_each (j, child) {
+		struct place here = place_key(at, json_key(child));
+		struct raw_head *head = element(o, list, i++);
+
+		if (!value_name_ok(o->key_type, json_key(child)))
+			report_error(r->rep, &here,
+			             "found this name, expected %s",
+			             options_type_name(o->key_type));
+		read_object(r, o->section, child, &here, head);
+		head->name = pool_str(r->pool, json_key(child));
+	}
+	list->n = i;
+}
+
+static void read_list(const struct reader *r, const struct option *o,
+                      const struct json *j, const struct place *at,
+                      struct raw_list *list)
+{
+	const struct json *child;
+	size_t n = json_count(j), i = 0;
+
+	if (json_type(j) != JSON_ARRAY) {
+		wrong_type(r, o, j, at);
+		return;
+	}
+	if (n < (size_t)o->min || (o->max && n > (size_t)o->max))
+		report_error(r->rep, at,
+		             "found a list of %zu entries, expected at "
+		             "least %lld%s",
+		             n, (long long)o->min,
+		             n > (size_t)o->min ? " and not so many" : "");
+	list->v = pool_alloc(r->pool, n, o->section->size);
+	if (!list->v)
+		return;
+	json_each (j, child) {
+		struct place here = place_index(at, i);
+
+		read_object(r, o->section, child, &here, element(o, list, i));
+		i++;
+	}
+	list->n = i;
+}
+
+static void read_one(const struct reader *r, const struct option *o,
+                     const struct json *j, const struct place *at,
+                     struct raw_list *list)
+{
+	list->v = pool_alloc(r->pool, 1, o->section->size);
+	if (!list->v)
+		return;
+	read_object(r, o->section, j, at, list->v);
+	list->n = 1;
+	list->single = true;
+}
+
+static void read_value(const struct reader *r, const struct option *o,
+                       const struct json *j, const struct place *at,
+                       void *field)
+{
+	switch (o->type) {
+	case OPT_OBJECT:
+		read_object(r, o->section, j, at, field);
+		break;
+	case OPT_MAP:
+		read_map(r, o, j, at, field);
+		break;
+	case OPT_LIST:
+		read_list(r, o, j, at, field);
+		break;
+	case OPT_ONE_OR_LIST:
+		if (json_type(j) == JSON_ARRAY)
+			read_list(r, o, j, at, field);
+		else
+			read_one(r, o, j, at, field);
+		break;
+	default:
+		value_set(r->pool, r->rep, o, j, at, field);
+	}
+}
+
+/* Defaults are JSON texts and take the same way as what is written. */
+static void set_default(const struct reader *r, const struct option *o,
+                        const struct place *at, void *field)
+{
+	const char *error;
+	size_t error_at;
+	struct json *j;
+
+	if (o->type == OPT_OBJECT) {
+		read_object(r, o->section, NULL, at, field);
+		return;
+	}
+	if (!o->def)
+		return;
+	j = json_parse(str_c(o->def), &error, &error_at);
+	if (!j)
+		r->pool->failed = true;
+	else
+		value_set(r->pool, r->rep, o, j, at, field);
+	json_free(j);
+}
+
+static void read_object(const struct reader *r, const struct section *s,
+                        const struct json *j, const struct place *at, void *out)
+{
+	static const struct option any_object = {.type = OPT_OBJECT};
+	struct raw_head *head = out;
+	const struct option *o;
+
+	if (j && json_type(j) != JSON_OBJECT) {
+		wrong_type(r, &any_object, j, at);
+		j = NULL;
+	}
+	unknown_keys(r, s, j, at);
+	for (o = s->options; o->key; o++) {
+		const struct json *child = json_get(j, o->key);
+		struct place here = place_key(at, str_c(o->key));
+		void *field = (char *)out + o->offset;
+
+		/* the default first: it stays when the value is refused */
+		set_default(r, o, &here, field);
+		if (child) {
+			head->seen |= UINT64_C(1) << (o - s->options);
+			read_value(r, o, child, &here, field);
+		} else if (j && o->required) {
+			report_error(r->rep, &here,
+			             "found nothing, expected %s%s",
+			             o->many ? "a list: " : "",
+			             options_type_name(o->type));
+		}
+	}
+}
+
+void read_section(struct pool *pool, struct report *rep,
+                  const struct section *s, const struct json *j,
+                  const struct place *at, void *out)
+{
+	const struct reader r = {pool, rep};
+
+	read_object(&r, s, j, at, out);
+}

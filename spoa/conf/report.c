@@ -1,0 +1,69 @@
+/* conf/report: every error of a configuration, each with its place. */
+#include "conf/report.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static bool is_plain(struct str key)
+{
+	size_t i;
+
+	for (i = 0; i < key.len; i++) {
+		char c = key.p[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+		      (c >= '0' && c <= '9') || c == '_' || c == '-'))
+			return false;
+	}
+	return key.len > 0;
+}
+
+void report_path(struct buf *out, const struct place *at)
+{
+	if (!at)
+		return;
+	report_path(out, at->up);
+	if (!at->key.p) {
+		buf_fmt(out, "[%zu]", at->index);
+	} else if (is_plain(at->key)) {
+		buf_fmt(out, "%s%" STR_FMT, at->up ? "." : "",
+		        STR_ARG(at->key));
+	} else {
+		buf_fmt(out, "[");
+		buf_json(out, at->key);
+		buf_fmt(out, "]");
+	}
+}
+
+static void line(struct report *r, const char *kind, const struct place *at,
+                 const char *fmt, va_list ap)
+{
+	char text[1024];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	buf_fmt(r->out, "%s%s: ", kind, r->file);
+	report_path(r->out, at);
+	buf_fmt(r->out, "%s%s\n", at ? ": " : "", text);
+}
+
+void report_error(struct report *r, const struct place *at, const char *fmt,
+                  ...)
+{
+	va_list ap;
+
+	r->n_errors++;
+	va_start(ap, fmt);
+	line(r, "", at, fmt, ap);
+	va_end(ap);
+}
+
+void report_warning(struct report *r, const struct place *at, const char *fmt,
+                    ...)
+{
+	va_list ap;
+
+	r->n_warnings++;
+	va_start(ap, fmt);
+	line(r, "warning: ", at, fmt, ap);
+	va_end(ap);
+}

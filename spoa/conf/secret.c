@@ -1,0 +1,143 @@
+/* conf/secret: a secret from the environment or a file, by name. */
+#include "conf/secret.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool is_clean(struct str s)
+{
+	size_t i;
+
+	for (i = 0; i < s.len; i++)
+		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
+			return false;
+	return true;
+}
+
+/* The rules that hold wherever a secret came from. */
+static bool take(struct pool *pool, struct report *rep, const struct place *at,
+                 struct str what, struct str value, struct str *out)
+{
+	const char *wrong = NULL;
+
+	while (value.len > 0 && (value.p[value.len - 1] == '\n' ||
+	                         value.p[value.len - 1] == '\r'))
+		value.len--;
+	if (value.len == 0)
+		wrong = "is empty";
+	else if (value.len > SECRET_MAX)
+		wrong = "is too long";
+	else if (!is_clean(value))
+		wrong = "holds control characters";
+	if (wrong) {
+		report_error(rep, at,
+		             "found that %" STR_FMT " %s, expected the "
+		             "secret there",
+		             STR_ARG(what), wrong);
+		return false;
+	}
+	*out = pool_str(pool, value);
+	return out->p != NULL;
+}
+
+bool secret_env(struct pool *pool, struct report *rep, const struct place *at,
+                struct str name, struct str *out)
+{
+	const char *value = getenv(name.p);
+
+	if (!value) {
+		report_error(rep, at,
+		             "found that environment variable %" STR_FMT
+		             " is not set, expected the secret there",
+		             STR_ARG(name));
+		return false;
+	}
+	return take(pool, rep, at, name, str_c(value), out);
+}
+
+/* Bytes read into `mem`, -1 with errno. */
+static ssize_t read_all(int fd, char *mem, size_t size)
+{
+	size_t len = 0;
+
+	while (len < size) {
+		ssize_t n = read(fd, mem + len, size - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -1;
+		if (n == 0)
+			break;
+		len += (size_t)n;
+	}
+	return (ssize_t)len;
+}
+
+/* O_NONBLOCK: opening a FIFO must not hang the start. */
+static int open_regular(struct str path, struct stat *st)
+{
+	int fd = open(path.p, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, st) == 0 && S_ISREG(st->st_mode))
+		return fd;
+	close(fd);
+	errno = EINVAL;
+	return -1;
+}
+
+static bool from_file(struct pool *pool, struct report *rep,
+                      const struct place *at, struct str path, struct str *out)
+{
+	char mem[SECRET_MAX + 2];
+	struct stat st;
+	ssize_t n = -1;
+	bool ok;
+	int fd = open_regular(path, &st);
+
+	if (fd >= 0) {
+		n = read_all(fd, mem, sizeof(mem));
+		close(fd);
+	}
+	if (n < 0) {
+		report_error(rep, at,
+		             "found that %" STR_FMT " cannot be read (%s), "
+		             "expected a file with the secret",
+		             STR_ARG(path), strerror(errno));
+		return false;
+	}
+	if (st.st_mode & S_IROTH)
+		report_warning(rep, at,
+		               "%" STR_FMT " can be read by everybody on "
+		               "this machine: chmod o-rwx",
+		               STR_ARG(path));
+	ok = take(pool, rep, at, path, str_of(mem, (size_t)n), out);
+	explicit_bzero(mem, sizeof(mem));
+	return ok;
+}
+
+bool secret_read(struct pool *pool, struct report *rep, const struct place *at,
+                 const struct secret_source *from, struct str *out)
+{
+	struct place env = place_key(at, str_c(from->env_key));
+	struct place file = place_key(at, str_c(from->file_key));
+
+	if (from->env.len > 0 && from->file.len > 0) {
+		report_error(rep, &file,
+		             "found it beside %s, expected only one of them",
+		             from->env_key);
+		return false;
+	}
+	if (from->env.len > 0)
+		return secret_env(pool, rep, &env, from->env, out);
+	if (from->file.len > 0)
+		return from_file(pool, rep, &file, from->file, out);
+	report_error(rep, at, "found no secret, expected %s or %s",
+	             from->env_key, from->file_key);
+	return false;
+}

@@ -1,0 +1,542 @@
+/* conf/value: one JSON value -> one field, as its row in conf/options says. */
+#include "conf/value.h"
+
+#include "conf/url.h"
+#include "request/api.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <time.h>
+
+enum {
+	TEXT_MAX = 512, /* bytes of any text */
+	LIST_MAX = 1000,
+};
+
+void value_found(struct buf *out, const struct json *j)
+{
+	enum json_type type = json_type(j);
+	double d = 0;
+	bool yes = false;
+	struct str s;
+
+	if (json_str(j, &s)) {
+		buf_json(out, str_first(s, 60));
+		buf_fmt(out, "%s", s.len > 60 ? "..." : "");
+	} else if (json_number(j, &d)) {
+		buf_fmt(out, "%.10g", d);
+	} else if (json_bool(j, &yes)) {
+		buf_fmt(out, "%s", yes ? "true" : "false");
+	} else {
+		buf_fmt(out, "%s", json_type_name(type));
+	}
+}
+
+/* ------------------------------------------------------ checks of texts */
+
+static bool is_word_char(char c)
+{
+	return (unsigned char)c > ' ' && c != 0x7f;
+}
+
+static bool all_of(struct str s, size_t max, bool (*ok)(char c))
+{
+	size_t i;
+
+	for (i = 0; i < s.len; i++)
+		if (!ok(s.p[i]))
+			return false;
+	return s.len > 0 && s.len <= max;
+}
+
+static bool is_alnum(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c >= '0' && c <= '9');
+}
+
+static bool is_text_char(char c)
+{
+	return (unsigned char)c >= ' ' && c != 0x7f;
+}
+
+static bool is_name_char(char c)
+{
+	return is_alnum(c) || c == '.' || c == '_' || c == '-';
+}
+
+static bool is_resource_char(char c)
+{
+	return is_alnum(c) || c == '_' || c == '-';
+}
+
+static bool is_model_char(char c)
+{
+	return is_text_char(c) && c != '/' && c != '*';
+}
+
+static bool is_env_char(char c)
+{
+	return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+static bool is_file_char(char c)
+{
+	return is_word_char(c) && !memchr("\"'\\$#`", c, 6);
+}
+
+static bool is_header_char(char c)
+{
+	return is_alnum(c) || c == '-';
+}
+
+static bool text_word(struct str s)
+{
+	return all_of(s, TEXT_MAX, is_word_char);
+}
+
+static bool text_plain(struct str s)
+{
+	return all_of(s, TEXT_MAX, is_text_char);
+}
+
+static bool text_name(struct str s)
+{
+	return all_of(s, 64, is_name_char);
+}
+
+static bool text_resource(struct str s)
+{
+	return all_of(s, 32, is_resource_char);
+}
+
+static bool text_model(struct str s)
+{
+	return all_of(s, 128, is_model_char);
+}
+
+static bool text_glob(struct str s)
+{
+	size_t star = str_find(s, '*');
+
+	return text_plain(s) &&
+	       (star == s.len || str_find(str_from(s, star + 1), '*') ==
+	                                 str_from(s, star + 1).len);
+}
+
+/* Capitals only: so a secret that was written here by mistake is, almost
+ * certainly, not taken for a name and shown in a message. */
+static bool text_env(struct str s)
+{
+	return all_of(s, 64, is_env_char) && !(s.p[0] >= '0' && s.p[0] <= '9');
+}
+
+static bool text_file(struct str s)
+{
+	return all_of(s, TEXT_MAX, is_file_char) &&
+	       (s.p[0] == '/' || str_starts(s, STR("./")) ||
+	        str_starts(s, STR("../")));
+}
+
+/* Headers that carry something else would be taken for keys. */
+static bool text_header(struct str s)
+{
+	static const struct str taken[] = {
+		STR_INIT("authorization"),  STR_INIT("api-key"),
+		STR_INIT("x-api-key"),      STR_INIT("host"),
+		STR_INIT("content-length"), STR_INIT("content-type"),
+		STR_INIT("connection"),     STR_INIT("transfer-encoding"),
+		STR_INIT("cookie"),
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(taken) / sizeof(*taken); i++)
+		if (str_eq_nocase(s, taken[i]))
+			return false;
+	return all_of(s, 64, is_header_char);
+}
+
+static bool text_url(struct str s)
+{
+	struct url u;
+
+	return s.len <= TEXT_MAX && url_parse(s, &u) && u.user.len == 0 &&
+	       !u.has_password &&
+	       (str_eq(u.scheme, STR("https")) ||
+	        str_eq(u.scheme, STR("http")));
+}
+
+static bool text_address(struct str s)
+{
+	struct str host;
+	uint16_t port;
+
+	return url_address(s, &host, &port) && url_is_numeric(host) &&
+	       port != 0;
+}
+
+static bool text_endpoint(struct str s)
+{
+	struct str host;
+	uint16_t port;
+
+	return url_address(s, &host, &port);
+}
+
+/* struct sockaddr_un has room for 107 bytes and a NUL. */
+static bool is_unix(struct str s)
+{
+	return str_starts(s, STR("unix:")) &&
+	       all_of(str_from(s, 5), 107, is_file_char);
+}
+
+static bool text_listen(struct str s)
+{
+	return is_unix(s) || text_address(s);
+}
+
+/* A password in it is refused later, by a message of its own. */
+static bool text_redis_url(struct str s)
+{
+	struct url u;
+
+	return is_unix(s) || (s.len <= TEXT_MAX && url_parse(s, &u) &&
+	                      (str_eq(u.scheme, STR("redis")) ||
+	                       str_eq(u.scheme, STR("rediss"))));
+}
+
+struct text_kind {
+	bool (*ok)(struct str s);
+	bool lower;  /* store in lower case */
+	bool hidden; /* do not quote what was found: it may be a secret */
+};
+
+static const struct text_kind texts[] = {
+	[OPT_TEXT] = {text_plain, false, false},
+	[OPT_NAME] = {text_name, false, false},
+	[OPT_RESOURCE] = {text_resource, false, false},
+	[OPT_MODEL] = {text_model, false, false},
+	[OPT_GUID] = {str_is_guid, true, false},
+	[OPT_ID] = {text_word, false, false},
+	[OPT_WORD] = {text_word, false, false},
+	[OPT_GLOB] = {text_glob, false, false},
+	[OPT_GLOB_NOCASE] = {text_glob, true, false},
+	[OPT_HEADER] = {text_header, true, true},
+	[OPT_URL] = {text_url, false, true},
+	[OPT_REDIS_URL] = {text_redis_url, false, true},
+	[OPT_ADDRESS] = {text_address, false, false},
+	[OPT_ENDPOINT] = {text_endpoint, false, false},
+	[OPT_LISTEN] = {text_listen, false, false},
+	[OPT_ENV] = {text_env, false, true},
+	[OPT_FILE] = {text_file, false, true},
+};
+
+bool value_name_ok(enum option_type key_type, struct str name)
+{
+	return texts[key_type].ok(name);
+}
+
+/* ------------------------------------------------------------ messages */
+
+/* What a setter works with. */
+struct job {
+	struct pool *pool;
+	struct report *rep;
+	const struct option *o;
+	const struct place *at;
+};
+
+static bool hides(enum option_type t)
+{
+	return t == OPT_SHA256 ||
+	       (t >= OPT_TEXT && t <= OPT_FILE && texts[t].hidden);
+}
+
+/* Always false, so that a setter can end with it. */
+static bool refuse(const struct job *w, const struct json *j,
+                   const char *expected)
+{
+	struct buf found;
+	struct str s;
+
+	buf_init(&found, 512);
+	if (hides(w->o->type) && json_str(j, &s))
+		buf_fmt(&found, "a text of %zu bytes", s.len);
+	else
+		value_found(&found, j);
+	report_error(w->rep, w->at, "found %" STR_FMT ", expected %s",
+	             STR_ARG(buf_str(&found)), expected);
+	buf_done(&found);
+	return false;
+}
+
+static bool refuse_type(const struct job *w, const struct json *j)
+{
+	return refuse(w, j, options_type_name(w->o->type));
+}
+
+/* ------------------------------------------------------------- setters */
+
+static bool set_bool(const struct job *w, const struct json *j, void *field)
+{
+	return json_bool(j, field) || refuse_type(w, j);
+}
+
+static bool whole(const struct job *w, const struct json *j, int64_t *out)
+{
+	char expected[96];
+	int64_t v;
+
+	snprintf(expected, sizeof(expected), "a whole number from %lld to %lld",
+	         (long long)w->o->min, (long long)w->o->max);
+	if (!json_int(j, &v) || v < w->o->min || v > w->o->max)
+		return refuse(w, j, expected);
+	*out = v;
+	return true;
+}
+
+static bool set_uint(const struct job *w, const struct json *j, void *field)
+{
+	int64_t v;
+
+	if (!whole(w, j, &v))
+		return false;
+	*(unsigned *)field = (unsigned)v;
+	return true;
+}
+
+static bool set_u64(const struct job *w, const struct json *j, void *field)
+{
+	int64_t v;
+
+	if (!whole(w, j, &v))
+		return false;
+	*(uint64_t *)field = (uint64_t)v;
+	return true;
+}
+
+static bool set_number(const struct job *w, const struct json *j, void *field)
+{
+	double d;
+
+	if (!json_number(j, &d) || d < 0)
+		return refuse_type(w, j);
+	*(double *)field = d;
+	return true;
+}
+
+/* USD per million tokens is, times 10^6, pico-dollars per token. With up to
+ * 10^6 USD and six decimals every price is a whole number far below 2^53, so
+ * the nearest whole number is the decimal that was written. */
+static bool set_price(const struct job *w, const struct json *j, void *field)
+{
+	double d, pico;
+
+	if (!json_number(j, &d) || d < 0 || d > 1e6)
+		return refuse_type(w, j);
+	pico = round(d * 1e6);
+	if (fabs(d * 1e6 - pico) > 1e-3)
+		return refuse_type(w, j);
+	*(uint64_t *)field = (uint64_t)pico;
+	return true;
+}
+
+static bool set_enum(const struct job *w, const struct json *j, void *field)
+{
+	char expected[256] = "one of";
+	struct str s = STR_NONE;
+	size_t used;
+	int i;
+
+	json_str(j, &s);
+	for (i = 0; w->o->names[i]; i++) {
+		if (s.p && str_eq(s, str_c(w->o->names[i]))) {
+			*(int *)field = i;
+			return true;
+		}
+		used = strlen(expected);
+		snprintf(expected + used, sizeof(expected) - used, "%s %s",
+		         i ? "," : "", w->o->names[i]);
+	}
+	return refuse(w, j, expected);
+}
+
+static bool set_mode(const struct job *w, const struct json *j, void *field)
+{
+	unsigned mode = 0;
+	struct str s;
+	size_t i;
+
+	if (!json_str(j, &s) || s.len < 3 || s.len > 4)
+		return refuse_type(w, j);
+	for (i = 0; i < s.len; i++) {
+		if (s.p[i] < '0' || s.p[i] > '7')
+			return refuse_type(w, j);
+		mode = mode << 3 | (unsigned)(s.p[i] - '0');
+	}
+	if (mode & 07 || (mode & 0600) != 0600 || mode > 0777)
+		return refuse_type(w, j);
+	*(unsigned *)field = mode;
+	return true;
+}
+
+static bool number_at(struct str s, size_t at, size_t len, int low, int high,
+                      int *out)
+{
+	uint64_t v;
+
+	if (!str_to_u64(str_first(str_from(s, at), len), &v) ||
+	    v < (uint64_t)low || v > (uint64_t)high)
+		return false;
+	*out = (int)v;
+	return true;
+}
+
+/* RFC 3339 section 5.6, whole seconds and "Z" only. */
+static bool set_time(const struct job *w, const struct json *j, void *field)
+{
+	struct tm tm = {0};
+	struct str s;
+	int day;
+	int64_t t;
+
+	if (!json_str(j, &s) || s.len != 20 || s.p[4] != '-' || s.p[7] != '-' ||
+	    s.p[10] != 'T' || s.p[13] != ':' || s.p[16] != ':' ||
+	    s.p[19] != 'Z' || !number_at(s, 0, 4, 1970, 9999, &tm.tm_year) ||
+	    !number_at(s, 5, 2, 1, 12, &tm.tm_mon) ||
+	    !number_at(s, 8, 2, 1, 31, &tm.tm_mday) ||
+	    !number_at(s, 11, 2, 0, 23, &tm.tm_hour) ||
+	    !number_at(s, 14, 2, 0, 59, &tm.tm_min) ||
+	    !number_at(s, 17, 2, 0, 59, &tm.tm_sec))
+		return refuse_type(w, j);
+	tm.tm_year -= 1900;
+	tm.tm_mon--;
+	day = tm.tm_mday;
+	t = timegm(&tm);
+	if (tm.tm_mday != day) /* the 31st of a month that has 30 */
+		return refuse_type(w, j);
+	*(int64_t *)field = t;
+	return true;
+}
+
+static bool set_sha256(const struct job *w, const struct json *j, void *field)
+{
+	struct str s;
+
+	if (!json_str(j, &s) || !str_unhex(s, field, 32))
+		return refuse_type(w, j);
+	return true;
+}
+
+static bool list_ok(const struct job *w, const struct json *j)
+{
+	char expected[96];
+	size_t n = json_count(j), max = LIST_MAX;
+
+	if (w->o->max > 0)
+		max = (size_t)w->o->max;
+	snprintf(expected, sizeof(expected), "a list of %lld to %zu entries",
+	         (long long)w->o->min, max);
+	if (json_type(j) != JSON_ARRAY)
+		return refuse(w, j, expected);
+	if (n < (size_t)w->o->min || n > max) {
+		report_error(w->rep, w->at,
+		             "found a list of %zu entries, expected %s", n,
+		             expected);
+		return false;
+	}
+	return true;
+}
+
+static bool set_operations(const struct job *w, const struct json *j,
+                           void *field)
+{
+	const struct json *child;
+	struct job inner = *w;
+	struct place at;
+	uint32_t bits = 0;
+	size_t i = 0;
+	bool ok = true;
+
+	if (!list_ok(w, j))
+		return false;
+	json_each (j, child) {
+		struct str s = STR_NONE;
+		enum api_operation op = API_NONE;
+
+		at = place_index(w->at, i++);
+		inner.at = &at;
+		if (json_str(child, &s))
+			op = api_operation_of(s);
+		if (op == API_NONE)
+			ok = refuse(&inner, child,
+			            "one of chat, completions, responses, "
+			            "embeddings, messages");
+		bits |= 1u << op;
+	}
+	if (ok)
+		*(uint32_t *)field = bits;
+	return ok;
+}
+
+static bool set_text(const struct job *w, const struct json *j, void *field)
+{
+	const struct text_kind *kind = &texts[w->o->type];
+	struct str s;
+
+	if (!json_str(j, &s) || !kind->ok(s))
+		return refuse_type(w, j);
+	if (kind->lower || (w->o->type == OPT_ID && str_is_guid(s)))
+		s = pool_lower(w->pool, s);
+	else
+		s = pool_str(w->pool, s);
+	*(struct str *)field = s;
+	return s.p != NULL;
+}
+
+static bool set_texts(const struct job *w, const struct json *j, void *field)
+{
+	const struct json *child;
+	struct job inner = *w;
+	struct strs list = {NULL, json_count(j)};
+	struct place at;
+	struct str *v;
+	size_t i = 0;
+	bool ok = true;
+
+	if (!list_ok(w, j))
+		return false;
+	v = pool_alloc(w->pool, list.n, sizeof(*v));
+	if (!v)
+		return false;
+	json_each (j, child) {
+		at = place_index(w->at, i);
+		inner.at = &at;
+		if (!set_text(&inner, child, &v[i++]))
+			ok = false;
+	}
+	list.v = v;
+	if (ok)
+		*(struct strs *)field = list;
+	return ok;
+}
+
+typedef bool set_fn(const struct job *w, const struct json *j, void *field);
+
+bool value_set(struct pool *pool, struct report *rep, const struct option *o,
+               const struct json *j, const struct place *at, void *field)
+{
+	static set_fn *const setters[] = {
+		[OPT_BOOL] = set_bool,     [OPT_UINT] = set_uint,
+		[OPT_U64] = set_u64,       [OPT_NUMBER] = set_number,
+		[OPT_PRICE] = set_price,   [OPT_ENUM] = set_enum,
+		[OPT_MODE] = set_mode,     [OPT_TIME] = set_time,
+		[OPT_SHA256] = set_sha256, [OPT_OPERATIONS] = set_operations,
+	};
+	const struct job w = {pool, rep, o, at};
+
+	if (o->type >= OPT_TEXT)
+		return o->many ? set_texts(&w, j, field)
+		               : set_text(&w, j, field);
+	return setters[o->type](&w, j, field);
+}
