@@ -1,0 +1,306 @@
+/*
+ * request/vars: a verdict as variables of an ACK.
+ *
+ * HAProxy puts "txn.gw." in front of every name, and knows no other names
+ * than those of vars[] (`register-var-names`).
+ */
+#include "request/request.h"
+
+#include "spop/ack.h"
+
+enum { SCRATCH_MAX = 8192 };
+
+enum {
+	ON_ALLOW = 1,
+	ON_DENY = 2,
+	ALWAYS = ON_ALLOW | ON_DENY,
+	NEEDED = 4, /* without it HAProxy cannot do what was decided */
+};
+
+struct writer {
+	const struct request *r;
+	struct ack ack;
+	struct buf scratch; /* for texts that are made here */
+};
+
+/* ------------------------------------------------------------------ texts */
+
+/* A verdict that is not allow is deny. */
+static bool allowed(const struct request *r)
+{
+	return r->verdict.verdict == VERDICT_ALLOW;
+}
+
+static struct str verdict(struct writer *w)
+{
+	return allowed(w->r) ? STR("allow") : STR("deny");
+}
+
+static struct str code(struct writer *w)
+{
+	return str_c(w->r->verdict.code ? w->r->verdict.code : "no_decision");
+}
+
+/* The word that the API's clients know for a status; the last row is for all
+ * others. */
+static const struct {
+	int status;
+	const char *openai, *anthropic;
+} types[] = {
+	{401, "authentication_error", "authentication_error"},
+	{403, "permission_error", "permission_error"},
+	{404, "invalid_request_error", "not_found_error"},
+	{413, "invalid_request_error", "request_too_large"},
+	{429, "rate_limit_error", "rate_limit_error"},
+	{500, "api_error", "api_error"},
+	{503, "api_error", "overloaded_error"},
+	{0, "invalid_request_error", "invalid_request_error"},
+};
+
+static const char *type_of(int status, enum api_shape shape)
+{
+	size_t i = 0;
+
+	while (types[i].status != status && types[i].status != 0)
+		i++;
+	return shape == SHAPE_ANTHROPIC ? types[i].anthropic : types[i].openai;
+}
+
+static int64_t status(const struct request *r)
+{
+	return r->verdict.status >= 400 ? r->verdict.status : 500;
+}
+
+/* The whole body of the answer, one line. */
+static struct str error(struct writer *w)
+{
+	enum api_shape shape = w->r->plan.call.shape;
+	const char *type = type_of((int)status(w->r), shape);
+	struct buf *b = &w->scratch;
+
+	if (shape == SHAPE_ANTHROPIC) {
+		buf_fmt(b, "{\"type\":\"error\",\"error\":{\"type\":\"%s\"",
+		        type);
+		buf_fmt(b, ",\"message\":");
+		buf_json(b, w->r->verdict.message);
+		buf_fmt(b, "},\"request_id\":");
+		buf_json(b, w->r->facts.id);
+		buf_fmt(b, "}");
+	} else {
+		buf_fmt(b, "{\"error\":{\"message\":");
+		buf_json(b, w->r->verdict.message);
+		buf_fmt(b, ",\"type\":\"%s\",\"param\":null,\"code\":", type);
+		buf_json(b, code(w));
+		buf_fmt(b, "}}");
+	}
+	return buf_str(b);
+}
+
+/* RFC 6750, 3: error_description is printable ASCII without '"' and '\'. */
+static void add_description(struct buf *b, struct str s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.p[i];
+
+		if (c < ' ' || c > '~' || c == '\\')
+			c = '?';
+		buf_add(b, c == '"' ? "'" : &c, 1);
+	}
+}
+
+/* RFC 6750, 3.1: without an error code when no credential of this kind came,
+ * so that clients fetch a token instead of reporting a broken one. */
+static struct str challenge(struct writer *w)
+{
+	struct buf *b = &w->scratch;
+
+	if (status(w->r) != 401)
+		return STR_NONE;
+	buf_fmt(b, "Bearer realm=\"foundry-gateway\"");
+	if (w->r->facts.n_authorization > 0) {
+		buf_fmt(b, ", error=\"invalid_token\", error_description=\"");
+		add_description(b, w->r->verdict.message);
+		buf_fmt(b, "\"");
+	}
+	return buf_str(b);
+}
+
+static struct str backend(struct writer *w)
+{
+	return w->r->plan.backend;
+}
+
+static struct str host(struct writer *w)
+{
+	return w->r->plan.host;
+}
+
+static struct str path(struct writer *w)
+{
+	return w->r->plan.path;
+}
+
+static struct str query(struct writer *w)
+{
+	return w->r->plan.query;
+}
+
+static struct str auth_name(struct writer *w)
+{
+	return w->r->plan.auth_name;
+}
+
+static struct str auth_value(struct writer *w)
+{
+	return w->r->plan.auth_value;
+}
+
+static struct str account(struct writer *w)
+{
+	return w->r->plan.account;
+}
+
+static struct str consumer(struct writer *w)
+{
+	return w->r->plan.consumer ? w->r->plan.consumer->name : STR_NONE;
+}
+
+static struct str app(struct writer *w)
+{
+	return w->r->plan.identity ? w->r->plan.identity->app : STR_NONE;
+}
+
+static struct str model(struct writer *w)
+{
+	return w->r->plan.model ? w->r->plan.model->name : STR_NONE;
+}
+
+static struct str deployment(struct writer *w)
+{
+	return w->r->plan.deployment ? w->r->plan.deployment->name : STR_NONE;
+}
+
+static struct str resource(struct writer *w)
+{
+	return w->r->plan.resource ? w->r->plan.resource->name : STR_NONE;
+}
+
+static struct str operation(struct writer *w)
+{
+	return str_c(api_operation_name(w->r->plan.call.operation));
+}
+
+/* ---------------------------------------------------------------- numbers */
+
+static int64_t as_int64(uint64_t v)
+{
+	return v > INT64_MAX ? INT64_MAX : (int64_t)v;
+}
+
+static int64_t retry_after(const struct request *r)
+{
+	return r->verdict.retry_after_s > 0 ? as_int64(r->verdict.retry_after_s)
+	                                    : -1;
+}
+
+static int64_t reserved(const struct request *r)
+{
+	return as_int64(r->plan.prompt_tokens + r->plan.output_tokens);
+}
+
+static int64_t text_bytes(const struct request *r)
+{
+	return as_int64(r->facts.scan.text_bytes);
+}
+
+static bool stream(const struct request *r)
+{
+	return r->facts.scan.stream;
+}
+
+/* --------------------------------------------------------------- the list */
+
+/* Exactly one of text, number and flag is set. An empty text and a negative
+ * number are left out. */
+static const struct var {
+	const char *name;
+	unsigned when;
+	struct str (*text)(struct writer *w);
+	int64_t (*number)(const struct request *r);
+	bool (*flag)(const struct request *r);
+} vars[] = {
+	{"verdict", ALWAYS | NEEDED, .text = verdict},
+	{"status", ON_DENY, .number = status},
+	{"code", ON_DENY | NEEDED, .text = code},
+	{"error", ON_DENY | NEEDED, .text = error},
+	{"retry_after", ON_DENY, .number = retry_after},
+	{"challenge", ON_DENY, .text = challenge},
+	{"backend", ON_ALLOW | NEEDED, .text = backend},
+	{"host", ON_ALLOW | NEEDED, .text = host},
+	{"path", ON_ALLOW | NEEDED, .text = path},
+	{"query", ON_ALLOW, .text = query},
+	{"auth_name", ON_ALLOW | NEEDED, .text = auth_name},
+	{"auth_value", ON_ALLOW | NEEDED, .text = auth_value},
+	{"account", ON_ALLOW, .text = account},
+	{"consumer", ALWAYS, .text = consumer},
+	{"app", ALWAYS, .text = app},
+	{"model", ALWAYS, .text = model},
+	{"deployment", ON_ALLOW, .text = deployment},
+	{"resource", ON_ALLOW, .text = resource},
+	{"operation", ALWAYS, .text = operation},
+	{"reserved", ON_ALLOW, .number = reserved},
+	{"text_bytes", ON_ALLOW, .number = text_bytes},
+	{"stream", ON_ALLOW, .flag = stream},
+};
+
+/* HAProxy puts these into headers, paths and log lines. */
+static bool is_one_line(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (c < ' ' || c == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+/* False when the variable is needed and cannot be written. */
+static bool write_text(struct writer *w, const struct var *v)
+{
+	struct str s;
+
+	buf_clear(&w->scratch);
+	s = v->text(w);
+	if (s.len > 0 && !w->scratch.failed && is_one_line(s)) {
+		ack_set_str(&w->ack, v->name, s);
+		return true;
+	}
+	return !(v->when & NEEDED);
+}
+
+static bool write_var(struct writer *w, const struct var *v)
+{
+	if (v->text)
+		return write_text(w, v);
+	if (v->flag)
+		ack_set_bool(&w->ack, v->name, v->flag(w->r));
+	else if (v->number(w->r) >= 0)
+		ack_set_int(&w->ack, v->name, v->number(w->r));
+	return true;
+}
+
+bool vars_write(const struct request *r, struct buf *out)
+{
+	struct writer w = {.r = r};
+	unsigned when = allowed(r) ? ON_ALLOW : ON_DENY;
+
+	buf_init(&w.scratch, SCRATCH_MAX);
+	ack_begin(&w.ack, out, r->conn.stream_id, r->conn.frame_id,
+	          r->ack_limit);
+	for (size_t i = 0; i < sizeof(vars) / sizeof(vars[0]); i++)
+		if ((vars[i].when & when) && !write_var(&w, &vars[i]))
+			w.ack.overflow = true;
+	buf_done(&w.scratch);
+	return ack_end(&w.ack);
+}
