@@ -51,6 +51,9 @@ static void on_notify(void *ctx, struct conn_ref ref, const struct frame *f,
 	ack_set_str(&a, "backend", n->backend);
 	ack_set_str(&a, "host", n->host);
 	ack_set_str(&a, "path", path_of(f));
+	/* haproxy.cfg takes a decision without a credential for a bug. */
+	ack_set_str(&a, "auth_name", STR("api-key"));
+	ack_set_str(&a, "auth_value", STR("null"));
 	if (!ack_end(&a)) {
 		ack_begin(&a, out, ref.stream_id, ref.frame_id, ack_limit);
 		ack_set_str(&a, "verdict", STR("deny"));
