@@ -6,6 +6,7 @@
 #include <cjson/cJSON.h>
 #include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* cJSON 1.7.15 copies a number into 64 bytes and splits longer ones. */
@@ -334,4 +335,12 @@ void json_place(struct str text, size_t at, unsigned *line, unsigned *column)
 	}
 	*line = l;
 	*column = c;
+}
+
+const char *json_library(void)
+{
+	static char text[32];
+
+	snprintf(text, sizeof(text), "cJSON %s", cJSON_Version());
+	return text;
 }

@@ -76,4 +76,7 @@ struct str json_key(const struct json *member); /* empty for an element */
 /* Line and column (of characters), both from 1, of byte `at` of `text`. */
 void json_place(struct str text, size_t at, unsigned *line, unsigned *column);
 
+/* Name and version of the library, for -V. */
+const char *json_library(void);
+
 #endif

@@ -424,3 +424,8 @@ void fetch_cancel(struct fetch_job *j)
 	if (j && !j->ended)
 		job_free(j);
 }
+
+const char *fetch_library(void)
+{
+	return curl_version();
+}

@@ -47,4 +47,7 @@ struct fetch_job *fetch_start(struct fetch *f, const struct fetch_request *r,
  * the job's own callback, after which the job is gone. */
 void fetch_cancel(struct fetch_job *j);
 
+/* Name and version of the library, for -V. */
+const char *fetch_library(void);
+
 #endif

@@ -12,10 +12,12 @@
 #include <jwt.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
 #include <openssl/rsa.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -432,4 +434,14 @@ bool jose_claim_strs(const struct jose_claims *c, const char *name,
 	json_free(root);
 	free(text);
 	return ok;
+}
+
+const char *jose_library(void)
+{
+	static char text[96];
+
+	/* libjwt 1.x tells its version to nobody */
+	snprintf(text, sizeof(text), "libjwt 1.x, %s",
+	         OpenSSL_version(OPENSSL_VERSION));
+	return text;
 }

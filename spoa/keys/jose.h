@@ -75,4 +75,7 @@ bool jose_claim_strs(const struct jose_claims *c, const char *name,
 
 void jose_sha256(struct str s, uint8_t out[32]);
 
+/* Names and versions of the libraries, for -V. */
+const char *jose_library(void);
+
 #endif

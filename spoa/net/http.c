@@ -7,6 +7,7 @@
 #include "net/http.h"
 
 #include <microhttpd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -173,4 +174,12 @@ void http_free(struct http *h)
 	loop_timer_stop(&h->timer);
 	MHD_stop_daemon(h->mhd); /* closes the listening socket, too */
 	free(h);
+}
+
+const char *http_library(void)
+{
+	static char text[48];
+
+	snprintf(text, sizeof(text), "libmicrohttpd %s", MHD_get_version());
+	return text;
 }

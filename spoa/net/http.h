@@ -25,4 +25,7 @@ struct http *http_new(struct loop *l, int fd,
                       void *ctx);
 void http_free(struct http *h);
 
+/* Name and version of the library, for -V. */
+const char *http_library(void);
+
 #endif
