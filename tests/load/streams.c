@@ -166,7 +166,8 @@ static bool complete(const struct buf *in)
 {
 	static const char name[] = "\r\ncontent-length:";
 	const char *end, *length;
-	char *rest;
+	struct str value;
+	uint64_t n = 0;
 
 	end = memmem(in->p, in->len, "\r\n\r\n", 4);
 	if (!end)
@@ -174,8 +175,10 @@ static bool complete(const struct buf *in)
 	length = strcasestr(in->p, name);
 	if (!length || length > end)
 		return true;
-	return in->len - (size_t)(end + 4 - in->p) >=
-	       strtoull(length + strlen(name), &rest, 10);
+	value = str_c(length + strlen(name));
+	value = str_trim(str_first(value, str_find(value, '\r')));
+	return str_to_u64(value, &n) &&
+	       in->len - (size_t)(end + 4 - in->p) >= n;
 }
 
 /* Streams do not beat in time: each one begins at its own millisecond. */
