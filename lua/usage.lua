@@ -1,1 +1,270 @@
-core.register_filter("usage", {new=function() return {} end, id="x", flags=filter.FLT_CFG_FL_HTX}, function(f) return f end)
+-- usage.lua: what a streamed answer says it has used.
+--
+--   resource ==answer==> filter lua.usage ==unchanged==> client
+--                          |
+--                          +-- txn.gw.events       `data:` lines so far
+--                          +-- txn.gw.usage        text of the last usage
+--                          +-- txn.gw.usage_first  Anthropic's message_start
+--
+-- In haproxy.cfg:
+--   lua-load-per-thread usage.lua    (lua-load crashes 2.6 with two threads)
+--   backend s.NAME
+--       filter lua.usage
+--
+-- The agent parses the text; here it is only found. A usage counts when it is
+-- a member of the outermost object or of one directly in it ("response",
+-- "message") and when its line arrived whole. Answers repeat what the caller
+-- sent, a schema for instance, and a "usage" somewhere in there would
+-- otherwise be charged in place of the real one as soon as the caller hangs
+-- up before the end. How deep a usage stands is seen from the brackets that
+-- close behind it, so the many bytes before it are only searched for a word.
+--
+-- Runs on Lua 5.3 and 5.4. Nothing here may yield, and an error would break
+-- the transaction, hence pcall around everything HAProxy calls.
+
+local MAX_TEXT = 2000 -- bytes of a usage object; the record is 8192
+local HEAD = 160      -- bytes from the start that may say message_start
+local TAIL = 7        -- bytes kept between chunks: a byte and `"usage`
+
+local byte, find, sub = string.byte, string.find, string.sub
+
+local QUOTE, BACKSLASH, NEWLINE = 34, 92, 10
+local OPEN_BRACE, OPEN_BRACKET, COLON = 123, 91, 58
+
+-- ---- reader: bytes in, usage out; knows nothing of HAProxy
+
+-- mode is one of
+--   "search"  for the word "usage"
+--   "object"  inside the object that follows it
+--   "after"   behind that object, until its line (SSE) or body (JSON) ends
+-- want is set behind the word: ":" first, then "{".
+local Reader = {}
+Reader.__index = Reader
+
+function Reader.new(sse)
+	return setmetatable({
+		sse = sse,
+		events = 0,
+		head = sse and "" or nil,
+		tail = sse and "\n" or "",
+		mode = "search",
+		blank = sse and "[^ \t\r]" or "[^ \t\r\n]",
+		level = 0, -- brackets opened minus closed
+	}, Reader)
+end
+
+-- The line or the body has ended. Whether what was found in it counts.
+function Reader:settle()
+	if self.mode == "after" then
+		local depth = -self.level
+		if depth == 1 or (depth == 2 and self.sse) then
+			if depth == 2 and self.anthropic then
+				self.usage_first = self.text
+			else
+				self.usage = self.text
+			end
+		end
+	end
+	self.mode, self.want, self.text, self.from = "search", nil, nil, nil
+	self.in_string, self.escaped = nil, nil
+end
+
+-- One step each: takes the chunk and a position in it, returns the next one,
+-- nil when the chunk is used up.
+
+function Reader:search(s, p)
+	local i, j = find(s, 'usage"', p, true)
+	if not i then return nil end
+	if byte(s, i - 1) == QUOTE and byte(s, i - 2) ~= BACKSLASH then
+		self.want = ":"
+	end
+	return j + 1
+end
+
+-- Behind the word, before what it names.
+function Reader:expect(s, p)
+	local i = find(s, self.blank, p)
+	if not i then return nil end
+	local c = byte(s, i)
+	if self.want == ":" and c == COLON then
+		self.want = "{"
+		return i + 1
+	end
+	local found = self.want == "{" and c == OPEN_BRACE
+	self.want = nil
+	if found then
+		self.mode, self.level, self.text = "object", 0, ""
+		self.from = i
+	end
+	return i
+end
+
+-- Inside a string. `word` is its beginning, enough to tell "usage".
+function Reader:string(s, p)
+	if self.escaped then
+		self.escaped = false
+		return p + 1
+	end
+	local i = find(s, '["\\\n]', p)
+	if #self.word < 6 then
+		self.word = self.word .. sub(s, p, math.min(i and i - 1 or #s, p + 5))
+	end
+	if not i then return nil end
+	local c = byte(s, i)
+	if c == BACKSLASH then
+		self.escaped = true
+		self.word = self.word .. "\\" -- so it is not the word
+		return i + 1
+	end
+	self.in_string = false
+	if c == NEWLINE then return i end -- not JSON; ends the line all the same
+	if self.mode == "after" and self.level <= 0 and self.word == "usage" then
+		self.want = ":"
+	end
+	return i + 1
+end
+
+-- The usage object is complete, its last byte is at i.
+function Reader:object_end(s, i)
+	local text = self.text and self.text .. sub(s, self.from, i)
+	self.text = text and #text <= MAX_TEXT and text or nil
+	self.mode, self.from = "after", nil
+end
+
+-- Outside strings, in or behind the object.
+function Reader:structure(s, p)
+	local i = find(s, '["{}%[%]\n]', p)
+	if not i then return nil end
+	local c = byte(s, i)
+	if c == QUOTE then
+		self.in_string, self.word = true, ""
+	elseif c == NEWLINE then
+		if self.sse then self:settle() end
+	elseif c == OPEN_BRACE or c == OPEN_BRACKET then
+		self.level = self.level + 1
+	else
+		self.level = self.level - 1
+		if self.mode == "object" and self.level == 0 then
+			self:object_end(s, i)
+		end
+	end
+	return i + 1
+end
+
+-- An unfinished object: what of it stands in this chunk.
+function Reader:keep(s)
+	if self.mode ~= "object" then return end
+	if self.text then self.text = self.text .. sub(s, self.from) end
+	if self.text and #self.text > MAX_TEXT then self.text = nil end
+end
+
+-- Lines that begin with `data:` and end behind position n.
+function Reader:count(s, n)
+	local p = 1
+	while true do
+		local i, j = find(s, "\ndata:", p, true)
+		if not i then return end
+		if j > n then self.events = self.events + 1 end
+		p = j + 1
+	end
+end
+
+function Reader:look_at_head(chunk)
+	self.head = sub(self.head .. chunk, 1, HEAD)
+	if find(self.head, '"type"%s*:%s*"message_start"') then
+		self.anthropic = true
+	end
+	if self.anthropic or #self.head == HEAD then self.head = nil end
+end
+
+function Reader:feed(chunk)
+	local n = #self.tail
+	local s = self.tail .. chunk
+	if self.head then self:look_at_head(chunk) end
+	local p = n + 1
+	if self.mode == "object" then
+		self.from = p
+	elseif self.mode == "search" and not self.want then
+		p = math.max(1, p - 5) -- the word may end in this chunk
+	end
+	while p and p <= #s do
+		if self.want then
+			p = self:expect(s, p)
+		elseif self.mode == "search" then
+			p = self:search(s, p)
+		elseif self.in_string then
+			p = self:string(s, p)
+		else
+			p = self:structure(s, p)
+		end
+	end
+	self:keep(s)
+	if self.sse then self:count(s, n) end
+	self.tail = sub(s, -TAIL)
+end
+
+-- ---- filter: one per stream, between HAProxy and a reader
+
+local Filter = { id = "usage", flags = filter.FLT_CFG_FL_HTX }
+Filter.__index = Filter
+
+function Filter:new()
+	return setmetatable({}, Filter)
+end
+
+local function answer_begins(self, txn, msg)
+	if not msg:is_resp() then return end
+	local status = tonumber(msg:get_stline().code) -- comes as a string
+	if status < 200 or status > 299 then return end -- 1xx or an error
+	local kind = msg:get_headers()["content-type"]
+	kind = kind and kind[0] and kind[0]:lower() or ""
+	local sse = find(kind, "text/event-stream", 1, true) ~= nil
+	if not sse and not find(kind, "json", 1, true) then return end
+	self.reader = Reader.new(sse)
+	filter.register_data_filter(self, msg.channel)
+end
+
+local function answer_goes_on(self, txn, msg)
+	if not self.reader or not msg:is_resp() then return end
+	local data = msg:body()
+	if data and data ~= "" then self.reader:feed(data) end
+end
+
+local function answer_ended(self, txn)
+	local r = self.reader
+	r:settle()
+	if r.sse then txn:set_var("txn.gw.events", r.events) end
+	if r.usage then txn:set_var("txn.gw.usage", r.usage) end
+	if r.usage_first then txn:set_var("txn.gw.usage_first", r.usage_first) end
+end
+
+-- No usage is published after a failure: the agent then keeps its estimate.
+local function guard(self, f, txn, msg)
+	local ok, err = pcall(f, self, txn, msg)
+	if not ok then
+		self.reader = nil
+		core.log(core.err, "usage.lua: " .. tostring(err) ..
+			"; this answer is charged by estimate")
+	end
+end
+
+function Filter:http_headers(txn, msg)
+	guard(self, answer_begins, txn, msg)
+	return filter.CONTINUE
+end
+
+-- Also without a reader HAProxy wants this one to exist (2.6 crashes).
+function Filter:http_payload(txn, msg)
+	guard(self, answer_goes_on, txn, msg)
+end
+
+-- Called also when the client hangs up, which http_end is not, and before
+-- the record is written.
+function Filter:end_analyze(txn, channel)
+	if self.reader and channel:is_resp() then
+		guard(self, answer_ended, txn)
+	end
+	return filter.CONTINUE
+end
+
+core.register_filter("usage", Filter, function(f) return f end)
