@@ -1,9 +1,9 @@
 /* base/jscan: what is JSON, what is not, and what is not finished yet. */
 #include "test.h"
 
+#include "base/buf.h"
 #include "base/jscan.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 /* The same code once more as it is on machines without SSE2. */
@@ -69,7 +69,7 @@ static const char *const good[] = {
 	"[\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0041\\ud83d\\ude00\"]",
 	"{\"a\":{\"b\":[{\"c\":[[[]]]}]},\"\":\"\"}",
 	"[\"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80 \xed\x9f\xbf "
-        "\xee\x80\x80\"]",
+	"\xee\x80\x80\"]",
 	"{\"long key that is more than sixteen bytes\":"
 	"\"long value \\u00e9 that is more than sixteen bytes \xc3\xa9\"}",
 	"[\"\x7f\"]",
@@ -281,16 +281,20 @@ static void test_depth_bombs(void **state)
 /* Objects and arrays deeper than one word of the nesting bits. */
 static void test_nesting_is_remembered_at_every_depth(void **state)
 {
-	char text[1024] = "";
-	size_t n = 0;
 	struct jscan s;
+	struct buf b;
+	char *text;
+	size_t n;
 
 	(void)state;
+	buf_init(&b, 4096);
 	for (int i = 0; i < JSCAN_MAX_DEPTH; i++)
-		n += (size_t)sprintf(text + n, i % 3 ? "[" : "{\"k\":");
-	n += (size_t)sprintf(text + n, "1");
+		buf_fmt(&b, "%s", i % 3 ? "[" : "{\"k\":");
+	buf_fmt(&b, "1");
 	for (int i = JSCAN_MAX_DEPTH - 1; i >= 0; i--)
-		text[n++] = i % 3 ? ']' : '}';
+		buf_fmt(&b, "%s", i % 3 ? "]" : "}");
+	text = b.p;
+	n = b.len;
 	assert_int_equal(verdict(str_of(text, n), &s), JSCAN_END);
 	for (int i = 1; i <= JSCAN_MAX_DEPTH; i++) {
 		char *at = &text[n - (size_t)i], was = *at;
@@ -299,6 +303,7 @@ static void test_nesting_is_remembered_at_every_depth(void **state)
 		assert_int_equal(verdict(str_of(text, n), &s), JSCAN_BAD);
 		*at = was;
 	}
+	buf_done(&b);
 }
 
 static void test_tokens_in_order(void **state)
@@ -331,9 +336,9 @@ static void test_unescape(void **state)
 	struct str raw = STR("\\\"\\\\\\/\\b\\f\\n\\r\\t"
 	                     "\\u0041\\u00e9\\u20AC\\uD83d\\uDe00z");
 	char out[64], mem[256] __attribute__((aligned(16)));
-	char doc[128];
 	struct arena a;
 	struct jscan s;
+	struct buf doc;
 	size_t n;
 
 	(void)state;
@@ -341,12 +346,14 @@ static void test_unescape(void **state)
 	assert_true(str_eq(str_of(out, n),
 	                   STR("\"\\/\b\f\n\r\tA\xc3\xa9\xe2\x82\xac"
 	                       "\xf0\x9f\x98\x80z")));
-	n = (size_t)sprintf(doc, "\"%" STR_FMT "\"", STR_ARG(raw));
+	buf_init(&doc, 256);
+	buf_fmt(&doc, "\"%" STR_FMT "\"", STR_ARG(raw));
 	arena_init(&a, mem, sizeof(mem));
-	jscan_init(&s, str_of(doc, n), 1);
+	jscan_init(&s, buf_str(&doc), 1);
 	assert_int_equal(jscan_next(&s), JSCAN_STRING);
 	assert_int_equal(s.decoded_len, 19);
 	assert_true(str_eq(jscan_str(&s, &a), str_of(out, 19)));
+	buf_done(&doc);
 }
 
 static void test_str_without_escapes_is_a_view(void **state)
