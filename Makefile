@@ -22,7 +22,8 @@ CLANG_FORMAT ?= clang-format
 PKG_CONFIG ?= pkg-config
 PREFIX ?= /usr/local
 IMAGE ?= foundry-gateway
-NPROC := $(shell nproc)
+# For the makes that this one starts, unless it was given -j itself.
+J = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 ifeq ($(V),1)
 Q :=
@@ -152,7 +153,7 @@ test: ## run everything CI runs, ends with "N passed, N failed"
 	@rm -rf build/results
 	@for part in $(PARTS); do \
 		printf '== %s\n' $$part; \
-		$(MAKE) --no-print-directory -j$(NPROC) part-$$part || \
+		$(MAKE) --no-print-directory $(J) part-$$part || \
 		tests/summary broken $$part; \
 	done
 	@$(TOTAL)
@@ -160,7 +161,7 @@ test: ## run everything CI runs, ends with "N passed, N failed"
 .PHONY: $(PARTS:%=part-%)
 part-build:
 	$(Q)$(RUN_TEST) build all $(MAKE) --no-print-directory \
-		-j$(NPROC) WERROR=1 all
+		$(J) WERROR=1 all
 part-style:
 	$(Q)$(RUN_TEST) style format $(MAKE) --no-print-directory format-check
 	$(Q)$(RUN_TEST) style rules tests/style.sh
@@ -191,7 +192,7 @@ endif
 
 unit san tables e2e fuzz style:
 	@rm -rf build/results/$@
-	@$(MAKE) --no-print-directory -j$(NPROC) part-$@
+	@$(MAKE) --no-print-directory $(J) part-$@
 	@$(TOTAL) $@
 unit: ## unit tests: C, Lua, shell
 san: ## the C unit tests under SAN=address,undefined
@@ -251,11 +252,11 @@ run-fuzz: $(FUZZ_BIN)
 .PHONY: run up down token bench image image-test deps
 run: ## build, start everything, send one request, stop everything
 	@tests/stack/deps.sh build run
-	@$(MAKE) --no-print-directory -j$(NPROC) all
+	@$(MAKE) --no-print-directory $(J) all
 	@tests/stack/run.sh
 up: ## the same stack left running (HTTPS 8443, HTTP 8080)
 	@tests/stack/deps.sh build run
-	@$(MAKE) --no-print-directory -j$(NPROC) all
+	@$(MAKE) --no-print-directory $(J) all
 	@tests/stack/up.sh
 down: ## stop what `make up` started
 	@tests/stack/down.sh
@@ -265,7 +266,7 @@ export CLAIMS HEADER KEY HAPROXY CONFIG
 
 bench: ## load test: plain HAProxy, null agent, gateway
 	@tests/stack/deps.sh build run bench
-	@$(MAKE) --no-print-directory -j$(NPROC) all
+	@$(MAKE) --no-print-directory $(J) all
 	@tests/load/bench.sh
 image: ## build the container image
 	docker build $(DOCKER_ARGS) -t $(IMAGE) .

@@ -43,9 +43,10 @@ start_time() {
 
 # The pid of NAME while it is running and ours.
 pid_of() {
-    local pid started
+    local pid started now
     read -r pid started 2>/dev/null <"$run/$1.pid" || return 1
-    [ "$(start_time "$pid")" = "$started" ] || return 1
+    now=$(start_time "$pid") && [ -n "$now" ] || return 1
+    [ "$now" = "$started" ] || return 1
     # A zombie has ended.
     ! grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null ||
         return 1
