@@ -57,12 +57,12 @@ check "waiting ends when the program does" \
     "$(wait_for two "the moon" false 2>&1)"
 
 start one socat TCP-LISTEN:0,bind=127.0.0.1 -
-port_of() { # NAME: where it listens, from its sockets
-    local inode
-    inode=$(find "/proc/$(pid_of "$1")/fd" -lname 'socket:*' -printf '%l\n' |
-        tr -dc 0-9)
-    awk -v i="$inode" '$10 == i && $4 == "0A" { split($2, a, ":"); hex = a[2] }
-        END { if (hex == "") exit 1; print hex }' /proc/net/tcp
+port_of() { # NAME: where it listens, in hex, from its sockets
+    find "/proc/$(pid_of "$1")/fd" -lname 'socket:*' -printf '%l\n' |
+        tr -dc '0-9\n' | awk '
+            NR == FNR { ours[$1] = 1; next }
+            $4 == "0A" && ours[$10] { split($2, a, ":"); print a[2]; found = 1 }
+            END { exit !found }' - /proc/net/tcp
 }
 wait_for one "its port" port_of one
 port=$((16#$(port_of one)))
