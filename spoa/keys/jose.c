@@ -378,17 +378,20 @@ struct str jose_claim_str(const struct jose_claims *c, const char *name)
 	return str_c(jwt_get_grant(c->jwt, name));
 }
 
-/* libjwt gives an integer only for a JSON number without fraction and
- * exponent, else -1: exactly the form asked for. */
+/* Read from the claim's JSON text: the library's own integer getter says 0 for
+ * a string. Reals are printed with a point or exponent, so digits alone are an
+ * integer. */
 bool jose_claim_time(const struct jose_claims *c, const char *name,
                      int64_t *out)
 {
-	long v = jwt_get_grant_int(c->jwt, name);
+	char *text = jwt_get_grants_json(c->jwt, name);
+	uint64_t v;
+	bool ok = str_to_u64(str_c(text), &v) && v <= (uint64_t)time_max;
 
-	if (v < 0 || v > time_max)
-		return false;
-	*out = v;
-	return true;
+	free(text);
+	if (ok)
+		*out = (int64_t)v;
+	return ok;
 }
 
 bool jose_claim_present(const struct jose_claims *c, const char *name)
