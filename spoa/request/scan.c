@@ -47,7 +47,8 @@ static bool bad(struct scanner *c, const char *error, size_t at)
 
 /* ------------------------------------------------------------------- text */
 
-/* Base64 of either alphabet; a backslash because some writers escape '/'. */
+/* Base64 of either alphabet; some writers escape its '/'. Any other escape is
+ * refused: words written in escapes would pass for a picture. */
 static bool is_base64(struct str s)
 {
 	static const bool digit[256] = {
@@ -55,13 +56,16 @@ static bool is_base64(struct str s)
 		['0' ... '9'] = true, ['+'] = true,
 		['/'] = true,         ['='] = true,
 		['-'] = true,         ['_'] = true,
-		['\\'] = true,
 	};
 	bool all = true;
 	size_t i;
 
-	for (i = 0; i < s.len && all; i++)
-		all = digit[(unsigned char)s.p[i]];
+	for (i = 0; i < s.len && all; i++) {
+		bool slash =
+			s.p[i] == '\\' && i + 1 < s.len && s.p[i + 1] == '/';
+
+		all = digit[(unsigned char)s.p[i]] || slash;
+	}
 	return all && s.len > 0;
 }
 
