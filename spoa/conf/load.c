@@ -59,6 +59,8 @@ static void build_policy(struct policy *p, const struct json *root,
 	if (!raw)
 		return;
 	read_section(p->pool, rep, &options_root, root, NULL, raw);
+	if (json_type(root) != JSON_OBJECT)
+		return;
 	process_build(&b);
 	azure_build(&b);
 	callers_build(&b);
