@@ -22,8 +22,7 @@ const char *spop_code_name(enum spop_code code)
 		[SPOP_NO_CAPABILITIES] = "no capabilities",
 		[SPOP_BAD_VERSION] = "version 2.0 is not supported",
 		[SPOP_BAD_FRAME_SIZE] = "max-frame-size is too small",
-		[SPOP_FRAGMENTED] = "fragments are not supported; set "
-				    "no option send-frag-payload",
+		[SPOP_FRAGMENTED] = "fragments; no option send-frag-payload",
 		[SPOP_INTERLACED] = "interlaced frames",
 		[SPOP_FRAMEID] = "frame-id not found",
 		[SPOP_RESOURCE] = "out of memory or descriptors",
