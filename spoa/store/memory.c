@@ -19,8 +19,6 @@
 #include <stdlib.h>
 
 enum {
-	MEMORY_RECORDS_MAX = 100000,
-	MEMORY_ENTRIES_MAX = 100000,
 	MEMORY_EXPIRE = 4,  /* old records dropped in one call */
 	MEMORY_SWEEP = 2,   /* limits looked at in one call, if still needed */
 	MEMORY_SEARCH = 64, /* the same when there is no room for a new one */
@@ -80,8 +78,8 @@ struct store_memory *store_memory_new(const struct clock *clock)
 	if (!m)
 		return NULL;
 	m->clock = clock;
-	map_init(&m->entries, MEMORY_ENTRIES_MAX);
-	map_init(&m->records, MEMORY_RECORDS_MAX);
+	map_init(&m->entries, STORE_MEMORY_LIMITS);
+	map_init(&m->records, STORE_MEMORY_RECORDS);
 	list_init(&m->all);
 	list_init(&m->by_age);
 	return m;
@@ -139,7 +137,7 @@ static void forget_records(struct store_memory *m)
 static bool is_room_for(const struct store_memory *m,
                         const struct store_reservation *r)
 {
-	return m->entries.n + r->n_charges <= MEMORY_ENTRIES_MAX;
+	return m->entries.n + r->n_charges <= STORE_MEMORY_LIMITS;
 }
 
 /* Look at the next few limits; what cannot go yet moves to the end. */
@@ -200,6 +198,20 @@ static void view_load(const struct store_memory *m,
 		}
 		v->window[i] = v->entry[i]->window;
 		window_advance(&v->window[i], c->window, limit, now);
+	}
+}
+
+/* A bucket from the future goes on from now, also when nothing is taken: it
+ * would not refill until then. */
+static void view_step_back(struct view *v, size_t n, int64_t now)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		struct entry *e = v->entry[i];
+
+		if (e && e->window.kind == WINDOW_MINUTE && e->window.at > now)
+			e->window = v->window[i];
 	}
 }
 
@@ -284,7 +296,7 @@ static struct record *record_new(struct store_memory *m,
 	struct record *oldest = oldest_record(m), *rec;
 	char *text;
 
-	if (m->records.n >= MEMORY_RECORDS_MAX && oldest)
+	if (m->records.n >= STORE_MEMORY_RECORDS && oldest)
 		record_free(m, oldest);
 	rec = calloc(1, sizeof(*rec) + parts + name.len);
 	if (!rec)
@@ -344,7 +356,6 @@ void store_memory_reserve(struct store_memory *m,
 	int64_t now = now_of(m);
 	struct view v;
 	struct key key;
-	size_t i;
 
 	*res = (struct store_result){.status = STORE_FAILED};
 	res->error = check_reservation(r);
@@ -362,10 +373,8 @@ void store_memory_reserve(struct store_memory *m,
 		answer(r, &v, now, STORE_TOO_LARGE, res);
 		return;
 	}
+	view_step_back(&v, r->n_charges, now);
 	if (is_refused(r, &v, now, res)) {
-		for (i = 0; i < r->n_charges; i++)
-			if (v.entry[i])
-				v.entry[i]->window = v.window[i];
 		answer(r, &v, now, STORE_REFUSED, res);
 		return;
 	}

@@ -62,7 +62,8 @@ enum store_status {
 
 struct store_result {
 	enum store_status status;
-	size_t refused;      /* index of the charge that refused */
+	size_t refused;      /* index of the charge that refused; of several,
+	                      * that with the longest retry */
 	uint64_t retry_ms;   /* STORE_REFUSED: when this amount fits again */
 	int64_t remaining[STORE_MAX_CHARGES]; /* after the call, per charge */
 	uint64_t reset_ms[STORE_MAX_CHARGES]; /* until full / window's end */
@@ -82,6 +83,14 @@ struct store_usage {
 };
 
 /* ---------------------------------------------------------------- memory */
+
+/* Bounded: at the maximum the oldest record goes first, and stays charged; a
+ * limit that is not there yet is STORE_FAILED when none of the others can be
+ * forgotten without losing count. */
+enum {
+	STORE_MEMORY_RECORDS = 100000,
+	STORE_MEMORY_LIMITS = 100000,
+};
 
 struct store_memory;
 
@@ -106,6 +115,8 @@ struct store_redis;
 struct store_redis *store_redis_new(struct loop *loop,
                                     const struct clock *clock,
                                     struct metrics *metrics);
+
+/* Whoever still waits is not called any more. Not from within a callback. */
 void store_redis_free(struct store_redis *s);
 
 /* Connect as the policy says; on reload reconnect only when that changed. The
@@ -126,9 +137,19 @@ bool store_redis_reserve(struct store_redis *s,
                          store_reserve_cb *cb, void *ctx, uint64_t ref);
 
 /* Kept and sent again until Redis has answered, up to STORE_PENDING_MAX; more
- * are dropped and counted. `cb` may be NULL. */
+ * are dropped and counted. `cb` may be NULL. It runs once: later, or before
+ * this returns when the settle is dropped (STORE_FAILED). One that had to be
+ * sent twice may give STORE_UNKNOWN although it has counted. */
 void store_redis_settle(struct store_redis *s, struct str account,
                         struct str id, const struct store_usage *used,
                         store_settle_cb *cb, void *ctx);
+
+/* Settles that Redis has not answered yet: to be waited for, a moment, before
+ * the process ends. */
+size_t store_redis_pending(const struct store_redis *s);
+
+/* Label the gauges of this connection with the worker's number. Without it all
+ * workers write to the same ones. */
+void store_redis_label(struct store_redis *s, unsigned worker);
 
 #endif

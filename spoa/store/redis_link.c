@@ -1,0 +1,576 @@
+/*
+ * store/redis_link: one connection to Redis that keeps itself up.
+ *
+ * A ticket is one call. Until its callback has run it is on `under_way`; its
+ * memory belongs to hiredis until hiredis calls back, also after the
+ * connection is given up (then `link` is NULL and nobody else is told).
+ */
+#include "store/redis_link.h"
+
+#include "keys/backoff.h"
+#include "store/list.h"
+#include "store/redis_tls.h"
+
+#include <hiredis/async.h>
+#include <hiredis/hiredis.h>
+#include <hiredis/adapters/libev.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+	CONNECT_MS = 2000, /* until up, all of it */
+	RETRY_MIN_MS = 50,
+	RETRY_MAX_MS = 5000,
+	STEADY_MS = 5000, /* up for so long: the next retry is quick again */
+	SHA_LEN = 40,
+	WHY_MAX = 200,
+};
+
+enum link_state { LINK_STOPPED, LINK_DOWN, LINK_CONNECTING, LINK_UP };
+
+/* What is asked of a new connection, and of one that lost a script. */
+enum setup {
+	SETUP_AUTH = 1,
+	SETUP_SELECT = 2,
+	SETUP_LOAD = 3, /* + enum script */
+};
+
+struct ticket {
+	struct list all;
+	struct redis_link *link; /* NULL: nobody waits any more */
+	redis_link_reply_cb *cb;
+	void *ctx;
+	enum script script;
+	bool repeated;
+	uint64_t sent_us;
+	char *cmd; /* as sent, for repeating */
+	size_t cmd_len;
+};
+
+struct redis_link {
+	struct loop *loop;
+	const struct clock *clock;
+	struct redis_link_events events;
+	const struct policy_redis *to;
+	struct redis_tls *tls; /* kept between connections */
+
+	enum link_state state;
+	redisAsyncContext *ac; /* NULL when there is no connection */
+	unsigned n_setup;      /* answers missing until it is up */
+	bool loading[SCRIPT_COUNT];
+	char sha[SCRIPT_COUNT][SHA_LEN + 1];
+	unsigned n_failures;
+	uint64_t up_us;
+
+	struct list under_way; /* tickets, oldest first */
+	size_t n_under_way;
+	bool heard; /* anything, since the last tick of `watch` */
+	unsigned n_silent;
+
+	struct loop_timer watch;   /* a deadline without an answer? */
+	struct loop_timer connect; /* not up in time */
+	struct loop_timer retry;
+	char why[WHY_MAX];
+};
+
+static void on_retry(void *data);
+
+/* ----------------------------------------------------------------- down */
+
+static void ticket_free(struct ticket *t)
+{
+	redisFreeCommand(t->cmd);
+	free(t);
+}
+
+/* Off the list; whoever waits is told. The memory stays. */
+static void ticket_end(struct ticket *t, const struct redis_link_reply *reply)
+{
+	struct redis_link *l = t->link;
+
+	list_del(&t->all);
+	l->n_under_way--;
+	t->link = NULL;
+	t->cb(t->ctx, reply);
+}
+
+/* All calls end; hiredis still owns their tickets. */
+static void tickets_lost(struct redis_link *l)
+{
+	const struct redis_link_reply reply = {.kind = LINK_LOST};
+
+	while (!list_empty(&l->under_way))
+		ticket_end(list_entry(l->under_way.next, struct ticket, all),
+		           &reply);
+}
+
+/* There is no connection any more; hiredis may still be freeing it. */
+static redisAsyncContext *detach(struct redis_link *l)
+{
+	redisAsyncContext *ac = l->ac;
+
+	l->ac = NULL;
+	if (ac)
+		ac->data = NULL;
+	if (l->state != LINK_STOPPED)
+		l->state = LINK_DOWN;
+	l->n_silent = 0;
+	memset(l->loading, 0, sizeof(l->loading));
+	loop_timer_stop(&l->watch);
+	loop_timer_stop(&l->connect);
+	return ac;
+}
+
+static void went_down(struct redis_link *l)
+{
+	uint64_t up_ms = 0, wait;
+
+	if (l->up_us > 0)
+		up_ms = (clock_mono_us(l->clock) - l->up_us) / 1000;
+	l->up_us = 0;
+	if (up_ms >= STEADY_MS)
+		l->n_failures = 0;
+	l->n_failures++;
+	wait = backoff_after(l->n_failures, RETRY_MIN_MS, RETRY_MAX_MS);
+	loop_timer_start(l->loop, &l->retry, wait, on_retry, l);
+	tickets_lost(l);
+	l->events.down(l->events.ctx, str_c(l->why), wait);
+}
+
+static void set_why(struct redis_link *l, const char *what, const char *detail)
+{
+	snprintf(l->why, sizeof(l->why), "%s%s%s", what, *detail ? ": " : "",
+	         detail);
+}
+
+/* hiredis has found it broken, and frees it itself. */
+static void lost(struct redis_link *l, const redisAsyncContext *ac)
+{
+	if (l->ac != ac)
+		return;
+	if (ac->err)
+		set_why(l, ac->errstr, "");
+	else
+		set_why(l, "connection closed", "");
+	detach(l);
+	went_down(l);
+}
+
+/* We give it up. Within a callback of hiredis the free happens later; either
+ * way the tickets are handed back with a NULL reply. */
+static void drop(struct redis_link *l, const char *what, const char *detail)
+{
+	redisAsyncContext *ac;
+
+	set_why(l, what, detail);
+	ac = detach(l);
+	went_down(l);
+	if (ac)
+		redisAsyncFree(ac);
+}
+
+void redis_link_drop(struct redis_link *l, const char *why)
+{
+	if (l->ac)
+		drop(l, why, "");
+}
+
+/* ---------------------------------------------------------------- setup */
+
+static const char *setup_name(enum setup step)
+{
+	if (step == SETUP_AUTH)
+		return "AUTH refused";
+	if (step == SETUP_SELECT)
+		return "SELECT refused";
+	return "SCRIPT LOAD refused";
+}
+
+static bool setup_take(struct redis_link *l, enum setup step,
+                       const redisReply *r)
+{
+	unsigned script = (unsigned)step - SETUP_LOAD;
+
+	if (step < SETUP_LOAD)
+		return r->type == REDIS_REPLY_STATUS && r->len == 2 &&
+		       memcmp(r->str, "OK", 2) == 0;
+	if (r->type != REDIS_REPLY_STRING || r->len != SHA_LEN)
+		return false;
+	memcpy(l->sha[script], r->str, SHA_LEN);
+	l->loading[script] = false;
+	return true;
+}
+
+static void on_setup(redisAsyncContext *ac, void *reply, void *privdata)
+{
+	enum setup step = (enum setup)(uintptr_t)privdata;
+	struct redis_link *l = ac->data;
+	const redisReply *r = reply;
+
+	if (!l)
+		return;
+	if (!r) {
+		lost(l, ac);
+		return;
+	}
+	l->heard = true;
+	if (!setup_take(l, step, r)) {
+		bool said = r->type == REDIS_REPLY_ERROR;
+
+		drop(l, setup_name(step),
+		     said ? r->str : "unexpected answer: is this Redis?");
+		return;
+	}
+	if (l->state != LINK_CONNECTING || --l->n_setup > 0)
+		return;
+	l->state = LINK_UP;
+	l->up_us = clock_mono_us(l->clock);
+	loop_timer_stop(&l->connect);
+	l->events.up(l->events.ctx);
+}
+
+static bool setup_send(struct redis_link *l, enum setup step,
+                       const struct str *argv, int argc)
+{
+	const char *p[3];
+	size_t len[3];
+	int i;
+
+	for (i = 0; i < argc; i++) {
+		p[i] = argv[i].p;
+		len[i] = argv[i].len;
+	}
+	return redisAsyncCommandArgv(l->ac, on_setup, (void *)(uintptr_t)step,
+	                             argc, p, len) == REDIS_OK;
+}
+
+static bool load_script(struct redis_link *l, enum script script)
+{
+	const struct str argv[] = {STR("SCRIPT"), STR("LOAD"),
+	                           script_text(script)};
+
+	if (l->loading[script])
+		return true;
+	l->loading[script] =
+		setup_send(l, (enum setup)(SETUP_LOAD + script), argv, 3);
+	return l->loading[script];
+}
+
+static bool setup_begin(struct redis_link *l)
+{
+	const struct policy_redis *to = l->to;
+	bool named = to->username.len > 0, ok = true;
+	struct str auth[3] = {STR("AUTH"), to->username, to->password};
+	char db[16];
+	int script;
+
+	l->n_setup = 0;
+	if (!named)
+		auth[1] = to->password;
+	if (to->password.len > 0) {
+		ok = setup_send(l, SETUP_AUTH, auth, named ? 3 : 2);
+		l->n_setup++;
+	}
+	if (to->db > 0) {
+		struct str select[2] = {STR("SELECT"), STR_NONE};
+
+		snprintf(db, sizeof(db), "%u", to->db);
+		select[1] = str_c(db);
+		ok = ok && setup_send(l, SETUP_SELECT, select, 2);
+		l->n_setup++;
+	}
+	for (script = 0; script < SCRIPT_COUNT; script++) {
+		ok = ok && load_script(l, (enum script)script);
+		l->n_setup++;
+	}
+	return ok;
+}
+
+/* -------------------------------------------------------------- connect */
+
+static void on_connect_late(void *data)
+{
+	drop(data, "not connected in time", "");
+}
+
+static void on_connect(const redisAsyncContext *ac, int status)
+{
+	struct redis_link *l = ac->data;
+
+	if (!l)
+		return;
+	if (status != REDIS_OK) {
+		lost(l, ac);
+		return;
+	}
+	/* an idle connection that a firewall has forgotten is noticed before
+	 * a request needs it; failing that changes nothing */
+	if (l->to->port != 0)
+		redisEnableKeepAlive(&l->ac->c);
+	/* hiredis goes on with this connection when we return: it cannot be
+	 * freed here */
+	if (!setup_begin(l))
+		loop_timer_start(l->loop, &l->connect, 0, on_connect_late, l);
+}
+
+static void on_disconnect(const redisAsyncContext *ac, int status)
+{
+	struct redis_link *l = ac->data;
+
+	(void)status;
+	if (l)
+		lost(l, ac);
+}
+
+static bool tls_begin(struct redis_link *l, const char *host,
+                      const char **error)
+{
+	if (!l->to->tls)
+		return true;
+	if (!l->tls)
+		l->tls = redis_tls_new(l->to->ca_file, error);
+	return l->tls && redis_tls_begin(l->tls, &l->ac->c, host, error);
+}
+
+static void begin(struct redis_link *l)
+{
+	const struct policy_redis *to = l->to;
+	char host[256];
+	const char *error;
+
+	l->state = LINK_CONNECTING;
+	if (to->host.len >= sizeof(host)) {
+		drop(l, "host name too long", "");
+		return;
+	}
+	memcpy(host, to->host.p, to->host.len);
+	host[to->host.len] = '\0';
+	l->ac = to->port == 0 ? redisAsyncConnectUnix(host)
+	                      : redisAsyncConnect(host, to->port);
+	if (!l->ac) {
+		drop(l, "out of memory", "");
+		return;
+	}
+	if (l->ac->err) {
+		drop(l, l->ac->errstr, "");
+		return;
+	}
+	l->ac->data = l;
+	if (redisLibevAttach(loop_ev(l->loop), l->ac) != REDIS_OK) {
+		drop(l, "out of memory", "");
+		return;
+	}
+	redisAsyncSetConnectCallback(l->ac, on_connect);
+	redisAsyncSetDisconnectCallback(l->ac, on_disconnect);
+	if (!tls_begin(l, host, &error)) {
+		drop(l, error, "");
+		return;
+	}
+	loop_timer_start(l->loop, &l->connect, CONNECT_MS, on_connect_late, l);
+}
+
+static void on_retry(void *data)
+{
+	begin(data);
+}
+
+/* ---------------------------------------------------------------- calls */
+
+/* Each tick is a turn of the loop of its own, so what has arrived meanwhile
+ * was read: a process that was itself held up does not blame Redis. */
+static void on_watch(void *data)
+{
+	struct redis_link *l = data;
+
+	if (list_empty(&l->under_way)) {
+		l->n_silent = 0;
+		return;
+	}
+	l->n_silent = l->heard ? 0 : l->n_silent + 1;
+	l->heard = false;
+	if (l->n_silent >= REDIS_LINK_SILENT) {
+		drop(l, "no answer to anything for many deadlines", "");
+		return;
+	}
+	loop_timer_start(l->loop, &l->watch, l->to->deadline_ms, on_watch, l);
+}
+
+static void deliver(struct ticket *t, const redisReply *r)
+{
+	struct redis_link_reply reply = {.kind = LINK_ERROR};
+	int64_t v[REDIS_LINK_NUMBERS_MAX];
+	size_t i;
+
+	if (r->type == REDIS_REPLY_ERROR) {
+		reply.error = str_of(r->str, r->len);
+	} else if (r->type == REDIS_REPLY_ARRAY &&
+	           r->elements <= REDIS_LINK_NUMBERS_MAX) {
+		reply.kind = LINK_NUMBERS;
+		for (i = 0; i < r->elements; i++) {
+			if (r->element[i]->type != REDIS_REPLY_INTEGER)
+				reply.kind = LINK_ERROR;
+			v[i] = r->element[i]->integer;
+		}
+		reply.v = v;
+		reply.n = r->elements;
+	}
+	ticket_end(t, &reply);
+}
+
+static void on_reply(redisAsyncContext *ac, void *reply, void *privdata);
+
+static bool send_ticket(struct ticket *t)
+{
+	return redisAsyncFormattedCommand(t->link->ac, on_reply, t, t->cmd,
+	                                  t->cmd_len) == REDIS_OK;
+}
+
+/* The server has restarted or was told to forget; the load goes first on the
+ * same connection. True when the ticket is on its way again. */
+static bool repeat(struct ticket *t, const redisReply *r)
+{
+	if (r->type != REDIS_REPLY_ERROR || t->repeated ||
+	    !str_starts(str_of(r->str, r->len), STR("NOSCRIPT")))
+		return false;
+	t->repeated = true;
+	return load_script(t->link, t->script) && send_ticket(t);
+}
+
+static void on_reply(redisAsyncContext *ac, void *reply, void *privdata)
+{
+	struct ticket *t = privdata;
+	const redisReply *r = reply;
+
+	if (t->link && !r) {
+		lost(t->link, ac);
+	} else if (t->link) {
+		t->link->heard = true;
+		if (repeat(t, r))
+			return;
+		deliver(t, r);
+	}
+	ticket_free(t);
+}
+
+static bool format(struct ticket *t, const struct str *argv, size_t argc)
+{
+	const char *p[REDIS_LINK_ARGS_MAX + 3] = {"EVALSHA",
+	                                          t->link->sha[t->script], "2"};
+	size_t len[REDIS_LINK_ARGS_MAX + 3] = {7, SHA_LEN, 1};
+	size_t i;
+	int n;
+
+	if (argc > REDIS_LINK_ARGS_MAX)
+		return false;
+	for (i = 0; i < argc; i++) {
+		p[i + 3] = argv[i].p;
+		len[i + 3] = argv[i].len;
+	}
+	n = (int)redisFormatCommandArgv(&t->cmd, (int)argc + 3, p, len);
+	if (n < 0)
+		return false;
+	t->cmd_len = (size_t)n;
+	return true;
+}
+
+bool redis_link_call(struct redis_link *l, enum script script,
+                     const struct str *argv, size_t argc,
+                     redis_link_reply_cb *cb, void *ctx)
+{
+	struct ticket *t;
+
+	if (l->state != LINK_UP)
+		return false;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return false;
+	*t = (struct ticket){.link = l, .cb = cb, .ctx = ctx, .script = script};
+	if (!format(t, argv, argc)) {
+		free(t);
+		return false;
+	}
+	if (!send_ticket(t)) {
+		ticket_free(t);
+		return false;
+	}
+	list_add_last(&l->under_way, &t->all);
+	l->n_under_way++;
+	if (!loop_timer_active(&l->watch)) {
+		l->heard = true; /* the first tick may come early for it */
+		loop_timer_start(l->loop, &l->watch, l->to->deadline_ms,
+		                 on_watch, l);
+	}
+	return true;
+}
+
+/* ------------------------------------------------------- start and stop */
+
+struct redis_link *redis_link_new(struct loop *loop, const struct clock *clock,
+                                  const struct redis_link_events *events)
+{
+	struct redis_link *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->loop = loop;
+	l->clock = clock;
+	l->events = *events;
+	l->state = LINK_STOPPED;
+	list_init(&l->under_way);
+	return l;
+}
+
+void redis_link_stop(struct redis_link *l)
+{
+	redisAsyncContext *ac;
+
+	l->state = LINK_STOPPED;
+	loop_timer_stop(&l->retry);
+	ac = detach(l);
+	tickets_lost(l);
+	redis_tls_free(l->tls);
+	l->tls = NULL;
+	l->n_failures = 0;
+	l->up_us = 0;
+	if (ac)
+		redisAsyncFree(ac);
+}
+
+void redis_link_start(struct redis_link *l, const struct policy_redis *to)
+{
+	redis_link_stop(l);
+	l->to = to;
+	l->state = LINK_DOWN;
+	/* from the loop, so that no callback runs within this call */
+	loop_timer_start(l->loop, &l->retry, 0, on_retry, l);
+}
+
+void redis_link_refer(struct redis_link *l, const struct policy_redis *to)
+{
+	l->to = to;
+}
+
+void redis_link_free(struct redis_link *l)
+{
+	if (!l)
+		return;
+	while (!list_empty(&l->under_way)) {
+		struct ticket *t =
+			list_entry(l->under_way.next, struct ticket, all);
+
+		list_del(&t->all);
+		t->link = NULL;
+	}
+	redis_link_stop(l);
+	free(l);
+}
+
+bool redis_link_is_up(const struct redis_link *l)
+{
+	return l->state == LINK_UP;
+}
+
+size_t redis_link_under_way(const struct redis_link *l)
+{
+	return l->n_under_way;
+}

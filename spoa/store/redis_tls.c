@@ -1,0 +1,123 @@
+/* store/redis_tls: TLS to Redis, where hiredis has it. */
+#include "store/redis_tls.h"
+
+#include <hiredis/hiredis.h>
+
+#if HIREDIS_MAJOR >= 1 && __has_include(<hiredis/hiredis_ssl.h>)
+
+#include <arpa/inet.h>
+#include <hiredis/hiredis_ssl.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+
+struct redis_tls {
+	SSL_CTX *ctx;
+};
+
+bool redis_tls_can(void)
+{
+	return true;
+}
+
+static bool trust(SSL_CTX *ctx, struct str ca_file)
+{
+	char *path;
+	bool ok;
+
+	if (ca_file.len == 0)
+		return SSL_CTX_set_default_verify_paths(ctx) == 1;
+	path = str_dup(ca_file);
+	ok = path && SSL_CTX_load_verify_locations(ctx, path, NULL) == 1;
+	free(path);
+	return ok;
+}
+
+struct redis_tls *redis_tls_new(struct str ca_file, const char **error)
+{
+	struct redis_tls *t = calloc(1, sizeof(*t));
+
+	*error = "out of memory";
+	if (!t)
+		return NULL;
+	t->ctx = SSL_CTX_new(TLS_client_method());
+	if (!t->ctx) {
+		redis_tls_free(t);
+		return NULL;
+	}
+	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
+	if (SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION) != 1 ||
+	    !trust(t->ctx, ca_file)) {
+		*error = "TLS cannot be set up: is the CA file readable?";
+		redis_tls_free(t);
+		return NULL;
+	}
+	return t;
+}
+
+void redis_tls_free(struct redis_tls *t)
+{
+	if (!t)
+		return;
+	SSL_CTX_free(t->ctx);
+	free(t);
+}
+
+/* A certificate names addresses apart from names, and SNI is for names only
+ * (RFC 6066, section 3). */
+static bool expect(SSL *ssl, const char *host)
+{
+	unsigned char ip[16];
+
+	if (inet_pton(AF_INET, host, ip) == 1 ||
+	    inet_pton(AF_INET6, host, ip) == 1)
+		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl),
+		                                     host) == 1;
+	return SSL_set1_host(ssl, host) == 1 &&
+	       SSL_set_tlsext_host_name(ssl, host) == 1;
+}
+
+bool redis_tls_begin(struct redis_tls *t, struct redisContext *c,
+                     const char *host, const char **error)
+{
+	SSL *ssl = SSL_new(t->ctx);
+
+	*error = "TLS cannot be begun";
+	if (!ssl)
+		return false;
+	if (expect(ssl, host) && redisInitiateSSL(c, ssl) == REDIS_OK)
+		return true; /* the SSL object is hiredis's now */
+	SSL_free(ssl);
+	return false;
+}
+
+#else
+
+bool redis_tls_can(void)
+{
+	return false;
+}
+
+struct redis_tls *redis_tls_new(struct str ca_file, const char **error)
+{
+	(void)ca_file;
+	*error = "this build has no TLS to Redis";
+	return NULL;
+}
+
+void redis_tls_free(struct redis_tls *t)
+{
+	(void)t;
+}
+
+bool redis_tls_begin(struct redis_tls *t, struct redisContext *c,
+                     const char *host, const char **error)
+{
+	(void)t;
+	(void)c;
+	(void)host;
+	*error = "this build has no TLS to Redis";
+	return false;
+}
+
+#endif

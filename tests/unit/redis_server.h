@@ -1,0 +1,27 @@
+/*
+ * A redis-server of a test's own: a unix socket in a private folder, nothing
+ * on disk, killed with the test.
+ */
+#ifndef TESTS_REDIS_SERVER_H
+#define TESTS_REDIS_SERVER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct redis_server {
+	pid_t pid; /* 0: not running */
+	char dir[64];
+	char socket[96];
+};
+
+/* Makes the folder. Fails the test when redis-server is not installed: a
+ * store that was not tried is not a store that works. */
+void redis_server_init(struct redis_server *s);
+void redis_server_done(struct redis_server *s);
+
+/* Start and wait until it answers; `password` may be NULL. */
+void redis_server_start(struct redis_server *s, const char *password);
+void redis_server_kill(struct redis_server *s);
+void redis_server_signal(struct redis_server *s, int signum);
+
+#endif
