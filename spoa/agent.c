@@ -21,6 +21,7 @@ enum {
 	AGENT_MAX_CONNS = 4096,    /* from HAProxy */
 	AGENT_DRAIN_MS = 10000,
 	AGENT_TICK_MS = 1000,
+	AGENT_DRAIN_TICK_MS = 20, /* is it over yet? */
 	AGENT_ERRORS_MAX = 65536, /* text of a bad config */
 };
 
@@ -60,9 +61,13 @@ static void on_keys_changed(void *ctx, struct str tenant_id)
 
 /* --------------------------------------------------------------- the end */
 
+static void on_tick(void *ctx);
+
 static void stop_if_drained(struct agent *a)
 {
-	if (a->draining && a->conns_drained && requests_count(a->requests) == 0)
+	if (a->draining && a->conns_drained &&
+	    requests_count(a->requests) == 0 &&
+	    store_redis_pending(a->redis) == 0)
 		loop_stop(a->loop);
 }
 
@@ -96,6 +101,7 @@ static void on_terminate(void *ctx)
 	         a->worker, conns_count(a->conns));
 	loop_timer_start(a->loop, &a->drain_limit, AGENT_DRAIN_MS,
 	                 on_drain_limit, a);
+	loop_timer_start(a->loop, &a->tick, AGENT_DRAIN_TICK_MS, on_tick, a);
 	conns_drain(a->conns);
 }
 
@@ -110,7 +116,9 @@ static void on_tick(void *ctx)
 
 	ops_update_gauges(a);
 	stop_if_drained(a);
-	loop_timer_start(a->loop, &a->tick, AGENT_TICK_MS, on_tick, a);
+	loop_timer_start(a->loop, &a->tick,
+	                 a->draining ? AGENT_DRAIN_TICK_MS : AGENT_TICK_MS,
+	                 on_tick, a);
 }
 
 /* ------------------------------------------------------------ the policy */
@@ -245,6 +253,7 @@ static bool make_parts(struct agent *a)
 	a->redis = store_redis_new(a->loop, a->clock, a->metrics);
 	if (!a->fetch || !a->redis)
 		return false;
+	store_redis_label(a->redis, a->worker);
 	jwks.loop = a->loop;
 	jwks.fetch = a->fetch;
 	a->jwks = jwks_new(&jwks);
@@ -340,6 +349,7 @@ void agent_free(struct agent *a)
 		requests_release(a->requests, r);
 	}
 	conns_free(a->conns);
+	settle_forget(a);
 	inbound_free(a->inbound);
 	jwks_free(a->jwks);
 	outbound_free(a->outbound);

@@ -27,8 +27,9 @@
 #include "request/table.h"
 #include "store/store.h"
 
-struct learned; /* decide/estimate: bytes per token by model */
-struct cooling; /* decide/route: deployments to leave alone for a while */
+struct learned;    /* decide/estimate: bytes per token by model */
+struct settlement; /* usage/settle: on its way to the store and back */
+struct cooling;    /* decide/route: deployments to leave alone for a while */
 
 /* Sockets opened before the workers are forked; -1 where there is none. */
 struct agent_sockets {
@@ -54,6 +55,8 @@ struct agent {
 	struct store_redis *redis;
 	struct learned *learned;
 	struct cooling *cooling;
+
+	struct settlement *settlements;
 
 	struct requests *requests;
 	struct conns *conns;

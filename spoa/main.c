@@ -16,7 +16,7 @@
 #include "keys/fetch.h"
 #include "keys/jose.h"
 #include "net/http.h"
-#include "store/store.h"
+#include "store/redis_link.h"
 #include "version.h"
 #include "workers.h"
 
@@ -141,7 +141,7 @@ static int versions(const char *unused)
 	printf("%s\n", json_library());
 	printf("%s\n", fetch_library());
 	printf("%s\n", jose_library());
-	printf("%s\n", store_redis_library());
+	printf("%s\n", redis_link_library());
 	printf("%s\n", http_library());
 	return 0;
 }

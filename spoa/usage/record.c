@@ -153,7 +153,9 @@ static void read_fields(const struct json *doc, struct usage_record *rec)
 	rec->ttfb_ms = number_of(doc, "ttfb_ms", -1);
 	rec->total_ms = number_of(doc, "total_ms", -1);
 	rec->retries = count_of(doc, "retries");
-	rec->stream = str_eq(text_of(doc, "stream"), STR("1"));
+	/* a boolean variable, as HAProxy's versions print it */
+	rec->stream = str_eq(text_of(doc, "stream"), STR("1")) ||
+	              str_eq(text_of(doc, "stream"), STR("true"));
 	rec->has_usage = record_read_usage(text_of(doc, "usage"),
 	                                   text_of(doc, "usage_first"),
 	                                   rec->operation, &rec->tokens);

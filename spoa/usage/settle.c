@@ -18,10 +18,32 @@ struct settlement {
 	struct usage_tokens tokens;
 	struct store_usage used;
 	bool estimated;
+	struct settlement *next, **prev; /* the agent's list */
 };
+
+static struct settlement *settlement_new(struct agent *a,
+                                         const struct usage_record *rec)
+{
+	struct settlement *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->agent = a;
+	s->rec = *rec;
+	s->policy = policy_ref(a->policy);
+	s->next = a->settlements;
+	s->prev = &a->settlements;
+	if (s->next)
+		s->next->prev = &s->next;
+	a->settlements = s;
+	return s;
+}
 
 static void settlement_free(struct settlement *s)
 {
+	*s->prev = s->next;
+	if (s->next)
+		s->next->prev = s->prev;
 	record_done(&s->rec);
 	policy_unref(s->policy);
 	free(s);
@@ -160,14 +182,17 @@ void settle_datagram(void *agent, struct str datagram)
 		record_done(&rec);
 		return;
 	}
-	s = calloc(1, sizeof(*s));
+	s = settlement_new(a, &rec);
 	if (!s) {
 		count_record(a, "dropped");
 		record_done(&rec);
 		return;
 	}
-	s->agent = a;
-	s->rec = rec;
-	s->policy = policy_ref(a->policy);
 	settle(s);
+}
+
+void settle_forget(struct agent *a)
+{
+	while (a->settlements)
+		settlement_free(a->settlements);
 }

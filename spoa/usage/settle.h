@@ -18,4 +18,7 @@ struct agent;
 /* One datagram from HAProxy's log target; the form net/udp calls. */
 void settle_datagram(void *agent, struct str datagram);
 
+/* The agent ends: settlements whose answer nobody waits for any more. */
+void settle_forget(struct agent *a);
+
 #endif
