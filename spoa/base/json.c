@@ -63,12 +63,13 @@ static int key_order(const void *va, const void *vb)
 static bool object_end(struct checker *c)
 {
 	size_t first = c->first[c->s.depth + 1];
-	struct key *k = c->keys + first;
 	size_t n = c->n - first;
+	struct key *k;
 
 	c->n = first;
 	if (n < 2)
 		return true;
+	k = c->keys + first; /* NULL while no object had a key */
 	qsort(k, n, sizeof(*k), key_order);
 	for (size_t i = 1; i < n; i++)
 		if (jscan_compare(k[i - 1].raw, k[i].raw) == 0)
