@@ -550,7 +550,7 @@ enum outbound_answer outbound_header(struct outbound *o, const struct policy *p,
 		slot_fetch(s);
 	if (usable(s)) {
 		c = &p->credentials[credential];
-		*name = !s->endless         ? STR("Authorization")
+		*name = !s->endless         ? STR("authorization")
 		        : c->key_header.len ? c->key_header
 		                            : STR("api-key");
 		*value = str_of(s->value->text, s->value->len);

@@ -42,7 +42,7 @@ enum outbound_answer {
 };
 
 /* The header that authenticates us with credential number `credential`:
- * name "Authorization" with "Bearer ..." or, for a static key, its header.
+ * name "authorization" with "Bearer ..." or, for a static key, its header.
  * Both borrowed, valid until the next loop turn; they are secrets. */
 enum outbound_answer outbound_header(struct outbound *o,
                                      const struct policy *p,
