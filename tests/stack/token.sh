@@ -5,4 +5,4 @@
 
 accepts "$sim" 2>/dev/null ||
     fail "no simulator on $sim; start the stack with make up"
-SIM=http://$sim exec tests/sim/token.sh
+SIM_URL=http://$sim exec tests/sim/token.sh
