@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-import signal
+import signal as signals
 import socket
 import ssl
 import subprocess
@@ -99,7 +99,7 @@ class Child:
     def signal(self, signum):
         self.process.send_signal(signum)
 
-    def stop(self, signum=signal.SIGTERM):
+    def stop(self, signum=signals.SIGTERM):
         if self.alive():
             self.process.send_signal(signum)
             try:
