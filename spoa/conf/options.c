@@ -46,7 +46,7 @@ static const struct option listen_rows[] = {
 	{"http", OPT_ADDRESS, AT(raw_listen, p.http),
          .def = "\"127.0.0.1:9102\"",
          .help = "TCP: /metrics, /healthz, /readyz"},
-	{NULL}};
+	{.key = NULL}};
 static const struct section listen = SECTION(listen_rows, raw_listen);
 
 static const struct option redis_rows[] = {
@@ -66,7 +66,7 @@ static const struct option redis_rows[] = {
          .help = "/readyz fails while Redis is away"},
 	{"prefix", OPT_NAME, AT(raw_redis, p.prefix), .def = "\"gw\"",
          .help = "of every key; gateways that share limits share it"},
-	{NULL}};
+	{.key = NULL}};
 static const struct section redis = SECTION(redis_rows, raw_redis);
 
 static const struct option tenant_rows[] = {
@@ -92,7 +92,7 @@ static const struct option tenant_rows[] = {
          .max = 1000, .help = "... or its app or object id is listed here"},
 	{"skew_s", OPT_UINT, AT(raw_tenant, p.skew_s), .def = "60", .min = 0,
          .max = 300, .help = "tolerance for exp and nbf"},
-	{NULL}};
+	{.key = NULL}};
 static const struct section tenant = SECTION(tenant_rows, raw_tenant);
 
 static const struct option match_rows[] = {
@@ -117,7 +117,7 @@ static const struct option match_rows[] = {
          .min = 1,
          .help = "xms_mirid of a managed identity, without case, one * "
                  "allowed"},
-	{NULL}};
+	{.key = NULL}};
 static const struct section match = SECTION(match_rows, raw_match);
 
 static const struct option key_rows[] = {
@@ -125,7 +125,7 @@ static const struct option key_rows[] = {
          .help = "of the key, in hex: printf %s KEY | sha256sum"},
 	{"not_after", OPT_TIME, AT(raw_key, p.not_after),
          .help = "the key ends then (RFC 3339, UTC)"},
-	{NULL}};
+	{.key = NULL}};
 const struct section options_key = SECTION(key_rows, raw_key);
 
 static const struct option keys_rows[] = {
@@ -138,7 +138,7 @@ static const struct option keys_rows[] = {
                  "Authorization: Bearer"},
 	{"entries", OPT_MAP, AT(raw_keys, entries), .key_type = OPT_NAME,
          .section = &options_key, .help = "gateway keys by name"},
-	{NULL}};
+	{.key = NULL}};
 static const struct section keys = SECTION(keys_rows, raw_keys);
 
 static const struct option consumer_rows[] = {
@@ -150,7 +150,7 @@ static const struct option consumer_rows[] = {
                  "consumer in the file that matches counts"},
 	{"limits", OPT_NAME, .many = true, AT(raw_consumer, limits), .max = 16,
          .help = "names of limits, all of them count"},
-	{NULL}};
+	{.key = NULL}};
 static const struct section consumer = SECTION(consumer_rows, raw_consumer);
 
 static const struct option rule_rows[] = {
@@ -167,7 +167,7 @@ static const struct option rule_rows[] = {
 	{"operations", OPT_OPERATIONS, AT(raw_rule, p.operations), .min = 1,
          .help = "chat, completions, responses, embeddings, messages; "
                  "absent: all"},
-	{NULL}};
+	{.key = NULL}};
 const struct section options_rule = SECTION(rule_rows, raw_rule);
 
 static const struct option credential_rows[] = {
@@ -215,7 +215,7 @@ static const struct option credential_rows[] = {
 	{"header", OPT_ENUM, AT(raw_credential, header), .def = "\"api-key\"",
          .names = options_key_headers, .kinds = KIND(CRED_KEY),
          .help = "where the resource wants its key"},
-	{NULL}};
+	{.key = NULL}};
 const struct section options_credential =
 	SECTION(credential_rows, raw_credential);
 
@@ -232,7 +232,7 @@ static const struct option resource_rows[] = {
 	{"ca_file", OPT_FILE, AT(raw_resource, p.ca_file),
          .help = "certificates to trust, as HAProxy sees the path; else the "
                  "system's"},
-	{NULL}};
+	{.key = NULL}};
 static const struct section resource = SECTION(resource_rows, raw_resource);
 
 static const struct option price_rows[] = {
@@ -242,7 +242,7 @@ static const struct option price_rows[] = {
          .help = "USD per million cached prompt tokens; default: as input"},
 	{"output", OPT_PRICE, AT(raw_price, output),
          .help = "USD per million completion tokens"},
-	{NULL}};
+	{.key = NULL}};
 const struct section options_price = SECTION(price_rows, raw_price);
 
 static const struct option deployment_rows[] = {
@@ -261,7 +261,7 @@ static const struct option deployment_rows[] = {
                  "models: /models/..; anthropic: /anthropic/v1/.."},
 	{"api_version", OPT_WORD, AT(raw_deployment, p.api_version),
          .help = "instead of the caller's (azure and models)"},
-	{NULL}};
+	{.key = NULL}};
 static const struct section deployment =
 	SECTION(deployment_rows, raw_deployment);
 
@@ -277,7 +277,7 @@ static const struct option model_rows[] = {
          .min = 0, .max = 10000000, .help = "cap on what is reserved; 0: none"},
 	{"price", OPT_OBJECT, AT(raw_model, price), .section = &options_price,
          .help = "needed where a limit counts usd; 0 is a price, too"},
-	{NULL}};
+	{.key = NULL}};
 const struct section options_model = SECTION(model_rows, raw_model);
 
 static const struct option limit_rows[] = {
@@ -295,7 +295,7 @@ static const struct option limit_rows[] = {
          .def = "\"local\"", .names = on_failures,
          .help = "while Redis is away: count in this process, or let "
                  "everything or nothing through"},
-	{NULL}};
+	{.key = NULL}};
 const struct section options_limit = SECTION(limit_rows, raw_limit);
 
 static const struct option root_rows[] = {
@@ -332,7 +332,7 @@ static const struct option root_rows[] = {
          .help = "public model names"},
 	{"limits", OPT_MAP, AT(raw_config, limits), .key_type = OPT_NAME,
          .section = &options_limit, .help = "used by consumers, by name"},
-	{NULL}};
+	{.key = NULL}};
 const struct section options_root = SECTION(root_rows, raw_config);
 
 bool options_given(const struct section *s, const void *raw, const char *key_)

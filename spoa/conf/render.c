@@ -11,7 +11,7 @@
 
 static const char head[] =
 	"# Use it behind haproxy.cfg, whose sections `defaults r` and "
-        "`defaults "
+	"`defaults "
 	"s` it\n"
 	"# builds on. Made again, it is the same; do not change it here.\n";
 
