@@ -29,6 +29,7 @@ struct listener {
 	struct MHD_Daemon *daemon;
 	ev_io io;
 	ev_timer tick; /* when MHD wants to run without an event */
+	bool woken;    /* a connection was resumed, which no descriptor shows */
 };
 
 struct http {
@@ -84,6 +85,7 @@ static void *uri_cb(void *cls, const char *uri, struct MHD_Connection *con)
 
 	x->sim = h->sim;
 	x->http = h;
+	x->listener = l;
 	x->con = con;
 	x->uri = xstrndup(uri, strlen(uri));
 	mark = strchr(x->uri, '?');
@@ -150,6 +152,7 @@ void http_wake(struct exchange *x)
 	if (!x->suspended)
 		return;
 	x->suspended = false;
+	x->listener->woken = true;
 	MHD_resume_connection(x->con);
 }
 
@@ -453,6 +456,7 @@ static void run(struct listener *l)
 	MHD_UNSIGNED_LONG_LONG ms;
 	int turns = 0;
 
+	l->woken = false;
 	do {
 		MHD_run(l->daemon);
 	} while (MHD_get_timeout(l->daemon, &ms) == MHD_YES && ms == 0 &&
@@ -473,11 +477,18 @@ static void tick_cb(struct ev_loop *loop, ev_timer *t, int revents)
 	run(t->data);
 }
 
+/* Before the loop sleeps: an answer of one listener may have woken a waiter
+ * of the other. */
 static void prepare_cb(struct ev_loop *loop, ev_prepare *p, int revents)
 {
 	struct http *h = p->data;
 
 	(void)revents;
+	for (int i = 0; i < h->n; i++)
+		while (h->listener[i].woken) {
+			run(&h->listener[i]);
+			i = 0;
+		}
 	for (int i = 0; i < h->n; i++) {
 		struct listener *l = &h->listener[i];
 		MHD_UNSIGNED_LONG_LONG ms;

@@ -37,6 +37,7 @@ struct exchange {
 	struct exchange *next, *prev; /* all that are open */
 	struct MHD_Connection *con;
 	struct http *http;
+	struct listener *listener;
 	char *uri;         /* raw, as it came */
 	size_t path_len;   /* of uri, up to the question mark */
 	const char *query; /* after it; "" when there is none */

@@ -8,9 +8,9 @@
 #include "ask.h"
 
 struct record_entry {
-	uint64_t seq; /* 0: empty */
-	char *json;   /* members that are known when the request came */
-	char *deployment;
+	uint64_t seq;         /* 0: empty */
+	char *json;           /* members that are known when the request came */
+	struct sb deployment; /* any bytes; p is NULL when there is none */
 	enum endpoint endpoint;
 	unsigned status;
 	long events;
@@ -48,7 +48,7 @@ static void entry_clear(struct record_entry *e)
 	if (e->open != NULL)
 		e->open->record = NULL;
 	free(e->json);
-	free(e->deployment);
+	sb_free(&e->deployment);
 	*e = (struct record_entry){0};
 }
 
@@ -145,8 +145,8 @@ void record_request(struct record *r, struct exchange *x)
 	e->endpoint = x->endpoint;
 	e->open = x;
 	if (x->ask != NULL)
-		e->deployment =
-			xstrndup(x->ask->deployment.p, x->ask->deployment.len);
+		sb_add(&e->deployment, x->ask->deployment.p,
+		       x->ask->deployment.len);
 	x->record = e;
 }
 
@@ -194,9 +194,9 @@ static void one_request(const struct record_entry *e, struct sb *out)
 	const struct usage *u = x ? &x->usage : &e->usage;
 
 	sb_fmt(out, "{\"seq\":%llu,%s", (unsigned long long)e->seq, e->json);
-	if (e->deployment != NULL) {
+	if (e->deployment.p != NULL) {
 		sb_lit(out, ",\"deployment\":");
-		sb_json(out, e->deployment, strlen(e->deployment));
+		sb_json(out, e->deployment.p, e->deployment.len);
 	}
 	sb_fmt(out,
 	       ",\"status\":%u,\"ended\":%s,\"gone\":%s,\"cut\":%s,"
