@@ -103,6 +103,7 @@ PROGRAMS := $(if $(SPOA_MAIN),$(B)/foundry-spoa) \
 # ---- building -------------------------------------------------------------
 .PHONY: all lib
 all: $(PROGRAMS) ## build the agent, the simulator and the null agent
+	@:
 lib: $(B)/libfoundry.a
 
 $(O)/%.o: %.c

@@ -24,6 +24,7 @@ sim=127.0.0.1:9443
 redis=127.0.0.1:6390
 
 say() { printf '%s\n' "$*"; }
+title() { printf '\n== %s\n' "$*"; }
 
 fail() {
     printf 'error: %s\n' "$*" >&2

@@ -9,4 +9,5 @@ trap 'stop_all' EXIT
 trap 'exit 130' INT TERM
 
 tests/stack/up.sh && tests/stack/request.sh || exit 1
-say "" "run: done, stopping"
+say
+say "run: done, stopping"
