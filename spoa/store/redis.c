@@ -1,37 +1,29 @@
 /*
  * store/redis: limits counted in Redis, for all nodes.
  *
- *   reserve --> struct call ---EVALSHA--> redis_link --> Redis
- *                 | waiting, until its deadline
- *   settle ---> struct settle: queued <--> sent
+ *   reserve --> struct call ----+
+ *                 | waits       +--> redis_link ---EVALSHA---> Redis
+ *   settle ---> settles --------+
  *
  * What may have been charged without anybody knowing is given back: an answer
- * that comes after its deadline is settled to zero use, and so is a reserve
- * whose connection broke before the answer; that one leaves a mark in Redis in
- * case the reserve is read after it.
- *
- * A settle stays here until Redis has answered it. Sending one twice is
- * harmless: the second finds no record.
+ * that comes after its deadline is settled to zero use, and a reserve whose
+ * connection broke before the answer is cancelled.
  */
 #include "store/store.h"
 
 #include "base/log.h"
 #include "store/check.h"
 #include "store/list.h"
+#include "store/redis_args.h"
 #include "store/redis_link.h"
 #include "store/redis_tls.h"
+#include "store/settles.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum {
 	REDIS_RESERVES_MAX = 4096, /* under way at once */
-	REDIS_SETTLES_MAX = 1024,
-	REDIS_FLUSH = 64, /* queued settles sent in one go ... */
-	REDIS_FLUSH_MS = 10,
-	REDIS_RETRY_MS = 1000,   /* ... after Redis said "not now" */
-	REDIS_CANCEL_MS = 60000, /* that a cancelled id stays unusable */
 	REDIS_WHY_MAX = 200,
 };
 
@@ -53,18 +45,6 @@ struct call {
 	char text[];
 };
 
-struct settle {
-	struct list all; /* queued or sent */
-	struct store_redis *store;
-	store_settle_cb *cb;
-	void *ctx;
-	struct store_usage used;
-	uint64_t sent_us;
-	bool cancel;
-	struct str account, id;
-	char text[];
-};
-
 struct store_redis {
 	struct loop *loop;
 	const struct clock *clock;
@@ -77,16 +57,20 @@ struct store_redis {
 	size_t n_calls;      /* sent */
 	struct loop_timer deadline;
 
-	struct list queued, sent; /* settles */
-	size_t n_queued, n_sent;
-	struct loop_timer flush;
+	struct settles *settles;
 
 	char why[REDIS_WHY_MAX]; /* it is down; empty: it was up */
 
 	struct metric_histogram seconds;
-	struct metric *connected, *pending, *dropped;
-	struct metric *reserve_errors, *settle_errors, *connect_errors;
+	struct metric *connected, *reserve_errors, *connect_errors;
 };
+
+static const struct store_usage nothing;
+
+static bool is_enabled(const struct store_redis *s)
+{
+	return s->policy && s->policy->redis.enabled;
+}
 
 /* --------------------------------------------------------------- numbers */
 
@@ -94,12 +78,6 @@ static void count(struct metric *c, int64_t n)
 {
 	if (c)
 		metric_add(c, n);
-}
-
-static void show_pending(struct store_redis *s)
-{
-	if (s->pending)
-		metric_set(s->pending, (int64_t)(s->n_queued + s->n_sent));
 }
 
 static void show_connected(struct store_redis *s, bool up)
@@ -129,268 +107,42 @@ static struct metric *errors_of(struct metrics *m, const char *op)
 
 static void metrics_begin(struct store_redis *s, struct str worker)
 {
+	struct settles_metrics of_settles;
 	struct metrics *m = s->metrics;
 
 	if (!m)
 		return;
 	metrics_histogram(m, "foundry_store_seconds", STR_NONE, &s->seconds);
 	s->connected = metrics_get(m, "foundry_store_connected", worker);
-	s->pending = metrics_get(m, "foundry_store_settles_pending", worker);
-	s->dropped =
-		metrics_get(m, "foundry_store_settles_dropped_total", STR_NONE);
 	s->reserve_errors = errors_of(m, "reserve");
-	s->settle_errors = errors_of(m, "settle");
 	s->connect_errors = errors_of(m, "connect");
-}
-
-/* ------------------------------------------------- what goes over the wire */
-
-/* The two keys of a call and its numbers as text. */
-struct args {
-	struct str v[REDIS_LINK_ARGS_MAX];
-	size_t n;
-	struct buf text; /* what v points into; does not move */
-};
-
-enum {
-	ARGS_TEXT =
-		2048 + 3 * 24 * STORE_MAX_CHARGES, /* prefix, keys, numbers */
-};
-
-static bool args_begin(struct args *a)
-{
-	a->n = 0;
-	buf_init(&a->text, ARGS_TEXT);
-	return buf_reserve(&a->text, ARGS_TEXT);
-}
-
-static void args_str(struct args *a, struct str s)
-{
-	a->v[a->n++] = s;
-}
-
-/* Closes what was written to a->text since `from` into one argument. */
-static void args_cut(struct args *a, size_t from)
-{
-	args_str(a, str_from(buf_str(&a->text), from));
-}
-
-static void args_num(struct args *a, uint64_t n)
-{
-	size_t from = a->text.len;
-
-	buf_fmt(&a->text, "%" PRIu64, n);
-	args_cut(a, from);
-}
-
-static void args_keys(struct args *a, struct str prefix, struct str account,
-                      struct str id)
-{
-	size_t from = a->text.len;
-
-	buf_fmt(&a->text, "%" STR_FMT ":{%" STR_FMT "}:limits", STR_ARG(prefix),
-	        STR_ARG(account));
-	args_cut(a, from);
-	from = a->text.len;
-	buf_fmt(&a->text, "%" STR_FMT ":{%" STR_FMT "}:r:%" STR_FMT,
-	        STR_ARG(prefix), STR_ARG(account), STR_ARG(id));
-	args_cut(a, from);
-}
-
-enum error_action { ERROR_FINAL = 0, ERROR_LATER = 1, ERROR_RECONNECT = 2 };
-
-/* What an error of Redis means for a settle, and for the connection. */
-static enum error_action action_of(struct str error)
-{
-	static const struct {
-		struct str begins;
-		enum error_action action;
-	} table[] = {
-		{STR_INIT("OOM"), ERROR_LATER},
-		{STR_INIT("BUSY"), ERROR_LATER},
-		{STR_INIT("TRYAGAIN"), ERROR_LATER},
-		{STR_INIT("CLUSTERDOWN"), ERROR_LATER},
-		{STR_INIT("MISCONF"), ERROR_LATER},
-		{STR_INIT("LOADING"), ERROR_RECONNECT},
-		{STR_INIT("READONLY"), ERROR_RECONNECT},
-		{STR_INIT("MASTERDOWN"), ERROR_RECONNECT},
-		{STR_INIT("NOAUTH"), ERROR_RECONNECT},
+	of_settles = (struct settles_metrics){
+		.pending =
+			metrics_get(m, "foundry_store_settles_pending", worker),
+		.dropped = metrics_get(m, "foundry_store_settles_dropped_total",
+	                               STR_NONE),
+		.errors = errors_of(m, "settle"),
+		.seconds = &s->seconds,
 	};
-	size_t i;
-
-	for (i = 0; i < sizeof(table) / sizeof(table[0]); i++)
-		if (str_starts(error, table[i].begins))
-			return table[i].action;
-	return ERROR_FINAL;
+	settles_measure(s->settles, &of_settles);
 }
 
 /* ---------------------------------------------------------------- settle */
-
-static void on_flush(void *data);
-
-static void flush_soon(struct store_redis *s, uint64_t after_ms)
-{
-	if (s->n_queued > 0 && !loop_timer_active(&s->flush))
-		loop_timer_start(s->loop, &s->flush, after_ms, on_flush, s);
-}
-
-static void settle_queue(struct settle *w)
-{
-	list_add_last(&w->store->queued, &w->all);
-	w->store->n_queued++;
-}
-
-static void settle_unqueue(struct settle *w)
-{
-	list_del(&w->all);
-	w->store->n_queued--;
-}
-
-static void settle_end(struct settle *w, enum store_status status)
-{
-	show_pending(w->store);
-	if (w->cb)
-		w->cb(w->ctx, w->id, status);
-	free(w);
-}
-
-static void on_settled(void *ctx, const struct redis_link_reply *reply)
-{
-	struct settle *w = ctx;
-	struct store_redis *s = w->store;
-	enum error_action action;
-
-	list_del(&w->all);
-	s->n_sent--;
-	if (reply->kind == LINK_LOST) {
-		settle_queue(w); /* goes out again when connected */
-		return;
-	}
-	observe(s, w->sent_us);
-	if (reply->kind == LINK_NUMBERS && reply->n == 1) {
-		settle_end(w,
-		           reply->v[0] == STORE_OK ? STORE_OK : STORE_UNKNOWN);
-		flush_soon(s, REDIS_FLUSH_MS);
-		return;
-	}
-	count(s->settle_errors, 1);
-	action = action_of(reply->error);
-	if (action == ERROR_FINAL) {
-		settle_end(w, STORE_FAILED);
-		return;
-	}
-	settle_queue(w);
-	if (action == ERROR_RECONNECT)
-		redis_link_drop(s->link, "Redis cannot write now");
-	else
-		flush_soon(s, REDIS_RETRY_MS);
-}
-
-/* False: it stays where it is. */
-static bool settle_send(struct settle *w)
-{
-	struct store_redis *s = w->store;
-	struct args a;
-	int unit;
-	bool ok;
-
-	if (s->n_sent >= REDIS_SETTLES_MAX || !redis_link_is_up(s->link))
-		return false;
-	if (!args_begin(&a))
-		return false;
-	args_keys(&a, s->policy->redis.prefix, w->account, w->id);
-	for (unit = UNIT_REQUESTS; unit <= UNIT_USD; unit++)
-		args_num(&a,
-		         (uint64_t)check_used(&w->used, (enum limit_unit)unit));
-	args_num(&a, w->cancel ? REDIS_CANCEL_MS : 0);
-	w->sent_us = clock_mono_us(s->clock);
-	ok = !a.text.failed &&
-	     redis_link_call(s->link, SCRIPT_SETTLE, a.v, a.n, on_settled, w);
-	buf_done(&a.text);
-	if (!ok)
-		return false;
-	settle_unqueue(w);
-	list_add_last(&s->sent, &w->all);
-	s->n_sent++;
-	return true;
-}
-
-/* A node that comes back with thousands of settles must not stand in the way
- * of its own requests. */
-static void on_flush(void *data)
-{
-	struct store_redis *s = data;
-	int i;
-
-	for (i = 0; i < REDIS_FLUSH && !list_empty(&s->queued); i++)
-		if (!settle_send(
-			    list_entry(s->queued.next, struct settle, all)))
-			break;
-	/* when it is down, `up` starts this again */
-	if (redis_link_is_up(s->link))
-		flush_soon(s, REDIS_FLUSH_MS);
-}
-
-static struct settle *settle_new(struct store_redis *s, struct str account,
-                                 struct str id)
-{
-	struct settle *w;
-
-	if (s->n_queued + s->n_sent >= STORE_PENDING_MAX)
-		return NULL;
-	w = calloc(1, sizeof(*w) + account.len + id.len);
-	if (!w)
-		return NULL;
-	w->store = s;
-	memcpy(w->text, account.p, account.len);
-	memcpy(w->text + account.len, id.p, id.len);
-	w->account = str_of(w->text, account.len);
-	w->id = str_of(w->text + account.len, id.len);
-	return w;
-}
-
-/* False: dropped. */
-static bool settle_add(struct store_redis *s, const struct settle *like)
-{
-	bool first = s->n_queued == 0;
-	struct settle *w = NULL;
-
-	if (s->policy && s->policy->redis.enabled)
-		w = settle_new(s, like->account, like->id);
-	if (!w) {
-		count(s->dropped, 1);
-		return false;
-	}
-	w->cb = like->cb;
-	w->ctx = like->ctx;
-	w->used = like->used;
-	w->cancel = like->cancel;
-	settle_queue(w);
-	if (redis_link_is_up(s->link) && (!first || !settle_send(w)))
-		flush_soon(s, REDIS_FLUSH_MS);
-	show_pending(s);
-	return true;
-}
 
 void store_redis_settle(struct store_redis *s, struct str account,
                         struct str id, const struct store_usage *used,
                         store_settle_cb *cb, void *ctx)
 {
-	const struct settle like = {
-		.account = account,
-		.id = id,
-		.used = *used,
-		.cb = cb,
-		.ctx = ctx,
-	};
+	enum store_status status = STORE_UNKNOWN;
 
-	if (check_names(account, id)) {
-		if (cb)
-			cb(ctx, id, STORE_UNKNOWN);
-		return;
+	if (!check_names(account, id)) {
+		status = STORE_FAILED;
+		if (is_enabled(s) &&
+		    settles_add(s->settles, account, id, used, cb, ctx))
+			return;
 	}
-	if (!settle_add(s, &like) && cb)
-		cb(ctx, id, STORE_FAILED);
+	if (cb)
+		cb(ctx, id, status);
 }
 
 /* --------------------------------------------------------------- reserve */
@@ -461,15 +213,6 @@ static void on_deadline(void *data)
 	deadline_start(s);
 }
 
-/* Nobody will use what this call has, or may have, taken. */
-static void give_back(struct call *c, bool cancel)
-{
-	const struct settle like = {
-		.account = c->account, .id = c->id, .cancel = cancel};
-
-	settle_add(c->store, &like);
-}
-
 enum { REPLY_STATUS, REPLY_REFUSED, REPLY_RETRY, REPLY_BEFORE, REPLY_HEAD };
 
 /* False: not what reserve.lua answers. */
@@ -507,7 +250,8 @@ static void on_reserved(void *ctx, const struct redis_link_reply *reply)
 	c->sent = false;
 	s->n_calls--;
 	if (reply->kind == LINK_LOST) {
-		give_back(c, true);
+		if (is_enabled(s))
+			settles_cancel(s->settles, c->account, c->id);
 		c->lost = true;
 		call_free_if_done(c);
 		loop_timer_start(s->loop, &s->deadline, 0, on_deadline, s);
@@ -521,36 +265,37 @@ static void on_reserved(void *ctx, const struct redis_link_reply *reply)
 	} else {
 		/* too late; what was there before belongs to another call */
 		if (res.status == STORE_OK && !reply->v[REPLY_BEFORE])
-			give_back(c, false);
+			settles_add(s->settles, c->account, c->id, &nothing,
+			            NULL, NULL);
 		call_free_if_done(c);
 	}
-	if (action_of(reply->error) == ERROR_RECONNECT)
+	if (redis_error_of(reply->error) == REDIS_ERROR_RECONNECT)
 		redis_link_drop(s->link, "Redis cannot write now");
 }
 
 static bool call_send(struct call *c, const struct store_reservation *r)
 {
 	struct store_redis *s = c->store;
-	struct args a;
+	struct redis_args a;
 	size_t i;
-	bool ok;
+	bool ok = redis_args_begin(&a, s->policy->redis.prefix, r->account,
+	                           r->id);
 
-	if (!args_begin(&a))
-		return false;
-	args_keys(&a, s->policy->redis.prefix, r->account, r->id);
-	args_num(&a, STORE_RECORD_TTL_S * 1000);
-	for (i = 0; i < r->n_charges; i++) {
-		const struct store_charge *charge = &r->charges[i];
+	if (ok) {
+		redis_args_num(&a, STORE_RECORD_TTL_S * 1000);
+		for (i = 0; i < r->n_charges; i++) {
+			const struct store_charge *charge = &r->charges[i];
 
-		args_str(&a, charge->field);
-		args_num(&a, charge->unit);
-		args_num(&a, charge->window);
-		args_num(&a, charge->limit);
-		args_num(&a, charge->amount);
+			redis_args_str(&a, charge->field);
+			redis_args_num(&a, charge->unit);
+			redis_args_num(&a, charge->window);
+			redis_args_num(&a, charge->limit);
+			redis_args_num(&a, charge->amount);
+		}
+		ok = redis_args_call(&a, s->link, SCRIPT_RESERVE, on_reserved,
+		                     c);
 	}
-	ok = !a.text.failed &&
-	     redis_link_call(s->link, SCRIPT_RESERVE, a.v, a.n, on_reserved, c);
-	buf_done(&a.text);
+	redis_args_done(&a);
 	return ok;
 }
 
@@ -612,8 +357,8 @@ static void on_up(void *ctx)
 	show_connected(s, true);
 	log_info("redis", "host=%" STR_FMT " port=%u pending=%zu msg=connected",
 	         STR_ARG(to->host), (unsigned)to->port,
-	         s->n_queued + s->n_sent);
-	flush_soon(s, REDIS_FLUSH_MS);
+	         settles_pending(s->settles));
+	settles_up(s->settles);
 }
 
 /* One line each time the reason changes, not one for each attempt. */
@@ -624,7 +369,7 @@ static void on_down(void *ctx, struct str why, uint64_t retry_ms)
 
 	count(s->connect_errors, 1);
 	show_connected(s, false);
-	loop_timer_stop(&s->flush);
+	settles_down(s->settles);
 	why = str_first(why, sizeof(s->why) - 1);
 	if (str_eq(why, str_c(s->why)))
 		return;
@@ -673,6 +418,9 @@ bool store_redis_configure(struct store_redis *s, struct policy *p,
 		else
 			redis_link_stop(s->link);
 	}
+	settles_prefix(s->settles, to->prefix);
+	if (!to->enabled)
+		settles_give_up(s->settles);
 	policy_unref(old);
 	return true;
 }
@@ -684,7 +432,7 @@ bool store_redis_connected(const struct store_redis *s)
 
 size_t store_redis_pending(const struct store_redis *s)
 {
-	return s->n_queued + s->n_sent;
+	return settles_pending(s->settles);
 }
 
 void store_redis_label(struct store_redis *s, unsigned worker)
@@ -715,25 +463,16 @@ struct store_redis *store_redis_new(struct loop *loop,
 	s->metrics = metrics;
 	list_init(&s->calls);
 	list_init(&s->waiting);
-	list_init(&s->queued);
-	list_init(&s->sent);
-	metrics_begin(s, STR_NONE);
 	s->link = redis_link_new(loop, clock, &events);
-	if (!s->link) {
+	if (s->link)
+		s->settles = settles_new(loop, clock, s->link);
+	if (!s->settles) {
+		redis_link_free(s->link);
 		free(s);
 		return NULL;
 	}
+	metrics_begin(s, STR_NONE);
 	return s;
-}
-
-static void settles_free(struct list *l)
-{
-	while (!list_empty(l)) {
-		struct settle *w = list_entry(l->next, struct settle, all);
-
-		list_del(&w->all);
-		free(w);
-	}
 }
 
 void store_redis_free(struct store_redis *s)
@@ -742,15 +481,13 @@ void store_redis_free(struct store_redis *s)
 		return;
 	redis_link_free(s->link);
 	loop_timer_stop(&s->deadline);
-	loop_timer_stop(&s->flush);
 	while (!list_empty(&s->calls)) {
 		struct call *c = list_entry(s->calls.next, struct call, all);
 
 		list_del(&c->all);
 		free(c);
 	}
-	settles_free(&s->queued);
-	settles_free(&s->sent);
+	settles_free(s->settles);
 	policy_unref(s->policy);
 	free(s);
 }

@@ -1,0 +1,93 @@
+/* store/redis_args: what is said to the scripts, and what errors mean. */
+#include "store/redis_args.h"
+
+#include "store/check.h"
+
+#include <inttypes.h>
+
+enum {
+	ARGS_PREFIX_MAX = 256,
+	ARGS_KEY_MAX = ARGS_PREFIX_MAX + CHECK_ACCOUNT_MAX + STORE_ID_MAX + 16,
+	ARGS_NUMBER_MAX = 20,
+	ARGS_TEXT = 2 * ARGS_KEY_MAX + REDIS_LINK_ARGS_MAX * ARGS_NUMBER_MAX +
+	            1, /* the NUL of buf_fmt */
+};
+
+void redis_args_str(struct redis_args *a, struct str s)
+{
+	if (a->n < REDIS_LINK_ARGS_MAX)
+		a->v[a->n++] = s;
+	else
+		a->text.failed = true;
+}
+
+/* What was written since `from` is one argument. */
+static void cut(struct redis_args *a, size_t from)
+{
+	redis_args_str(a, str_from(buf_str(&a->text), from));
+}
+
+void redis_args_num(struct redis_args *a, uint64_t n)
+{
+	size_t from = a->text.len;
+
+	buf_fmt(&a->text, "%" PRIu64, n);
+	cut(a, from);
+}
+
+bool redis_args_begin(struct redis_args *a, struct str prefix,
+                      struct str account, struct str id)
+{
+	size_t from;
+
+	a->n = 0;
+	buf_init(&a->text, ARGS_TEXT);
+	if (prefix.len > ARGS_PREFIX_MAX || !buf_reserve(&a->text, ARGS_TEXT))
+		return false;
+	buf_fmt(&a->text, "%" STR_FMT ":{%" STR_FMT "}:limits", STR_ARG(prefix),
+	        STR_ARG(account));
+	cut(a, 0);
+	from = a->text.len;
+	buf_fmt(&a->text, "%" STR_FMT ":{%" STR_FMT "}:r:%" STR_FMT,
+	        STR_ARG(prefix), STR_ARG(account), STR_ARG(id));
+	cut(a, from);
+	return true;
+}
+
+void redis_args_done(struct redis_args *a)
+{
+	buf_done(&a->text);
+}
+
+bool redis_args_call(struct redis_args *a, struct redis_link *l,
+                     enum script script, redis_link_reply_cb *cb, void *ctx)
+{
+	return !a->text.failed &&
+	       redis_link_call(l, script, a->v, a->n, cb, ctx);
+}
+
+enum redis_error redis_error_of(struct str error)
+{
+	static const struct {
+		struct str word;
+		enum redis_error meaning;
+	} table[] = {
+		{STR_INIT("OOM"), REDIS_ERROR_LATER},
+		{STR_INIT("BUSY"), REDIS_ERROR_LATER},
+		{STR_INIT("TRYAGAIN"), REDIS_ERROR_LATER},
+		{STR_INIT("CLUSTERDOWN"), REDIS_ERROR_LATER},
+		{STR_INIT("MISCONF"), REDIS_ERROR_LATER},
+		{STR_INIT("NOREPLICAS"), REDIS_ERROR_LATER},
+		{STR_INIT("LOADING"), REDIS_ERROR_RECONNECT},
+		{STR_INIT("READONLY"), REDIS_ERROR_RECONNECT},
+		{STR_INIT("MASTERDOWN"), REDIS_ERROR_RECONNECT},
+		{STR_INIT("NOAUTH"), REDIS_ERROR_RECONNECT},
+	};
+	struct str word = str_first(error, str_find(error, ' '));
+	size_t i;
+
+	for (i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		if (str_eq(word, table[i].word))
+			return table[i].meaning;
+	return REDIS_ERROR_FINAL;
+}
