@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "net/accept.h"
+#include "net/held.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -47,13 +48,6 @@ enum conn_state {
 	STATE_CHECK = 2, /* a health check, answered: HAProxy closes */
 	STATE_BYE = 3,   /* AGENT-DISCONNECT is on its way: HAProxy closes */
 	STATE_DEAD = 4,  /* to be freed */
-};
-
-/* Bytes that wait for the rest of their frame, or to be read at all. */
-struct held {
-	char *p;
-	size_t len;
-	size_t size; /* when len reaches it, there is something to parse */
 };
 
 struct conn {
@@ -151,7 +145,7 @@ static void conn_release(struct conn *c)
 	cs->first_free = c->slot;
 	cs->n--;
 	metric_set(cs->m_connections, (int64_t)cs->n);
-	free(c->in.p);
+	held_done(&c->in);
 	buf_done(&c->out);
 	free(c);
 }
@@ -315,34 +309,9 @@ static bool conn_full(const struct conn *c)
 	return c->n_pending >= MAX_PENDING || c->out.len > OUT_HIGH;
 }
 
-/* Make room for `size` bytes in all. */
-static bool held_grow(struct held *h, size_t size)
-{
-	char *p = realloc(h->p, size);
-
-	if (!p)
-		return false;
-	h->p = p;
-	h->size = size;
-	return true;
-}
-
-/* Moves bytes in until it is full. */
-static void held_fill(struct held *h, struct str *bytes)
-{
-	struct str part = str_first(*bytes, h->size - h->len);
-
-	if (part.len)
-		memcpy(h->p + h->len, part.p, part.len);
-	h->len += part.len;
-	*bytes = str_from(*bytes, part.len);
-}
-
 static void conn_hold(struct conn *c, struct str bytes, size_t size)
 {
-	if (held_grow(&c->in, size))
-		held_fill(&c->in, &bytes);
-	else
+	if (!held_add(&c->in, bytes, size))
 		c->state = STATE_DEAD;
 }
 
@@ -388,10 +357,9 @@ static void conn_input(struct conn *c, struct str bytes)
 				conn_hold(c, bytes, c->in.len + bytes.len);
 			return;
 		}
-		old = c->in;
-		c->in = (struct held){NULL, 0, 0};
+		old = held_take(&c->in);
 		conn_take(c, str_of(old.p, old.len));
-		free(old.p);
+		held_done(&old);
 	}
 	conn_take(c, bytes);
 }

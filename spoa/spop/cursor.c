@@ -50,8 +50,9 @@ uint32_t cursor_be32(struct cursor *c)
 /*
  * Below 240 the first byte is the value. Else its low nibble is the lowest
  * part and every further byte adds its whole self, continuation bit included,
- * 7 bits further up: so each value has exactly one encoding, and the tenth
- * byte (shift 60) may only hold what still fits 64 bits.
+ * 7 bits further up: so each value has exactly one encoding. A continuation
+ * bit in the tenth byte (shift 60) would be 2^67 by itself, so that what does
+ * not fit 64 bits is an error also limits the bytes to ten.
  */
 uint64_t cursor_varint(struct cursor *c)
 {
@@ -63,7 +64,7 @@ uint64_t cursor_varint(struct cursor *c)
 		return v;
 	do {
 		b = cursor_u8(c);
-		if (shift > 60 || b > (UINT64_MAX - v) >> shift)
+		if (b > (UINT64_MAX - v) >> shift)
 			c->bad = true;
 		if (c->bad)
 			return 0;

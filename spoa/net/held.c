@@ -1,0 +1,40 @@
+/* net/held: bytes of a connection that wait for the rest of their frame. */
+#include "net/held.h"
+
+#include <stdlib.h>
+
+bool held_add(struct held *h, struct str bytes, size_t size)
+{
+	char *p = realloc(h->p, size);
+
+	if (!p)
+		return false;
+	h->p = p;
+	h->size = size;
+	held_fill(h, &bytes);
+	return true;
+}
+
+void held_fill(struct held *h, struct str *bytes)
+{
+	struct str part = str_first(*bytes, h->size - h->len);
+
+	if (part.len)
+		memcpy(h->p + h->len, part.p, part.len);
+	h->len += part.len;
+	*bytes = str_from(*bytes, part.len);
+}
+
+struct held held_take(struct held *h)
+{
+	struct held all = *h;
+
+	*h = (struct held){NULL, 0, 0};
+	return all;
+}
+
+void held_done(struct held *h)
+{
+	free(h->p);
+	*h = (struct held){NULL, 0, 0};
+}
