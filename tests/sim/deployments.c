@@ -3,6 +3,7 @@
  */
 #include "deployments.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -191,7 +192,7 @@ static void charge_window(struct deployment *i, long tokens, double now,
 		i->used_tokens += (double)tokens;
 		i->used_requests++;
 	}
-	q->retry_ms = q->refused ? (long)(left * 1e3) + 1 : 0;
+	q->retry_ms = q->refused ? (long)ceil(left * 1e3) : 0;
 	if (i->tpm > 0) {
 		q->limit_tokens = i->tpm;
 		q->remaining_tokens = i->tpm - (long)i->used_tokens;
@@ -200,8 +201,8 @@ static void charge_window(struct deployment *i, long tokens, double now,
 		q->limit_requests = i->rpm;
 		q->remaining_requests = i->rpm - (long)i->used_requests;
 	}
-	q->reset_tokens = q->remaining_tokens <= 0 ? (long)left + 1 : 0;
-	q->reset_requests = q->remaining_requests <= 0 ? (long)left + 1 : 0;
+	q->reset_tokens = q->remaining_tokens <= 0 ? (long)ceil(left) : 0;
+	q->reset_requests = q->remaining_requests <= 0 ? (long)ceil(left) : 0;
 }
 
 void deployments_charge(struct deployments *d, const char *host,

@@ -7,6 +7,7 @@
  * client went away. A client that closes its sending half counts as gone.
  */
 #include "http.h"
+#include "stream.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -120,7 +121,7 @@ static void exchange_free(struct exchange *x)
 	free(x);
 }
 
-static int socket_of(const struct exchange *x)
+int http_socket(const struct exchange *x)
 {
 	const union MHD_ConnectionInfo *i = MHD_get_connection_info(
 		x->con, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -136,13 +137,14 @@ static void watch_gone(struct exchange *x)
 
 	if (!x->watched)
 		x->watched = epoll_ctl(x->http->gone_fd, EPOLL_CTL_ADD,
-		                       socket_of(x), &e) == 0;
+		                       http_socket(x), &e) == 0;
 }
 
 static void unwatch_gone(struct exchange *x)
 {
 	if (x->watched)
-		epoll_ctl(x->http->gone_fd, EPOLL_CTL_DEL, socket_of(x), NULL);
+		epoll_ctl(x->http->gone_fd, EPOLL_CTL_DEL, http_socket(x),
+		          NULL);
 	x->watched = false;
 }
 
@@ -171,7 +173,7 @@ void http_park(struct exchange *x, double wake_s,
 	watch_gone(x);
 	if (wake_s < 0)
 		return;
-	ev_timer_init(&x->timer, cb, wake_s, 0.);
+	ev_timer_init(&x->timer, cb ? cb : wake_cb, wake_s, 0.);
 	x->timer.data = x;
 	ev_timer_start(x->sim->loop, &x->timer);
 }
@@ -193,124 +195,6 @@ static void gone_cb(struct ev_loop *loop, ev_io *io, int revents)
 }
 
 /* ---- the answer ---- */
-
-/* Closing becomes a reset: what the client has not read is lost. */
-static void linger_none(struct exchange *x)
-{
-	struct linger l = {.l_onoff = 1, .l_linger = 0};
-
-	setsockopt(socket_of(x), SOL_SOCKET, SO_LINGER, &l, sizeof(l));
-}
-
-static void break_off(struct exchange *x)
-{
-	x->cut = true;
-	if (x->effect.reset)
-		linger_none(x);
-}
-
-/* Seconds to wait before the next event; -1 for ever, 0 not at all. */
-static double pause_of(struct exchange *x)
-{
-	struct stream *s = &x->stream;
-	const struct effect *e = &x->effect;
-
-	if (!s->stalled && (e->stall_ms > 0 || e->stall_forever) &&
-	    s->n_events == e->stall_after) {
-		s->stalled = true;
-		return e->stall_forever ? -1 : (double)e->stall_ms / 1e3;
-	}
-	if (s->event_delay > 0 && s->n_events > 0) {
-		double left = s->next_at - ev_now(x->sim->loop);
-
-		return left > 0 ? left : 0;
-	}
-	return 0;
-}
-
-static bool make_event(struct exchange *x)
-{
-	struct stream *s = &x->stream;
-
-	if (!s->next(x, &s->buf)) {
-		s->done = true;
-		return false;
-	}
-	/* from plan to plan, so that late timers do not add up */
-	if (s->n_events == 0)
-		s->next_at = ev_now(x->sim->loop);
-	s->next_at += s->event_delay;
-	s->n_events++;
-	return true;
-}
-
-/* May the next event go into the same piece as the last one? */
-static bool packs(const struct exchange *x)
-{
-	const struct stream *s = &x->stream;
-	const struct effect *e = &x->effect;
-
-	return s->event_delay <= 0 && s->chunk == 0 && !s->done &&
-	       s->n_events != e->cut_after_events &&
-	       (s->stalled || s->n_events != e->stall_after ||
-	        !(e->stall_ms > 0 || e->stall_forever));
-}
-
-static ssize_t hand_over(struct exchange *x, char *out, size_t max)
-{
-	struct stream *s = &x->stream;
-	size_t n = s->buf.len - s->off;
-
-	if (n > max)
-		n = max;
-	if (s->chunk > 0 && n > s->chunk)
-		n = s->chunk;
-	memcpy(out, s->buf.p + s->off, n);
-	s->off += n;
-	return (ssize_t)n;
-}
-
-static ssize_t stream_cb(void *cls, uint64_t pos, char *out, size_t max)
-{
-	struct exchange *x = cls;
-	struct stream *s = &x->stream;
-	double pause;
-
-	(void)pos;
-	if (x->gone || x->cut)
-		return MHD_CONTENT_READER_END_WITH_ERROR;
-	if (s->off < s->buf.len)
-		return hand_over(x, out, max);
-	s->off = s->buf.len = 0;
-	if (s->n_events == x->effect.cut_after_events) {
-		break_off(x);
-		return MHD_CONTENT_READER_END_WITH_ERROR;
-	}
-	pause = pause_of(x);
-	if (pause != 0 && !s->done) {
-		http_park(x, pause, wake_cb);
-		return 0;
-	}
-	if (s->done || !make_event(x))
-		return MHD_CONTENT_READER_END_OF_STREAM;
-	while (s->buf.len < max && packs(x) && make_event(x))
-		;
-	return hand_over(x, out, max);
-}
-
-/* A whole body that is broken off in its middle. */
-static ssize_t cut_cb(void *cls, uint64_t pos, char *out, size_t max)
-{
-	struct exchange *x = cls;
-	size_t left = x->stream.buf.len - x->stream.off;
-
-	(void)pos;
-	if (x->gone || left == 0) {
-		break_off(x);
-		return MHD_CONTENT_READER_END_WITH_ERROR;
-	}
-	return hand_over(x, out, max);
-}
 
 static void finish_headers(struct exchange *x)
 {
@@ -342,7 +226,7 @@ void http_answer(struct exchange *x, unsigned status, const char *type,
 		body->len = (size_t)e->cut_after_bytes;
 		x->stream.buf = *body;
 		x->response = MHD_create_response_from_callback(
-			size, 4096, cut_cb, x, NULL);
+			size, 4096, stream_cut_cb, x, NULL);
 	} else {
 		x->response = MHD_create_response_from_buffer(
 			body->len, body->p, MHD_RESPMEM_MUST_FREE);
@@ -360,8 +244,8 @@ void http_stream(struct exchange *x, stream_next next)
 	x->status = 200;
 	x->delay += (double)x->effect.delay_ms / 1e3;
 	x->stream.next = next;
-	x->response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 4096,
-	                                                stream_cb, x, NULL);
+	x->response = MHD_create_response_from_callback(
+		MHD_SIZE_UNKNOWN, 4096, stream_read_cb, x, NULL);
 	if (x->response == NULL)
 		abort();
 	http_set(x, "Content-Type", "text/event-stream; charset=utf-8");
@@ -389,11 +273,11 @@ static enum MHD_Result proceed(struct exchange *x)
 		return MHD_NO;
 	if (delay != 0) {
 		x->delay = 0;
-		http_park(x, delay, wake_cb);
+		http_park(x, delay, NULL);
 		return MHD_YES;
 	}
 	if (x->effect.close) {
-		break_off(x);
+		stream_break_off(x);
 		return MHD_NO;
 	}
 	if (x->response == NULL)

@@ -73,6 +73,9 @@ void http_free(struct http *h); /* breaks off what is open */
  * Returns the port, 0 after printing what went wrong. */
 int http_listen(struct http *h, const char *addr, char *cert, char *key);
 
+/* The descriptor of its connection. */
+int http_socket(const struct exchange *x);
+
 /* A request header, NULL when absent. */
 const char *http_header(struct exchange *x, const char *name);
 
@@ -94,7 +97,8 @@ void http_answer(struct exchange *x, unsigned status, const char *type,
 void http_stream(struct exchange *x, stream_next next);
 
 /* No answer for now: whoever calls this calls http_answer() and then
- * http_wake() later; `cb` runs after wake_s seconds unless woken before. */
+ * http_wake() later; `cb` (NULL: http_wake()) runs after wake_s seconds unless
+ * woken before, never when wake_s is negative. */
 void http_park(struct exchange *x, double wake_s,
                void (*cb)(struct ev_loop *, ev_timer *, int));
 void http_wake(struct exchange *x);

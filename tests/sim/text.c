@@ -297,11 +297,15 @@ void sb_rnd_guid(struct sb *s)
 
 long num_or(const char *z, long otherwise)
 {
-	char *end;
-	long v;
+	bool minus = z != NULL && *z == '-';
+	long v = 0;
 
-	if (z == NULL || *z == '\0')
+	if (z == NULL || z[minus] == '\0')
 		return otherwise;
-	v = strtol(z, &end, 10);
-	return *end == '\0' ? v : otherwise;
+	for (z += minus; *z != '\0'; z++) {
+		if (*z < '0' || *z > '9' || v > 1000000000000L)
+			return otherwise;
+		v = v * 10 + *z - '0';
+	}
+	return minus ? -v : v;
 }

@@ -882,6 +882,16 @@ class Faults(SimTest):
         e = self.broken_off(self.sim.chat)
         self.assertEqual(len(e.partial), 10)
 
+    def test_reset_in_the_middle_of_a_stream(self):
+        self.sim.control("fault", {"cut_after_events": 2, "reset": True})
+        with socket.create_connection(("127.0.0.1", self.sim.port)) as s:
+            s.sendall(b"POST " + CHAT.encode() + b" HTTP/1.1\r\nHost: h\r\n"
+                      b"api-key: sim-resource-key\r\nContent-Length: 15\r\n"
+                      b'\r\n{"stream":true}')
+            with self.assertRaises(ConnectionResetError):
+                while True:
+                    self.assertNotEqual(s.recv(65536), b"", "no reset")
+
     def test_error_event(self):
         for path, body, last in (
                 (CHAT, {}, "server_error"),
