@@ -49,11 +49,22 @@ static struct str without_scheme(struct str s)
 	return blank < s.len ? str_from(s, blank + 1) : s;
 }
 
+/* More than one of a kind, or one of which request/ kept nothing because no
+ * credential is that long. */
+static bool is_unusable(unsigned n, struct str value)
+{
+	return n > 1 || (n == 1 && value.len == 0);
+}
+
 static struct presented collect(const struct request_facts *f)
 {
 	struct presented p = {
-		.ambiguous = f->n_authorization > 1 || f->n_api_key > 1 ||
-	                     f->n_x_api_key > 1 || f->n_custom_key > 1};
+		.ambiguous =
+			is_unusable(f->n_authorization, f->authorization) ||
+			is_unusable(f->n_api_key, f->api_key) ||
+			is_unusable(f->n_x_api_key, f->x_api_key) ||
+			is_unusable(f->n_custom_key, f->custom_key),
+	};
 	struct str bearer = bearer_of(f->authorization);
 
 	if (looks_like_jwt(bearer))

@@ -19,6 +19,7 @@ enum {
 	KEY_MAX = 1024,                          /* a gateway key */
 	AUTHORIZATION_MAX = JOSE_TOKEN_MAX + 16, /* and its scheme */
 	LABEL_MAX = 256,
+	CUT_MIN = 8192, /* below the body of HAProxy's smallest buffer */
 };
 
 /* ------------------------------------------------------------- arguments */
@@ -124,6 +125,8 @@ static const struct header headers[] = {
 	{STR_INIT("content-type"), FACT(content_type), NOT_COUNTED, LABEL_MAX},
 	{STR_INIT("content-encoding"), FACT(content_encoding), NOT_COUNTED,
          LABEL_MAX},
+	{STR_INIT("content-length"), FACT(content_length), NOT_COUNTED,
+         LABEL_MAX},
 	{STR_INIT("x-ms-foundry-agent-id"), FACT(foundry_agent), NOT_COUNTED,
          LABEL_MAX},
 };
@@ -213,6 +216,14 @@ static void read_sizes(struct request_facts *f, const struct spop_value *values)
 	f->body_cut = seen < f->body_len || f->body_len < f->body_size;
 }
 
+/* Without a Content-Length nobody knows how much is to come: a long body that
+ * is not complete JSON yet was cut by HAProxy's buffer. */
+static bool is_cut_unannounced(const struct request_facts *f)
+{
+	return f->content_length.len == 0 && f->scan_status == SCAN_PARTIAL &&
+	       f->body_len >= CUT_MIN;
+}
+
 static bool take_facts(struct request *r, const struct spop_value *values)
 {
 	struct request_facts *f = &r->facts;
@@ -229,6 +240,7 @@ static bool take_facts(struct request *r, const struct spop_value *values)
 		return false;
 	read_sizes(f, values);
 	read_body(r, &values[ARG_BODY]);
+	f->body_cut = f->body_cut || is_cut_unannounced(f);
 	return true;
 }
 

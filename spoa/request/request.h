@@ -32,8 +32,8 @@ struct agent;
 
 /* What HAProxy told us. All strings are in the arena. */
 struct request_facts {
-	struct str id;      /* unique-id: made by HAProxy, never by a client */
-	struct str src;     /* textual address */
+	struct str id;  /* unique-id: made by HAProxy, never by a client */
+	struct str src; /* textual address */
 	struct str method;
 	struct str path;
 	struct str query;
@@ -42,11 +42,12 @@ struct request_facts {
 	unsigned n_authorization, n_api_key, n_x_api_key, n_custom_key;
 	struct str content_type;
 	struct str content_encoding;
-	struct str foundry_agent; /* x-ms-foundry-agent-id: caller-asserted */
-	bool has_body;      /* a body argument came */
-	uint64_t body_len;  /* bytes of it that HAProxy held */
-	uint64_t body_size; /* bytes announced; 0 when not known */
-	bool body_cut;      /* we did not see all of it */
+	struct str content_length; /* empty: chunked, or HTTP/2 without */
+	struct str foundry_agent;  /* x-ms-foundry-agent-id: caller-asserted */
+	bool has_body;             /* a body argument came */
+	uint64_t body_len;         /* bytes of it that HAProxy held */
+	uint64_t body_size;        /* bytes announced; 0 when not known */
+	bool body_cut;             /* we did not see all of it */
 	enum scan_status scan_status;
 	struct scan_result scan;
 };
@@ -56,16 +57,16 @@ struct request_plan {
 	struct api_call call;
 	struct identity *identity; /* reference held */
 	const struct policy_consumer *consumer;
-	struct str account;        /* of the store: team or consumer */
+	struct str account; /* of the store: team or consumer */
 	const struct policy_rule *rule;
 	const struct policy_model *model;
-	uint64_t prompt_tokens;    /* estimate */
-	uint64_t output_tokens;    /* reserved */
-	uint64_t nano_usd;         /* reserved */
+	uint64_t prompt_tokens; /* estimate */
+	uint64_t output_tokens; /* reserved */
+	uint64_t nano_usd;      /* reserved */
 	struct store_charge charges[STORE_MAX_CHARGES];
 	const struct policy_limit *limits[STORE_MAX_CHARGES];
 	size_t n_charges;
-	bool reserved_local;       /* Redis was away: held in memory */
+	bool reserved_local; /* Redis was away: held in memory */
 	bool reserved;
 	const struct policy_deployment *deployment;
 	const struct policy_resource *resource;
@@ -82,16 +83,16 @@ enum verdict {
 struct request_verdict {
 	enum verdict verdict;
 	int status;
-	const char *code;      /* constant: "token_expired" */
-	struct str message;    /* for the caller: a sentence */
-	struct str detail;     /* for the log only */
+	const char *code;       /* constant: "token_expired" */
+	struct str message;     /* for the caller: a sentence */
+	struct str detail;      /* for the log only */
 	uint64_t retry_after_s; /* 0: none */
-	struct str limit;      /* name of the limit that refused */
+	struct str limit;       /* name of the limit that refused */
 };
 
 struct request {
 	struct agent *agent;
-	uint64_t ref;      /* what waiters keep */
+	uint64_t ref; /* what waiters keep */
 	struct conn_ref conn;
 	size_t ack_limit;
 	struct policy *policy; /* reference held */
