@@ -61,6 +61,9 @@ check "a skip fails in CI" \
     "0 passed, 1 failed, exit 1" "$(CI=1 counts 'SKIPPED: no' 77)"
 check "a skipped test of pytest fails in CI" "3 passed, 1 failed, exit 1" \
     "$(CI=1 counts '3 passed, 1 skipped in 1s' 0)"
+check "what a machine cannot do is no failure, not even in CI" \
+    "0 passed, 0 failed, exit 0" "$(CI=1 counts 'NOT TRIED: no' 78)"
+check "but is said" 1 "$(grep -c 'NOT TRIED: no' "$tree/out")"
 
 rm -rf "$tree/build"
 check "no part ran at all" "0 passed, 1 failed, exit 1" \
