@@ -41,8 +41,8 @@ static const struct denial denials[DENY_N] = {
                                  "The credential was refused."},
 	[DENY_AMBIGUOUS_CREDENTIAL] =
 		{"credential_ambiguous", 401, 0,
-                 "The request carries several different credentials of one "
-                 "kind."},
+                 "The request carries several credentials of one kind, or "
+                 "one that is empty or too long."},
 	[DENY_PERMISSION] =
 		{"permission_missing", 403, 0,
                  "The token has no scope or role for this gateway."},
