@@ -58,9 +58,8 @@ sources() { # SUITES: sources.list for the private apt
 	done
 }
 
-# apt with lists, cache and package state of its own. The machine's settings
-# (a proxy, say) still apply. Options come from a file, because -o options
-# are read too late to move some of the folders.
+# apt with lists, cache and package state of its own. The machine's apt.conf
+# (a proxy, say) still applies: it is read before the options are.
 private() { # COMMAND ARGS...
 	cmd=$1
 	shift
@@ -90,7 +89,7 @@ apt_init() { # SUITES
 
 # sid is signed with the newest keys, which an old keyring package may lack.
 # trixie's keyring package has them, and trixie itself is checked with the
-# keys that every Debian 12 or later has.
+# keys of this machine (an up-to-date Debian 12 has trixie's).
 newer_keys() {
 	trusted=$keys
 	apt_init trixie || return 1
