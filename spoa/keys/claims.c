@@ -5,7 +5,6 @@
 
 /* What is to become an identity; its strings live elsewhere. */
 struct draft {
-	struct identity of; /* the array members below stand for its own */
 	struct str roles[CLAIMS_MAX_ROLES];
 	struct str groups[CLAIMS_MAX_GROUPS];
 	bool overflow;
@@ -13,6 +12,7 @@ struct draft {
 	 * its payload, so they are never longer than it */
 	char mem[JOSE_TOKEN_MAX];
 	size_t used;
+	struct identity of; /* points to the above; last, as it is open-ended */
 };
 
 /* ------------------------------------------------------------- identity */

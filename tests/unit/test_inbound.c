@@ -7,6 +7,7 @@
 
 #include "authority.h"
 #include "base/log.h"
+#include "keys/claims.h"
 #include "keys/inbound.h"
 
 #include <stdio.h>
@@ -329,6 +330,28 @@ static void issuer_of_another_tenant_is_refused(void **state)
 	(void)state;
 	snprintf(iss, sizeof(iss), "\"%s/" OTHER "/v2.0\"", auth.base);
 	assert_int_equal(status_of(TOKEN({"iss", iss})), INBOUND_ISSUER);
+}
+
+/* Beneath the look-up, which chose the tenant by this very claim. */
+static void claims_of_one_tenant_do_not_pass_for_another(void **state)
+{
+	struct policy_tenant twin = tenant;
+	char *token = TOKEN({"x", "1"});
+	struct identity *i = NULL;
+	struct jose_claims *c;
+	struct jose_token t;
+
+	(void)state;
+	assert_int_equal(jose_split(str_c(token), &t), JOSE_OK);
+	c = jose_claims_new(&t);
+	free(token);
+	assert_non_null(c);
+	twin.id = STR(OTHER);
+	assert_int_equal(claims_identity(c, &twin, 0, NOW, &i), INBOUND_TENANT);
+	assert_null(i);
+	assert_int_equal(claims_identity(c, &tenant, 0, NOW, &i), INBOUND_OK);
+	identity_unref(i);
+	jose_claims_free(c);
 }
 
 static void issuer_in_another_spelling_is_refused(void **state)
@@ -916,6 +939,7 @@ int main(void)
 		TEST(foreign_tenant_is_refused),
 		TEST(tid_twice_is_refused),
 		TEST(issuer_of_another_tenant_is_refused),
+		TEST(claims_of_one_tenant_do_not_pass_for_another),
 		TEST(issuer_in_another_spelling_is_refused),
 		TEST(issuer_of_the_other_version_is_refused),
 		TEST(unknown_kid_is_refused),

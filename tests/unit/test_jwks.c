@@ -511,6 +511,47 @@ static void foreign_jwks_uri_is_refused(void **state)
 	assert_int_equal(auth.n_keys, 0);
 }
 
+static bool is_at_home(const char *uri, const char *authority)
+{
+	struct buf text, out;
+	const char *why;
+
+	buf_init(&text, 1024);
+	buf_init(&out, 1024);
+	buf_fmt(&text, "{\"issuer\":\"i\",\"jwks_uri\":\"%s\"}", uri);
+	why = keyset_metadata(buf_str(&text), STR("i"), STR(TID),
+	                      str_c(authority), &out);
+	assert_int_equal(why == NULL, str_eq(buf_str(&out), str_c(uri)));
+	buf_done(&text);
+	buf_done(&out);
+	return !why;
+}
+
+static void origin_is_scheme_host_and_port(void **state)
+{
+	static const char home[] = "https://login.example";
+	static const char port[] = "https://login.example:8443";
+
+	(void)state;
+	assert_true(is_at_home("https://login.example/t/keys", home));
+	assert_true(is_at_home("HTTPS://LOGIN.example:443/keys", home));
+	assert_true(is_at_home("https://login.example?x=1", home));
+	assert_true(is_at_home("https://login.example:8443/keys", port));
+	assert_true(is_at_home("http://[::1]:81/k", "http://[::1]:81"));
+	assert_false(is_at_home("http://[::1]:82/k", "http://[::1]:81"));
+	assert_false(is_at_home("http://[::2]:81/k", "http://[::1]:81"));
+	assert_false(is_at_home("https://login.example:444/keys", home));
+	assert_false(is_at_home("https://login.example/keys", port));
+	assert_false(is_at_home("http://login.example:443/keys", home));
+	assert_false(is_at_home("https://login.example.evil/keys", home));
+	assert_false(is_at_home("https://login.exampl/keys", home));
+	assert_false(is_at_home("https://login.example@evil/keys", home));
+	assert_false(is_at_home("https://evil?@login.example/keys", home));
+	assert_false(is_at_home("https://login.example:/keys", home));
+	assert_false(is_at_home("https://login.example:0443x/keys", home));
+	assert_false(is_at_home("https:///keys", home));
+}
+
 static void redirect_is_not_followed(void **state)
 {
 	char location[512];
@@ -742,6 +783,7 @@ int main(void)
 		TEST(wrong_issuer_in_metadata_is_refused),
 		TEST(issuer_template_in_metadata_is_filled_in),
 		TEST(foreign_jwks_uri_is_refused),
+		cmocka_unit_test(origin_is_scheme_host_and_port),
 		TEST(redirect_is_not_followed),
 		TEST(oversized_answer_is_refused),
 		TEST(plain_http_for_an_https_authority_is_refused),
