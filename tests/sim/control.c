@@ -42,6 +42,7 @@ static const struct setting {
 	{"auth", FLAG, offsetof(struct defaults, auth)},
 	{"token_lifetime_s", NUMBER,
          offsetof(struct defaults, token_lifetime_s)},
+	{"token_padding", NUMBER, offsetof(struct defaults, token_padding)},
 	{"system_assigned", FLAG, offsetof(struct defaults, system_assigned)},
 	{"identity_header", TEXT, offsetof(struct defaults, identity_header)},
 	{"client_secret", TEXT, offsetof(struct defaults, client_secret)},

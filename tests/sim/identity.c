@@ -85,6 +85,16 @@ static bool exists(const struct exchange *x, const struct wanted *w)
 	       strncmp(id, "00000000", 8) != 0;
 }
 
+/* A claim that nobody reads: tokens with many groups or roles are long. */
+static void add_padding(cJSON *claims, size_t len)
+{
+	struct sb s = {0};
+
+	sb_rnd_alnum(&s, len);
+	cJSON_AddStringToObject(claims, "xms_padding", s.p);
+	sb_free(&s);
+}
+
 /* The claims of 1.9: the identity's, so that a test can tell this token from
  * the one its caller sent. Returns the client id. */
 static const char *identity_token(struct exchange *x, const struct wanted *w,
@@ -102,6 +112,8 @@ static const char *identity_token(struct exchange *x, const struct wanted *w,
 	                        w->rid ? w->rid
 	                        : user ? USER_RID
 	                               : SYSTEM_RID);
+	if (x->sim->defaults.token_padding > 0)
+		add_padding(c, (size_t)x->sim->defaults.token_padding);
 	identity_issue(x, c, w->resource, life, out);
 	return app;
 }

@@ -27,6 +27,7 @@ struct defaults {
 	char *region;
 	bool auth;             /* the data plane checks credentials */
 	long token_lifetime_s; /* of tokens from IMDS, App Service */
+	long token_padding;    /* bytes more in those tokens */
 	bool system_assigned;  /* IMDS has a system-assigned identity */
 	char *identity_header; /* App Service X-IDENTITY-HEADER */
 	char *client_secret;   /* of every client at the token endpoint */
