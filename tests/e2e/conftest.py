@@ -1,5 +1,7 @@
 """Fixtures: one shared stack for tests that leave no trace, private ones for
 tests that break something."""
+import contextlib
+
 import pytest
 
 from harness import Stack, make_certificate
@@ -38,9 +40,10 @@ def make_stack(tmp_path, certificate):
         stacks.append(stack)
         return stack.start() if start else stack
 
-    yield make
-    for stack in stacks:
-        stack.stop()
+    with contextlib.ExitStack() as ends:  # all of them, also when one complains
+        yield make
+        for stack in stacks:
+            ends.callback(stack.stop)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -109,6 +109,17 @@ class Child:
                 self.process.wait()
         return self.process.returncode
 
+    def complaints(self):
+        """What a program that was ended in order should not have said: a
+        sanitizer's report, or an exit code of its own. Ended by SIGKILL is a
+        test's doing."""
+        found = re.search(r"(?m)^.*(ERROR: (Address|Leak)Sanitizer|runtime error:)(.*\n){0,40}", self.log())
+        if found:
+            return f"{self.name}: {found.group(0)}"
+        if self.process.returncode not in (None, 0, -signals.SIGKILL):
+            return f"{self.name} ended with {self.process.returncode}:\n{self.log()[-4000:]}"
+        return None
+
 
 def base_config(ports, folder):
     """A gateway.json as a dict; tests change what they are about."""
@@ -334,6 +345,8 @@ class Stack:
         for name in ("haproxy", "agent", "sim", "redis"):
             if name in self.children:
                 self.children[name].stop()
+        said = "agent" in self.children and self.children["agent"].complaints()
+        assert not said, said
 
     def logs(self):
         return "\n".join(f"--- {n}\n{c.log()[-6000:]}" for n, c in self.children.items())
