@@ -432,7 +432,7 @@ static void build_rules(struct build *b)
 
 /* ----------------------------------------------------------------- limits */
 
-/* Redis scripts count in doubles: beyond 2^53 they would lose units. */
+/* The stores refuse larger limits, and with them every request. */
 static void build_amount(struct build *b, const struct place *top,
                          const struct raw_limit *raw, struct policy_limit *l)
 {
@@ -448,11 +448,11 @@ static void build_amount(struct build *b, const struct place *top,
 		             "found %.10g, expected more than 0: this limit "
 		             "would let nothing through",
 		             raw->amount);
-	else if (units > 9e15 || !whole)
+	else if (units > (double)LIMIT_AMOUNT_MAX || !whole)
 		report_error(b->rep, &at, "found %.10g, expected %s",
 		             raw->amount,
-		             usd ? "at most 9000000 USD"
-		                 : "a whole number up to 9e15");
+		             usd ? "at most 1000000 USD"
+		                 : "a whole number up to 1e15");
 	else
 		l->amount = (uint64_t)units;
 }

@@ -196,6 +196,10 @@ enum limit_on_failure { /* what to do while the store is away */
 	FAIL_DENY = 2,
 };
 
+/* The largest amount: what counts it works with doubles in Redis and needs
+ * room for debts. A million dollars in nano-dollars. */
+#define LIMIT_AMOUNT_MAX INT64_C(1000000000000000)
+
 struct policy_limit {
 	struct str name;
 	enum limit_per per;

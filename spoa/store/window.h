@@ -18,9 +18,8 @@
 
 #include "conf/policy.h"
 
-/* The largest limit, reserved amount or use: a million dollars in nano-dollars.
- * conf refuses more. */
-#define WINDOW_AMOUNT_MAX INT64_C(1000000000000000)
+/* The largest limit, reserved amount or use; conf refuses larger limits. */
+#define WINDOW_AMOUNT_MAX LIMIT_AMOUNT_MAX
 
 /* Where debts and counts stop. */
 #define WINDOW_COUNT_MAX INT64_C(4000000000000000)

@@ -272,6 +272,9 @@ static const struct bad bad[] = {
          "limits.std.amount: found -1, expected a number, 0 or more"},
 	{"more than a double counts", "60000", "1e16",
          "limits.std.amount: found 1e+16"},
+	{"more than the stores count", "60000", "1000000000000001",
+         "limits.std.amount: found 1e+15, expected a whole number up to "
+         "1e15"},
 	{"more dollars than a double counts", "12.5", "1e8",
          "limits.cash.amount: found 100000000, expected at most"},
 	{"per team without a team", "\"team\": \"hr\", ", "",
