@@ -15,12 +15,13 @@ struct fetch; /* the engine: one per worker */
 struct fetch_job;
 
 struct fetch_request {
-	struct str url;      /* https, or http where the caller says so */
-	bool allow_http;     /* IMDS, App Service, tests */
-	const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
-	struct str body;     /* POST when not empty; wiped after use */
+	struct str url;  /* https, or http where the caller says so */
+	bool allow_http; /* IMDS, App Service, tests */
+	const char *const
+		*headers;     /* "Name: value", NULL-terminated, or NULL */
+	struct str body;      /* POST when not empty; wiped after use */
 	uint64_t deadline_ms; /* for everything together */
-	size_t max_answer;   /* bytes; more is an error */
+	size_t max_answer;    /* bytes; more is an error */
 };
 
 struct fetch_result {

@@ -30,18 +30,18 @@ void inbound_flush(struct inbound *in, struct str tid);
 
 enum inbound_status {
 	INBOUND_OK = 0,
-	INBOUND_WAIT = 1,      /* the waiter was queued: call again when woken */
+	INBOUND_WAIT = 1, /* the waiter was queued: call again when woken */
 	INBOUND_MALFORMED = 2,
 	INBOUND_ALGORITHM = 3,
-	INBOUND_TENANT = 4,    /* tid not configured, or not that of iss */
+	INBOUND_TENANT = 4, /* tid not configured, or not that of iss */
 	INBOUND_ISSUER = 5,
-	INBOUND_UNKNOWN_KEY = 6, /* kid */
+	INBOUND_UNKNOWN_KEY = 6,      /* kid */
 	INBOUND_KEYS_UNAVAILABLE = 7, /* no key of the tenant was ever loaded */
 	INBOUND_SIGNATURE = 8,
 	INBOUND_AUDIENCE = 9,
 	INBOUND_EXPIRED = 10,
 	INBOUND_NOT_YET = 11,
-	INBOUND_CLAIMS = 12,   /* a claim is missing or has the wrong form */
+	INBOUND_CLAIMS = 12,     /* a claim is missing or has the wrong form */
 	INBOUND_PERMISSION = 13, /* no configured scope, role or caller */
 	INBOUND_UNKNOWN_GATEWAY_KEY = 14,
 	INBOUND_KEY_EXPIRED = 15,
@@ -64,7 +64,7 @@ struct identity *inbound_merge(const struct identity *token,
                                const struct identity *key);
 
 /* A sentence for the caller and a short code for the log. */
-const char *inbound_code(enum inbound_status s);    /* "token_expired" */
+const char *inbound_code(enum inbound_status s); /* "token_expired" */
 const char *inbound_message(enum inbound_status s);
 
 #endif

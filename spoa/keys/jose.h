@@ -35,9 +35,9 @@ void jose_key_free(struct jose_key *k);
 /* A token taken apart but not yet believed. Owned by the caller. */
 struct jose_token {
 	char kid[JOSE_KID_MAX + 1];
-	char ver[8];     /* "1.0" / "2.0": picks the metadata; unverified */
-	char tid[37];    /* GUID lower case: picks the tenant; unverified */
-	struct str raw;  /* the whole token; borrowed from the caller */
+	char ver[8];    /* "1.0" / "2.0": picks the metadata; unverified */
+	char tid[37];   /* GUID lower case: picks the tenant; unverified */
+	struct str raw; /* the whole token; borrowed from the caller */
 	struct str signed_part;
 	uint8_t sig[1024];
 	size_t sig_len;

@@ -54,8 +54,8 @@ bool jwks_ready(const struct jwks *j);
 
 enum jwks_answer {
 	JWKS_FOUND = 0,
-	JWKS_UNKNOWN = 1, /* no such key, and it is too soon to ask again */
-	JWKS_WAIT = 2,    /* a fetch is under way: ask again when told */
+	JWKS_UNKNOWN = 1,     /* no such key, and it is too soon to ask again */
+	JWKS_WAIT = 2,        /* a fetch is under way: ask again when told */
 	JWKS_UNAVAILABLE = 3, /* no key of this set was ever loaded */
 };
 

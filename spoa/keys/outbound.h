@@ -37,15 +37,14 @@ bool outbound_ready(const struct outbound *o);
 
 enum outbound_answer {
 	OUTBOUND_OK = 0,
-	OUTBOUND_WAIT = 1, /* being fetched; the waiter was queued */
+	OUTBOUND_WAIT = 1,   /* being fetched; the waiter was queued */
 	OUTBOUND_FAILED = 2, /* none, and the last try failed just now */
 };
 
 /* The header that authenticates us with credential number `credential`:
  * name "authorization" with "Bearer ..." or, for a static key, its header.
  * Both borrowed, valid until the next loop turn; they are secrets. */
-enum outbound_answer outbound_header(struct outbound *o,
-                                     const struct policy *p,
+enum outbound_answer outbound_header(struct outbound *o, const struct policy *p,
                                      unsigned credential, struct str *name,
                                      struct str *value,
                                      struct outbound_waiter *w);
