@@ -331,6 +331,7 @@ static void build_consumers(struct build *b)
 
 		v[i].name = raw->head.name;
 		v[i].team = raw->team;
+		v[i].trust_foundry = raw->trust_foundry;
 		build_matches(b, raw, &top, &v[i]);
 		build_limits_of(b, raw, &top, &v[i]);
 		b->policy->n_consumers++;

@@ -150,6 +150,9 @@ static const struct option consumer_rows[] = {
                  "consumer in the file that matches counts"},
 	{"limits", OPT_NAME, .many = true, AT(raw_consumer, limits), .max = 16,
          .help = "names of limits, all of them count"},
+	{"trust_foundry_headers", OPT_BOOL, AT(raw_consumer, trust_foundry),
+         .help = "this is a Foundry connection: what it says of agent and "
+                 "project is logged and counted; anybody else's is ignored"},
 	{.key = NULL}};
 static const struct section consumer = SECTION(consumer_rows, raw_consumer);
 
@@ -268,6 +271,14 @@ static const struct section deployment =
 static const struct option model_rows[] = {
 	{"aliases", OPT_MODEL, .many = true, AT(raw_model, p.aliases),
          .max = 100, .help = "further names callers may use"},
+	{"base_model", OPT_MODEL, AT(raw_model, p.base_model),
+         .help = "what discovery says it is, for example gpt-4o; default: "
+                 "its name"},
+	{"version", OPT_WORD, AT(raw_model, p.version),
+         .help = "for discovery, for example 2024-11-20"},
+	{"format", OPT_WORD, AT(raw_model, p.format),
+         .help = "for discovery: OpenAI, Anthropic or NonOpenAI; default by "
+                 "its first deployment"},
 	{"deployments", OPT_LIST, .required = true, AT(raw_model, deployments),
          .section = &deployment, .min = 1, .max = 64, .help = "where it runs"},
 	{"default_output_tokens", OPT_U64,

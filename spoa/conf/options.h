@@ -129,6 +129,7 @@ struct raw_consumer {
 	struct str team;
 	struct raw_list match;
 	struct strs limits;
+	bool trust_foundry;
 };
 
 struct raw_rule {

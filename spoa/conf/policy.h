@@ -88,6 +88,7 @@ struct policy_consumer { /* who is charged */
 	size_t n_match;
 	const unsigned *limits; /* indexes, all of them count */
 	size_t n_limits;
+	bool trust_foundry; /* its x-ms-foundry-* headers are believed */
 };
 
 struct policy_rule { /* authorization; first match wins, default deny */
@@ -163,6 +164,8 @@ struct policy_deployment {
 struct policy_model {
 	struct str name; /* public */
 	struct strs aliases;
+	/* what Foundry is told of it, empty: see decide/discover */
+	struct str base_model, version, format;
 	const struct policy_deployment *deployments;
 	size_t n_deployments;
 	uint64_t default_output_tokens; /* reserved when none are asked for */
