@@ -13,13 +13,15 @@
 CONFIG=tests/load/bench.json
 . "$(dirname "$0")/../stack/lib.sh"
 run=$PWD/build/bench
-programs="redis sim agent null haproxy haproxy-null haproxy-plain"
+programs="redis sim origin agent null haproxy haproxy-null haproxy-plain"
 plain=127.0.0.1:18080
 null_spop=127.0.0.1:18101
 null_http=127.0.0.1:18081
 null_https=127.0.0.1:18443
 null_stats=127.0.0.1:18404
 origin=127.0.0.1:18090
+events=${EVENTS:-100}
+interval=${INTERVAL:-20}
 vegeta_version=v12.12.0
 
 # vegeta needs Go 1.22, which Debian 12 does not have.
@@ -39,7 +41,7 @@ get_vegeta() {
 
 end() {
     local name
-    for name in haproxy-plain haproxy-null haproxy null agent sim redis; do
+    for name in haproxy-plain haproxy-null haproxy null agent origin sim redis; do
         stop "$name"
     done
 }
@@ -75,6 +77,9 @@ start_all() {
         --dir "$run" --save '' --appendonly no
     start sim build/foundry-sim --listen "$sim"
     wait_for sim "listening on $sim" grep -q '^listening on' "$run/sim.log" ||
+        return 1
+    start origin build/streams origin "$origin" "$events" "$interval"
+    wait_for origin "listening" grep -q '^listening on' "$run/origin.log" ||
         return 1
     "${agent[@]}" render-haproxy "$config" >"$run/backends.cfg" || return 1
     start agent "${agent[@]}" run "$config"
@@ -114,17 +119,18 @@ stream_request() { # NAME
 }
 
 describe() {
-    jq -n --arg run "$run" --arg vegeta "$vegeta" --arg origin "$origin" \
+    jq -n --arg run "$run" --arg vegeta "$vegeta" \
         --arg streams "$PWD/build/streams" --arg plain "$plain" \
         --arg gateway "$http" \
         --argjson rounds "${ROUNDS:-5}" --argjson workers "${WORKERS:-32}" \
         --argjson seconds "${TIME:-4}" --argjson n_streams "${STREAMS:-64}" \
-        --argjson n_events "${EVENTS:-100}" \
-        --argjson interval_ms "${INTERVAL:-20}" \
+        --argjson n_events "$events" \
+        --argjson interval_ms "$interval" \
         --argjson p "$(pid_of haproxy-plain)" \
         --argjson n "$(pid_of haproxy-null)" --argjson na "$(pid_of null)" \
-        --argjson g "$(pid_of haproxy)" --argjson ga "$(pid_of agent)" '
-        {$vegeta, $streams, $origin, $rounds, $workers, $seconds, $n_streams,
+        --argjson g "$(pid_of haproxy)" --argjson ga "$(pid_of agent)" \
+        --argjson r "$(pid_of redis)" '
+        {$vegeta, $streams, $rounds, $workers, $seconds, $n_streams,
          $n_events, $interval_ms, setups: [
           {name: "plain", targets: "\($run)/plain.targets", address: $plain,
            stream_request: "\($run)/bench.stream", pids: {haproxy: $p}},
@@ -132,7 +138,8 @@ describe() {
            pids: {haproxy: $n, agent: $na}},
           {name: "gateway", targets: "\($run)/gateway.targets",
            address: $gateway, stream_request: "\($run)/bench.stream",
-           pids: {haproxy: $g, agent: $ga}}]}' >"$run/run.json"
+           
+           pids: {haproxy: $g, agent: $ga, redis: $r}}]}' >"$run/run.json"
 }
 
 running=$(any_running)

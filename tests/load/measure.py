@@ -63,9 +63,9 @@ def attack(run, setup, workers, seconds):
 def stream(run, setup):
     before = {name: cpu_us(pid) for name, pid in setup["pids"].items()}
     done = subprocess.run(
-        [run["streams"], run["origin"], setup["address"],
+        [run["streams"], "client", setup["address"],
          setup["stream_request"], str(run["n_streams"]),
-         str(run["n_events"]), str(run["interval_ms"])],
+         str(run["n_events"])],
         capture_output=True, text=True)
     result = json.loads(done.stdout or '{"failed":1}')
     if done.returncode != 0 or result["failed"]:
@@ -110,23 +110,30 @@ def cell(value, form):
     return "-" if value is None else format(value, form)
 
 
+def cpu(rows, setup, program):
+    """Median CPU time per request, or nothing where it takes no part."""
+    if program not in setup["pids"]:
+        return None
+    return median(rows, "cpu", program)
+
+
 def print_load(setups, load, single):
     plain = setups[0]["name"]
     base = {p: median(single[plain], "latencies", p) for p in ("50th", "99th")}
-    print(f"{'':<22}{'req/s':>9}{'HAProxy':>10}{'agent':>9}"
-          f"{'p50 +us':>10}{'p99 +us':>10}")
-    print(f"{'':<22}{'(max)':>9}{'us/req':>10}{'us/req':>9}"
-          f"{'1 client':>10}{'1 client':>10}")
+    print(f"{'':<12}{'req/s':>8}{'CPU us/req:':>14}{'':>18}"
+          f"{'1 client, added us:':>22}")
+    print(f"{'':<12}{'(max)':>8}{'HAProxy':>12}{'agent':>10}{'Redis':>10}"
+          f"{'p50':>12}{'p99':>10}")
     for setup in setups:
-        name = setup["name"]
+        name, rows = setup["name"], load[setup["name"]]
         added = [(median(single[name], "latencies", p) - base[p]) / 1000
                  for p in base]
-        agent = median(load[name], "cpu", "agent") \
-            if "agent" in setup["pids"] else None
-        print(f"{name:<22}{median(load[name], 'throughput'):>9.0f}"
-              f"{median(load[name], 'cpu', 'haproxy'):>10.1f}"
-              f"{cell(agent, '.1f'):>9}{added[0]:>10.0f}{added[1]:>10.0f}")
-    print(f"\n{plain}, one client: p50 {base['50th'] / 1000:.0f} us, "
+        print(f"{name:<12}{median(rows, 'throughput'):>8.0f}"
+              f"{cell(cpu(rows, setup, 'haproxy'), '.1f'):>12}"
+              f"{cell(cpu(rows, setup, 'agent'), '.1f'):>10}"
+              f"{cell(cpu(rows, setup, 'redis'), '.1f'):>10}"
+              f"{added[0]:>12.0f}{added[1]:>10.0f}")
+    print(f"{plain}, one client: p50 {base['50th'] / 1000:.0f} us, "
           f"p99 {base['99th'] / 1000:.0f} us")
 
 

@@ -1,15 +1,17 @@
 /*
  * streams: how long an event of a stream takes on its way, and how many came.
  *
- *   streams ORIGIN TARGET REQUEST STREAMS EVENTS INTERVAL_MS
+ *   streams origin ADDRESS EVENTS INTERVAL_MS
+ *   streams client TARGET REQUEST STREAMS EVENTS
  *
- *   client (this) --> proxy at TARGET --> origin at ORIGIN (this)
- *       delay   <-------- "@nanoseconds@" in each event
+ *   client --> proxy at TARGET --> origin at ADDRESS
+ *     delay  <------- "@nanoseconds@" in each event
  *
- * Both ends are one process and one clock, so the delay of an event is what
- * the proxy took plus what this program takes, which is the same for every
- * proxy: runs are compared, not read alone. REQUEST is a file with the bytes
- * of a request that asks for `Connection: close`. Prints one line of JSON.
+ * Both ends read the same monotonic clock, so the delay of an event is what the
+ * proxy took plus what these programs take, which is the same for every proxy:
+ * runs are compared, not read alone. REQUEST is a file with the bytes of a
+ * request that asks for `Connection: close`. The client prints one line of
+ * JSON; the origin runs until it is ended.
  */
 #include "base/buf.h"
 #include "base/loop.h"
@@ -36,10 +38,11 @@ struct bench {
 	struct loop_io listener;
 	struct loop_timer give_up;
 	struct buf request;
-	unsigned long streams, events, interval_ms;
-	unsigned long open;
-	unsigned long n_requests; /* that came to the origin */
-	uint64_t *delay_us;       /* of each event, streams * events */
+	unsigned long streams, events;
+	unsigned long interval_ms; /* origin: between events */
+	unsigned long n_requests;  /* origin: that came */
+	unsigned long open;        /* client: streams that have not ended */
+	uint64_t *delay_us;        /* of each event, streams * events */
 	uint64_t n_delays, n_firsts;
 	uint64_t *first_us; /* from the request to the first event */
 	unsigned long failed;
@@ -398,30 +401,47 @@ static void read_request(struct bench *b, const char *path)
 	fclose(f);
 }
 
+static int serve(struct bench *b, char **argv)
+{
+	b->events = number(argv[3]);
+	b->interval_ms = number(argv[4]);
+	origin_listen(b, argv[2]);
+	printf("listening on %s\n", argv[2]);
+	fflush(stdout);
+	loop_run(b->loop);
+	return 0;
+}
+
+static int ask(struct bench *b, char **argv)
+{
+	read_request(b, argv[3]);
+	b->streams = number(argv[4]);
+	b->events = number(argv[5]);
+	b->delay_us = calloc(b->streams * b->events, sizeof(*b->delay_us));
+	b->first_us = calloc(b->streams, sizeof(*b->first_us));
+	if (!b->delay_us || !b->first_us)
+		die("calloc");
+	for (unsigned long i = 0; i < b->streams; i++)
+		client_start(b, argv[2]);
+	loop_timer_start(b->loop, &b->give_up, GIVE_UP_MS, give_up, b);
+	loop_run(b->loop);
+	report(b);
+	return b->failed == 0 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
 	struct bench b = {0};
 
-	if (argc != 7) {
-		fprintf(stderr, "usage: streams ORIGIN TARGET REQUEST STREAMS "
-		                "EVENTS INTERVAL_MS\n");
-		return 2;
-	}
-	read_request(&b, argv[3]);
-	b.streams = number(argv[4]);
-	b.events = number(argv[5]);
-	b.interval_ms = number(argv[6]);
-	b.delay_us = calloc(b.streams * b.events, sizeof(*b.delay_us));
-	b.first_us = calloc(b.streams, sizeof(*b.first_us));
 	b.loop = loop_new();
-	if (!b.delay_us || !b.first_us || !b.loop)
-		die("calloc");
-	origin_listen(&b, argv[1]);
-	for (unsigned long i = 0; i < b.streams; i++)
-		client_start(&b, argv[2]);
-	loop_timer_start(b.loop, &b.give_up,
-	                 GIVE_UP_MS + b.events * b.interval_ms, give_up, &b);
-	loop_run(b.loop);
-	report(&b);
-	return b.failed == 0 ? 0 : 1;
+	if (!b.loop)
+		die("loop");
+	if (argc == 5 && strcmp(argv[1], "origin") == 0)
+		return serve(&b, argv);
+	if (argc == 6 && strcmp(argv[1], "client") == 0)
+		return ask(&b, argv);
+	fprintf(stderr,
+	        "usage: streams origin ADDRESS EVENTS INTERVAL_MS\n"
+	        "       streams client TARGET REQUEST STREAMS EVENTS\n");
+	return 2;
 }
