@@ -45,6 +45,19 @@ const struct policy_rule *authorize_rule(const struct policy *p,
 	return NULL;
 }
 
+/* Whoever holds a credential can send these headers, so they say something
+ * only where the operator has declared the caller to be Foundry itself. */
+static void believe_foundry(struct request *r)
+{
+	const struct request_facts *f = &r->facts;
+
+	if (!r->plan.consumer->trust_foundry)
+		return;
+	r->plan.agent = f->foundry_agent;
+	r->plan.project = f->foundry_project.len > 0 ? f->foundry_project
+	                                             : f->openai_project;
+}
+
 enum step_result decide_authorize(struct request *r)
 {
 	struct request_plan *plan = &r->plan;
@@ -54,6 +67,7 @@ enum step_result decide_authorize(struct request *r)
 		return verdict_deny(r, DENY_NO_CONSUMER, NULL);
 	plan->account = plan->consumer->team.len > 0 ? plan->consumer->team
 	                                             : plan->consumer->name;
+	believe_foundry(r);
 	plan->rule = authorize_rule(r->policy, plan->consumer, plan->identity,
 	                            plan->model->name, plan->call.operation);
 	if (plan->rule && plan->rule->allow)

@@ -54,6 +54,8 @@ static void write_caller(const struct request *r, struct buf *line)
 	log_field(line, "object", who->object);
 	log_field(line, "key", who->key);
 	log_field(line, "agent_blueprint", who->agent_blueprint);
+	log_field(line, "agent", r->plan.agent);
+	log_field(line, "project", r->plan.project);
 }
 
 static void write_plan(const struct request *r, struct buf *line)

@@ -14,6 +14,25 @@
 #include "decide/reserve.h"
 #include "decide/verdict.h"
 
+/* One agent of one project, whatever its version: Foundry names it
+ * "name:version". Without a trusted name it is the identity that calls. */
+static struct str agent_of(struct request *r, struct str app)
+{
+	const struct request_plan *plan = &r->plan;
+	struct str name = plan->agent;
+	size_t n = name.len;
+
+	if (name.len == 0)
+		return arena_fmt(&r->arena, "%" STR_FMT "/%" STR_FMT,
+		                 STR_ARG(app), STR_ARG(plan->identity->object));
+	while (n > 0 && name.p[n - 1] != ':')
+		n--;
+	if (n > 1)
+		name.len = n - 1;
+	return arena_fmt(&r->arena, "%" STR_FMT "/%" STR_FMT,
+	                 STR_ARG(plan->project), STR_ARG(name));
+}
+
 static struct str scope_of(struct request *r, const struct policy_limit *l)
 {
 	const struct identity *who = r->plan.identity;
@@ -25,8 +44,7 @@ static struct str scope_of(struct request *r, const struct policy_limit *l)
 	case PER_APP:
 		return app;
 	case PER_AGENT:
-		return arena_fmt(&r->arena, "%" STR_FMT "/%" STR_FMT,
-		                 STR_ARG(app), STR_ARG(who->object));
+		return agent_of(r, app);
 	case PER_MODEL:
 		return r->plan.model->name;
 	case PER_TEAM:

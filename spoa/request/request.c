@@ -129,6 +129,10 @@ static const struct header headers[] = {
          LABEL_MAX},
 	{STR_INIT("x-ms-foundry-agent-id"), FACT(foundry_agent), NOT_COUNTED,
          LABEL_MAX},
+	{STR_INIT("x-ms-foundry-project-id"), FACT(foundry_project),
+         NOT_COUNTED, LABEL_MAX},
+	{STR_INIT("openai-project"), FACT(openai_project), NOT_COUNTED,
+         LABEL_MAX},
 };
 
 /* Its name is in the policy. */

@@ -43,11 +43,12 @@ struct request_facts {
 	struct str content_type;
 	struct str content_encoding;
 	struct str content_length; /* empty: chunked, or HTTP/2 without */
-	struct str foundry_agent;  /* x-ms-foundry-agent-id: caller-asserted */
-	bool has_body;             /* a body argument came */
-	uint64_t body_len;         /* bytes of it that HAProxy held */
-	uint64_t body_size;        /* bytes announced; 0 when not known */
-	bool body_cut;             /* we did not see all of it */
+	/* what the caller says of itself; believed of trusted consumers */
+	struct str foundry_agent, foundry_project, openai_project;
+	bool has_body;      /* a body argument came */
+	uint64_t body_len;  /* bytes of it that HAProxy held */
+	uint64_t body_size; /* bytes announced; 0 when not known */
+	bool body_cut;      /* we did not see all of it */
 	enum scan_status scan_status;
 	struct scan_result scan;
 };
@@ -57,7 +58,8 @@ struct request_plan {
 	struct api_call call;
 	struct identity *identity; /* reference held */
 	const struct policy_consumer *consumer;
-	struct str account; /* of the store: team or consumer */
+	struct str account;        /* of the store: team or consumer */
+	struct str agent, project; /* of a trusted Foundry connection */
 	const struct policy_rule *rule;
 	const struct policy_model *model;
 	uint64_t prompt_tokens; /* estimate */

@@ -170,6 +170,16 @@ static struct str app(struct writer *w)
 	return w->r->plan.identity ? w->r->plan.identity->app : STR_NONE;
 }
 
+static struct str agent(struct writer *w)
+{
+	return w->r->plan.agent;
+}
+
+static struct str project(struct writer *w)
+{
+	return w->r->plan.project;
+}
+
 static struct str model(struct writer *w)
 {
 	return w->r->plan.model ? w->r->plan.model->name : STR_NONE;
@@ -244,6 +254,8 @@ static const struct var {
 	{"account", ON_ALLOW, .text = account},
 	{"consumer", ALWAYS, .text = consumer},
 	{"app", ALWAYS, .text = app},
+	{"agent", ALWAYS, .text = agent},
+	{"project", ALWAYS, .text = project},
 	{"model", ALWAYS, .text = model},
 	{"deployment", ON_ALLOW, .text = deployment},
 	{"resource", ON_ALLOW, .text = resource},

@@ -141,6 +141,8 @@ static void read_fields(const struct json *doc, struct usage_record *rec)
 	rec->account = text_of(doc, "account");
 	rec->consumer = text_of(doc, "consumer");
 	rec->app = text_of(doc, "app");
+	rec->agent = text_of(doc, "agent");
+	rec->project = text_of(doc, "project");
 	rec->model = text_of(doc, "model");
 	rec->deployment = text_of(doc, "deployment");
 	rec->resource = text_of(doc, "resource");

@@ -25,7 +25,8 @@ struct usage_tokens {
 struct usage_record {
 	struct json *doc; /* owns all strings below */
 	struct str id;
-	struct str account, consumer, app, model, deployment, resource;
+	struct str account, consumer, app, agent, project;
+	struct str model, deployment, resource;
 	enum api_operation operation;
 	struct str termination; /* HAProxy's two letters: "--", "CD", ... */
 	struct str verdict;

@@ -93,6 +93,8 @@ static void tell(const struct settlement *s)
 	log_field(&line, "termination", rec->termination);
 	log_field(&line, "consumer", rec->consumer);
 	log_field(&line, "app", rec->app);
+	log_field(&line, "agent", rec->agent);
+	log_field(&line, "project", rec->project);
 	log_field(&line, "operation",
 	          str_c(api_operation_name(rec->operation)));
 	log_field(&line, "model", rec->model);
