@@ -148,7 +148,9 @@ static void lost(struct redis_link *l, const redisAsyncContext *ac)
 {
 	if (l->ac != ac)
 		return;
-	if (ac->err)
+	if (redis_tls_error(l->tls))
+		set_why(l, "TLS", redis_tls_error(l->tls));
+	else if (ac->err)
 		set_why(l, ac->errstr, "");
 	else
 		set_why(l, "connection closed", "");
@@ -363,7 +365,7 @@ static void begin(struct redis_link *l)
 	redisAsyncSetConnectCallback(l->ac, on_connect);
 	redisAsyncSetDisconnectCallback(l->ac, on_disconnect);
 	if (!tls_begin(l, host, &error)) {
-		drop(l, error, "");
+		drop(l, "TLS", error);
 		return;
 	}
 	loop_timer_start(l->loop, &l->connect, CONNECT_MS, on_connect_late, l);
@@ -573,4 +575,14 @@ bool redis_link_is_up(const struct redis_link *l)
 size_t redis_link_under_way(const struct redis_link *l)
 {
 	return l->n_under_way;
+}
+
+const char *redis_link_library(void)
+{
+	static char text[64];
+
+	snprintf(text, sizeof(text), "hiredis %d.%d.%d%s", HIREDIS_MAJOR,
+	         HIREDIS_MINOR, HIREDIS_PATCH,
+	         redis_tls_can() ? " with TLS" : " without TLS");
+	return text;
 }

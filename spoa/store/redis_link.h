@@ -88,4 +88,7 @@ bool redis_link_call(struct redis_link *l, enum script script,
 /* Calls without an answer yet. */
 size_t redis_link_under_way(const struct redis_link *l);
 
+/* Name and version of the library, for -V. */
+const char *redis_link_library(void);
+
 #endif

@@ -13,6 +13,7 @@
 
 struct redis_tls {
 	SSL_CTX *ctx;
+	SSL *ssl; /* of the last connection, shared with hiredis */
 };
 
 bool redis_tls_can(void)
@@ -59,6 +60,7 @@ void redis_tls_free(struct redis_tls *t)
 {
 	if (!t)
 		return;
+	SSL_free(t->ssl);
 	SSL_CTX_free(t->ctx);
 	free(t);
 }
@@ -77,17 +79,32 @@ static bool expect(SSL *ssl, const char *host)
 	       SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
+const char *redis_tls_error(const struct redis_tls *t)
+{
+	long result = X509_V_OK;
+
+	if (t && t->ssl)
+		result = SSL_get_verify_result(t->ssl);
+	return result == X509_V_OK ? NULL
+	                           : X509_verify_cert_error_string(result);
+}
+
 bool redis_tls_begin(struct redis_tls *t, struct redisContext *c,
                      const char *host, const char **error)
 {
-	SSL *ssl = SSL_new(t->ctx);
-
+	SSL_free(t->ssl);
+	t->ssl = SSL_new(t->ctx);
 	*error = "TLS cannot be begun";
-	if (!ssl)
+	if (!t->ssl || !expect(t->ssl, host))
 		return false;
-	if (expect(ssl, host) && redisInitiateSSL(c, ssl) == REDIS_OK)
-		return true; /* the SSL object is hiredis's now */
-	SSL_free(ssl);
+	SSL_up_ref(t->ssl);
+	if (redisInitiateSSL(c, t->ssl) == REDIS_OK)
+		return true; /* and hiredis frees its reference */
+	SSL_free(t->ssl);
+	if (redis_tls_error(t))
+		*error = redis_tls_error(t);
+	else if (c->err)
+		*error = c->errstr;
 	return false;
 }
 
@@ -108,6 +125,12 @@ struct redis_tls *redis_tls_new(struct str ca_file, const char **error)
 void redis_tls_free(struct redis_tls *t)
 {
 	(void)t;
+}
+
+const char *redis_tls_error(const struct redis_tls *t)
+{
+	(void)t;
+	return NULL;
 }
 
 bool redis_tls_begin(struct redis_tls *t, struct redisContext *c,

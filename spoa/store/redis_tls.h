@@ -20,8 +20,13 @@ bool redis_tls_can(void);
 struct redis_tls *redis_tls_new(struct str ca_file, const char **error);
 void redis_tls_free(struct redis_tls *t); /* accepts NULL */
 
-/* Speak TLS on a connection that has just been started. */
+/* Speak TLS on a connection that has just been started. *error is valid as long
+ * as the connection. */
 bool redis_tls_begin(struct redis_tls *t, struct redisContext *c,
                      const char *host, const char **error);
+
+/* Why the certificate of the last connection was not believed, as a constant;
+ * NULL when it was, or when none has come. hiredis does not keep that. */
+const char *redis_tls_error(const struct redis_tls *t);
 
 #endif

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -21,33 +23,28 @@ void redis_server_init(struct redis_server *s)
 	snprintf(s->socket, sizeof(s->socket), "%s/redis.sock", s->dir);
 }
 
-static void exec_server(const struct redis_server *s, const char *password)
-{
-	const char *argv[] = {"redis-server",
-	                      "--port",
-	                      "0",
-	                      "--unixsocket",
-	                      s->socket,
-	                      "--save",
-	                      "",
-	                      "--dir",
-	                      s->dir,
-	                      "--loglevel",
-	                      "warning",
-	                      "--logfile",
-	                      "redis.log",
-	                      "--maxmemory",
-	                      "256mb",
-	                      "--daemonize",
-	                      "no",
-	                      password ? "--requirepass" : NULL,
-	                      password,
-	                      NULL};
+/* One option and its value for a server that is about to be started. */
+struct args {
+	const char *v[48];
+	int n;
+};
 
+static void add(struct args *a, const char *option, const char *value)
+{
+	assert_true(a->n + 3 <= 48);
+	a->v[a->n++] = option;
+	a->v[a->n++] = value;
+	a->v[a->n] = NULL;
+}
+
+static void exec_program(const struct args *a)
+{
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	execvp(argv[0], (char *const *)(uintptr_t)argv);
-	fprintf(stderr, "redis-server is not installed: its tests cannot "
-	                "run, which counts as failed\n");
+	execvp(a->v[0], (char *const *)(uintptr_t)a->v);
+	fprintf(stderr,
+	        "%s is not installed: tests that need it cannot run, which "
+	        "counts as failed\n",
+	        a->v[0]);
 	_exit(127);
 }
 
@@ -67,16 +64,21 @@ static bool answers(const char *path)
 	return n > 1 && (answer[0] == '+' || strncmp(answer, "-NOAU", 5) == 0);
 }
 
-void redis_server_start(struct redis_server *s, const char *password)
+static void start(struct redis_server *s, struct args *a)
 {
 	const struct timespec step = {.tv_nsec = 5000000};
 	int tries = 2000, status = 0;
 
 	assert_int_equal(s->pid, 0);
+	add(a, "--unixsocket", s->socket);
+	add(a, "--dir", s->dir);
+	add(a, "--save", "");
+	add(a, "--loglevel", "warning");
+	add(a, "--logfile", "redis.log");
 	s->pid = fork();
 	assert_true(s->pid >= 0);
 	if (s->pid == 0)
-		exec_server(s, password);
+		exec_program(a);
 	while (!answers(s->socket)) {
 		if (waitpid(s->pid, &status, WNOHANG) == s->pid) {
 			s->pid = 0;
@@ -85,6 +87,75 @@ void redis_server_start(struct redis_server *s, const char *password)
 		assert_true(--tries > 0);
 		nanosleep(&step, NULL);
 	}
+}
+
+void redis_server_start(struct redis_server *s, const char *password)
+{
+	struct args a = {.v = {"redis-server", "--port", "0"}, .n = 3};
+
+	if (password)
+		add(&a, "--requirepass", password);
+	start(s, &a);
+}
+
+static void make_certificate(const char *cert, const char *key,
+                             const char *names)
+{
+	struct args a = {.v = {"openssl", "req", "-x509", "-nodes", "-batch"},
+	                 .n = 5};
+	char san[256];
+	int status;
+	pid_t pid;
+
+	snprintf(san, sizeof(san), "subjectAltName=%s", names);
+	add(&a, "-newkey", "ec");
+	add(&a, "-pkeyopt", "ec_paramgen_curve:prime256v1");
+	add(&a, "-subj", "/CN=test");
+	add(&a, "-days", "2");
+	add(&a, "-addext", san);
+	add(&a, "-keyout", key);
+	add(&a, "-out", cert);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (!freopen("/dev/null", "w", stderr))
+			_exit(126);
+		exec_program(&a);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static int free_port(void)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET};
+	socklen_t len = sizeof(at);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, len), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+	close(fd);
+	return ntohs(at.sin_port);
+}
+
+void redis_server_start_tls(struct redis_server *s, const char *names)
+{
+	struct args a = {.v = {"redis-server", "--port", "0"}, .n = 3};
+	char cert[128], key[128], port[16];
+
+	snprintf(cert, sizeof(cert), "%s/cert.pem", s->dir);
+	snprintf(key, sizeof(key), "%s/key.pem", s->dir);
+	make_certificate(cert, key, names);
+	s->tls_port = free_port();
+	snprintf(port, sizeof(port), "%d", s->tls_port);
+	add(&a, "--bind", "127.0.0.1");
+	add(&a, "--tls-port", port);
+	add(&a, "--tls-cert-file", cert);
+	add(&a, "--tls-key-file", key);
+	add(&a, "--tls-ca-cert-file", cert);
+	add(&a, "--tls-auth-clients", "no");
+	start(s, &a);
 }
 
 void redis_server_signal(struct redis_server *s, int signum)
@@ -105,10 +176,14 @@ void redis_server_kill(struct redis_server *s)
 
 void redis_server_done(struct redis_server *s)
 {
+	static const char *const files[] = {"redis.log", "cert.pem", "key.pem"};
 	char path[128];
+	size_t i;
 
 	redis_server_kill(s);
-	snprintf(path, sizeof(path), "%s/redis.log", s->dir);
-	unlink(path);
+	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", s->dir, files[i]);
+		unlink(path);
+	}
 	rmdir(s->dir);
 }

@@ -12,6 +12,7 @@ struct redis_server {
 	pid_t pid; /* 0: not running */
 	char dir[64];
 	char socket[96];
+	int tls_port; /* 0: no TLS */
 };
 
 /* Makes the folder. Fails the test when redis-server is not installed: a
@@ -21,6 +22,12 @@ void redis_server_done(struct redis_server *s);
 
 /* Start and wait until it answers; `password` may be NULL. */
 void redis_server_start(struct redis_server *s, const char *password);
+
+/* The same with TLS on a free port of the loopback, besides the socket, with a
+ * certificate for `names` ("DNS:localhost,IP:127.0.0.1") that is its own CA:
+ * DIR/cert.pem. Needs the openssl program. */
+void redis_server_start_tls(struct redis_server *s, const char *names);
+
 void redis_server_kill(struct redis_server *s);
 void redis_server_signal(struct redis_server *s, int signum);
 

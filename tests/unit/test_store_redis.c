@@ -10,6 +10,7 @@
 
 #include "base/loop.h"
 #include "redis_server.h"
+#include "store/redis_tls.h"
 #include "store/scripts.h"
 #include "store/store.h"
 #include "store_scenarios.h"
@@ -891,6 +892,59 @@ static void attack_garbage_instead_of_redis(void **state)
 	unlink(f->server.socket);
 }
 
+/* A few attempts, none of which connects. */
+static void never_connects(struct fixture *f)
+{
+	int turns;
+
+	for (turns = 0; turns < 12; turns++) {
+		ev_run(loop_ev(f->loop), EVRUN_ONCE);
+		assert_false(store_redis_connected(f->s));
+	}
+}
+
+static void attack_a_certificate_of_somebody_else(void **state)
+{
+	struct fixture *f = *state;
+	struct policy_redis *to = &f->policy->redis;
+	struct policy *next = policy_of(&f->server);
+	struct answer a;
+	const char *error = NULL;
+	char ca[128];
+
+	to->tls = true;
+	if (!redis_tls_can()) {
+		/* the other half of the contract: refused, with a reason */
+		assert_false(store_redis_configure(f->s, f->policy, &error));
+		assert_non_null(error);
+		free(next);
+		return;
+	}
+	snprintf(ca, sizeof(ca), "%s/cert.pem", f->server.dir);
+	redis_server_start_tls(&f->server, "DNS:localhost");
+	to->port = (uint16_t)f->server.tls_port;
+
+	/* not signed by anybody we know */
+	to->host = STR("localhost");
+	assert_true(store_redis_configure(f->s, f->policy, &error));
+	never_connects(f);
+
+	/* known, but for another name */
+	next->redis = *to;
+	next->redis.ca_file = str_c(ca);
+	next->redis.host = STR("127.0.0.1");
+	assert_true(store_redis_configure(f->s, next, &error));
+	never_connects(f);
+
+	to->ca_file = str_c(ca);
+	connect_store(f);
+	take(f, "1", 1, &a);
+	assert_int_equal(a.res.status, STORE_OK);
+	store_redis_free(f->s);
+	f->s = NULL;
+	free(next);
+}
+
 static void a_read_only_server_is_left(void **state)
 {
 	struct fixture *f = *state;
@@ -1019,6 +1073,7 @@ int main(void)
 		with_store(no_server_at_all),
 		with_store(a_wrong_password_does_not_connect),
 		with_store(attack_garbage_instead_of_redis),
+		with_store(attack_a_certificate_of_somebody_else),
 		with_store(a_read_only_server_is_left),
 		with_store(a_reload_keeps_the_connection),
 		with_store(freed_with_calls_under_way),
