@@ -5,6 +5,7 @@
  *   foundry-spoa check FILE           report every error of a configuration
  *   foundry-spoa render-haproxy FILE  print the HAProxy backends
  *   foundry-spoa options              document every option
+ *   foundry-spoa connection FILE ..   the Foundry connection that leads here
  *   foundry-spoa healthcheck [URL]    ask a running agent
  *   foundry-spoa -V                   versions of the agent and its libraries
  */
@@ -13,6 +14,7 @@
 #include "base/loop.h"
 #include "conf/load.h"
 #include "conf/render.h"
+#include "connection.h"
 #include "keys/fetch.h"
 #include "keys/jose.h"
 #include "net/http.h"
@@ -53,35 +55,39 @@ static int print(struct buf *text, bool ok)
 	return ok && fflush(stdout) == 0 ? 0 : 1;
 }
 
-static int run(const char *file)
+static int run(int argc, char **argv)
 {
-	struct policy *p = load(file);
+	struct policy *p = load(argv[0]);
 
+	(void)argc;
 	if (!p)
 		return 1;
 	log_set_level((enum log_level)p->log_level);
 	return workers_run(p);
 }
 
-static int check(const char *file)
+static int check(int argc, char **argv)
 {
-	struct policy *p = load(file);
+	struct policy *p = load(argv[0]);
 
+	(void)argc;
 	if (!p)
 		return 1;
 	printf("%s: ok (%zu models, %zu resources, %zu consumers, %zu "
 	       "limits)\n",
-	       file, p->n_models, p->n_resources, p->n_consumers, p->n_limits);
+	       argv[0], p->n_models, p->n_resources, p->n_consumers,
+	       p->n_limits);
 	policy_unref(p);
 	return 0;
 }
 
-static int render(const char *file)
+static int render(int argc, char **argv)
 {
-	struct policy *p = load(file);
+	struct policy *p = load(argv[0]);
 	struct buf out;
 	bool ok;
 
+	(void)argc;
 	if (!p)
 		return 1;
 	buf_init(&out, MAIN_TEXT_MAX);
@@ -90,11 +96,12 @@ static int render(const char *file)
 	return print(&out, ok);
 }
 
-static int options(const char *unused)
+static int options(int argc, char **argv)
 {
 	struct buf out;
 
-	(void)unused;
+	(void)argc;
+	(void)argv;
 	buf_init(&out, MAIN_TEXT_MAX);
 	conf_print_options(&out);
 	return print(&out, true);
@@ -115,12 +122,12 @@ static void on_health(void *ctx, const struct fetch_result *res)
 	loop_stop(h->loop);
 }
 
-static int healthcheck(const char *url)
+static int healthcheck(int argc, char **argv)
 {
 	struct health h = {.loop = loop_new()};
 	struct fetch *f = h.loop ? fetch_new(h.loop, NULL) : NULL;
 	struct fetch_request req = {
-		.url = str_c(url ? url : default_health_url),
+		.url = str_c(argc > 0 ? argv[0] : default_health_url),
 		.allow_http = true,
 		.deadline_ms = MAIN_HEALTH_MS,
 		.max_answer = 4096,
@@ -133,9 +140,10 @@ static int healthcheck(const char *url)
 	return h.status == 200 ? 0 : 1;
 }
 
-static int versions(const char *unused)
+static int versions(int argc, char **argv)
 {
-	(void)unused;
+	(void)argc;
+	(void)argv;
 	printf("foundry-spoa " VERSION "\n");
 	printf("libev %s\n", loop_library());
 	printf("%s\n", json_library());
@@ -146,37 +154,54 @@ static int versions(const char *unused)
 	return 0;
 }
 
-enum argument { NO_ARGUMENT, OPTIONAL_ARGUMENT, FILE_ARGUMENT };
+static int connection(int argc, char **argv)
+{
+	struct connection c;
+	struct policy *p = NULL;
+	struct buf out, error;
+	const char *file;
+	bool ok;
+
+	buf_init(&out, MAIN_TEXT_MAX);
+	buf_init(&error, MAIN_TEXT_MAX);
+	ok = connection_options(argc, argv, &c, &file, &error);
+	if (ok)
+		p = load(file);
+	else
+		connection_usage(&error);
+	ok = p && connection_print(&c, p, &out, &error);
+	fprintf(stderr, "%" STR_FMT, STR_ARG(buf_str(&error)));
+	policy_unref(p);
+	buf_done(&error);
+	return print(&out, ok);
+}
 
 static const struct command {
 	const char *name;
-	enum argument argument;
-	int (*run)(const char *argument);
-	const char *help;
+	int min, max; /* arguments behind the name */
+	int (*run)(int argc, char **argv);
+	const char *arguments, *help;
 } commands[] = {
-	{"run", FILE_ARGUMENT, run, "serve HAProxy with this configuration"},
-	{"check", FILE_ARGUMENT, check, "report every error and its place"},
-	{"render-haproxy", FILE_ARGUMENT, render,
+	{"run", 1, 1, run, "FILE", "serve HAProxy with this configuration"},
+	{"check", 1, 1, check, "FILE", "report every error and its place"},
+	{"render-haproxy", 1, 1, render, "FILE",
          "print the HAProxy backends of its resources"},
-	{"options", NO_ARGUMENT, options, "document every option"},
-	{"healthcheck", OPTIONAL_ARGUMENT, healthcheck,
+	{"options", 0, 0, options, "", "document every option"},
+	{"connection", 0, 64, connection, "FILE ..",
+         "print the Foundry connection that leads here"},
+	{"healthcheck", 0, 1, healthcheck, "[URL]",
          "exit 0 when a running agent answers"},
-	{"-V", NO_ARGUMENT, versions, "versions of agent and libraries"},
+	{"-V", 0, 0, versions, "", "versions of agent and libraries"},
 };
 
 static int usage(void)
 {
-	static const char *const arguments[] = {
-		[NO_ARGUMENT] = "",
-		[OPTIONAL_ARGUMENT] = "[URL]",
-		[FILE_ARGUMENT] = "FILE",
-	};
 	size_t i;
 
 	fprintf(stderr, "usage: foundry-spoa COMMAND\n");
 	for (i = 0; i < sizeof(commands) / sizeof(*commands); i++)
-		fprintf(stderr, "  %-14s %-5s  %s\n", commands[i].name,
-		        arguments[commands[i].argument], commands[i].help);
+		fprintf(stderr, "  %-14s %-7s  %s\n", commands[i].name,
+		        commands[i].arguments, commands[i].help);
 	return MAIN_EXIT_USAGE;
 }
 
@@ -186,14 +211,12 @@ int main(int argc, char **argv)
 
 	for (i = 0; argc > 1 && i < sizeof(commands) / sizeof(*commands); i++) {
 		const struct command *c = &commands[i];
-		int min = c->argument == FILE_ARGUMENT ? 3 : 2;
-		int max = c->argument == NO_ARGUMENT ? 2 : 3;
 
 		if (strcmp(argv[1], c->name) != 0)
 			continue;
-		if (argc < min || argc > max)
+		if (argc - 2 < c->min || argc - 2 > c->max)
 			break;
-		return c->run(argc > 2 ? argv[2] : NULL);
+		return c->run(argc - 2, argv + 2);
 	}
 	return usage();
 }
