@@ -666,11 +666,26 @@ static void the_server_hangs_until_it_is_given_up(void **state)
 static void a_cancelled_reserve_takes_nothing(void **state)
 {
 	struct fixture *f = *state;
+	struct scripts_door d;
 	struct answer a;
+	struct eval e;
+	redisReply *reply;
+	int i;
 
 	redis_server_start(&f->server, NULL);
 	connect_store(f);
-	command(f, "HSET t:{a}:r:1 n x");
+	scripts_door_init(&d, f->server.socket);
+	scripts_set_time(&d, SCENARIO_START_MS);
+	eval_begin(&e, d.text[SCRIPT_SETTLE], STR("a"), STR("1"));
+	for (i = 0; i < 3; i++)
+		eval_add(&e, "0");
+	eval_add(&e, "60000");
+	reply = eval_run(&e, d.redis);
+	assert_int_equal(reply->element[0]->integer, STORE_UNKNOWN);
+	freeReplyObject(reply);
+	scripts_door_done(&d);
+
+	assert_in_range(command(f, "PTTL t:{a}:r:1"), 1, 60000);
 	take(f, "1", 10, &a);
 	assert_int_equal(a.res.status, STORE_FAILED);
 	assert_int_equal(remaining(f), 100);
