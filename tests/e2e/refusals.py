@@ -108,8 +108,7 @@ def connect(stack, tls=False):
 
 def exchange(stack, data, tls=False):
     """Send bytes on a connection of their own; everything that comes until
-    the other end closes it. Without `connection: close` among them, close the
-    sending side: HAProxy then answers what is complete."""
+    the other end closes it, so the bytes should ask for that."""
     with connect(stack, tls) as s:
         with contextlib.suppress(ConnectionError):
             s.sendall(data)
