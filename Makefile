@@ -263,7 +263,6 @@ down: ## stop what `make up` started
 	@tests/stack/down.sh
 token: ## print an access token; CLAIMS=json HEADER=json KEY=other
 	@tests/stack/token.sh
-export CLAIMS HEADER KEY HAPROXY CONFIG
 
 bench: ## load test: plain HAProxy, null agent, gateway
 	@tests/stack/deps.sh build run bench
