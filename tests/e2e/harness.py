@@ -66,6 +66,7 @@ class Child:
 
     def __init__(self, name, folder, argv, env=None):
         self.name = name
+        self.had_to_be_killed = False
         self.log_path = folder / f"{name}.log"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
@@ -105,14 +106,17 @@ class Child:
             try:
                 self.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
+                self.had_to_be_killed = True
                 self.process.kill()
                 self.process.wait()
         return self.process.returncode
 
     def complaints(self):
         """What a program that was ended in order should not have said: a
-        sanitizer's report, or an exit code of its own. Ended by SIGKILL is a
-        test's doing."""
+        sanitizer's report, or an exit code of its own; or that it did not end.
+        Ended by SIGKILL is else a test's doing."""
+        if self.had_to_be_killed:
+            return f"{self.name} did not end when it was told to:\n{self.log()[-4000:]}"
         found = re.search(r"(?m)^.*(ERROR: (Address|Leak)Sanitizer|runtime error:)(.*\n){0,40}", self.log())
         if found:
             return f"{self.name}: {found.group(0)}"
@@ -342,9 +346,8 @@ class Stack:
             f"http://127.0.0.1:{self.ports['stats']}/healthz", trust_env=False).status_code == 200)
 
     def stop(self):
-        for name in ("haproxy", "agent", "sim", "redis"):
-            if name in self.children:
-                self.children[name].stop()
+        for child in reversed(list(self.children.values())):
+            child.stop()
         said = "agent" in self.children and self.children["agent"].complaints()
         assert not said, said
 
