@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "conf/load.h"
 #include "decide/cooling.h"
+#include "decide/created.h"
 #include "decide/estimate.h"
 #include "decide/feedback.h"
 #include "decide/pipeline.h"
@@ -38,6 +39,8 @@ static void on_notify(void *ctx, struct conn_ref ref, const struct frame *f,
 		feedback_ack(a, ref, ack_limit);
 	else if (str_eq(m.name, STR("upstream_error")))
 		feedback_upstream_error(a, ref, f, ack_limit);
+	else if (str_eq(m.name, STR("created")))
+		created(a, ref, f, ack_limit);
 	else
 		pipeline_start(a, ref, f, ack_limit);
 }
@@ -115,6 +118,7 @@ static void on_tick(void *ctx)
 	struct agent *a = ctx;
 
 	ops_update_gauges(a);
+	ledger_tick(a->ledger);
 	stop_if_drained(a);
 	loop_timer_start(a->loop, &a->tick,
 	                 a->draining ? AGENT_DRAIN_TICK_MS : AGENT_TICK_MS,
@@ -134,6 +138,10 @@ static bool configure(struct agent *a, struct policy *p)
 		log_error("agent", "redis: %s", error ? error : "no memory");
 		return false;
 	}
+	ledger_configure(a->ledger, p->ledger.file, p->ledger.max_bytes);
+	if (!objects_configure(a->objects, p->redis.prefix, p->redis.enabled,
+	                       p->objects.ttl_days * UINT64_C(86400000)))
+		return false;
 	log_set_level((enum log_level)p->log_level);
 	return true;
 }
@@ -237,27 +245,39 @@ static bool make_parts(struct agent *a)
 	struct jwks_options jwks = {
 		.clock = a->clock,
 		.metrics = a->metrics,
+		.worker = a->worker,
 		.changed = on_keys_changed,
 		.ctx = a,
+	};
+	struct outbound_options outbound = {
+		.clock = a->clock,
+		.metrics = a->metrics,
+		.worker = a->worker,
 	};
 
 	a->loop = loop_new();
 	a->requests = requests_new(AGENT_MAX_REQUESTS);
 	a->memory = store_memory_new(a->clock);
+	a->ledger = ledger_new(a->clock, a->metrics);
 	a->learned = learned_new();
 	a->cooling = cooling_new(a->clock);
-	if (!a->loop || !a->requests || !a->memory || !a->learned ||
-	    !a->cooling)
+	if (!a->loop || !a->requests || !a->memory || !a->ledger ||
+	    !a->learned || !a->cooling)
 		return false;
 	a->fetch = fetch_new(a->loop, NULL);
 	a->redis = store_redis_new(a->loop, a->clock, a->metrics);
 	if (!a->fetch || !a->redis)
 		return false;
 	store_redis_label(a->redis, a->worker);
+	a->objects = objects_new(a->clock, store_redis_link(a->redis));
+	if (!a->objects)
+		return false;
 	jwks.loop = a->loop;
 	jwks.fetch = a->fetch;
 	a->jwks = jwks_new(&jwks);
-	a->outbound = outbound_new(a->loop, a->clock, a->fetch, a->metrics);
+	outbound.loop = a->loop;
+	outbound.fetch = a->fetch;
+	a->outbound = outbound_new(&outbound);
 	if (!a->jwks || !a->outbound)
 		return false;
 	a->inbound = inbound_new(a->clock, a->jwks, a->metrics);
@@ -346,6 +366,7 @@ void agent_free(struct agent *a)
 		policy_unref(r->policy);
 		jwks_cancel(&r->key_wait);
 		outbound_cancel(&r->token_wait);
+		loop_timer_stop(&r->again);
 		requests_release(a->requests, r);
 	}
 	conns_free(a->conns);
@@ -354,8 +375,10 @@ void agent_free(struct agent *a)
 	jwks_free(a->jwks);
 	outbound_free(a->outbound);
 	fetch_free(a->fetch);
+	objects_free(a->objects);
 	store_redis_free(a->redis);
 	store_memory_free(a->memory);
+	ledger_free(a->ledger);
 	learned_free(a->learned);
 	cooling_free(a->cooling);
 	requests_free(a->requests);

@@ -26,6 +26,7 @@
 #include "net/udp.h"
 #include "request/table.h"
 #include "store/store.h"
+#include "usage/ledger.h"
 
 struct learned;    /* decide/estimate: bytes per token by model */
 struct settlement; /* usage/settle: on its way to the store and back */
@@ -53,6 +54,8 @@ struct agent {
 	struct outbound *outbound;
 	struct store_memory *memory;
 	struct store_redis *redis;
+	struct ledger *ledger;
+	struct objects *objects;
 	struct learned *learned;
 	struct cooling *cooling;
 

@@ -2,6 +2,7 @@
 #include "connection.h"
 
 #include "decide/discover.h"
+#include "words.h"
 
 #include <string.h>
 
@@ -16,114 +17,47 @@ static const char *const booleans[] = {"false", "true", NULL};
 
 /* ---------------------------------------------------------------- options */
 
-#define TEXT(member)                                                           \
-	.text_at = offsetof(struct connection, member), .is_text = 1
-#define WORD(member, names_)                                                   \
-	.word_at = offsetof(struct connection, member), .names = names_
+#define TEXT(name, member, help)                                               \
+	WORD_OF(name, WORD_TEXT, connection, member, NULL, help)
 
-static const struct flag {
-	const char *name;
-	size_t text_at, word_at;
-	bool is_text;
-	bool is_bool; /* the word is stored as bool, else as enum */
-	const char *const *names;
-	const char *help;
-} flags[] = {
-	{"--kind", WORD(kind, kinds),
-         .help = "ModelGateway (default) or "
-                 "ApiManagement"},
-	{"--name", TEXT(name),
-         .help = "of the connection; agents use "
-                 "NAME/MODEL"},
-	{"--target", TEXT(target),
-         .help = "https://HOST[/PREFIX] of this "
-                 "gateway"},
-	{"--auth", WORD(auth, auths),
-         .help = "ApiKey (default), OAuth2 (ModelGateway only) or "
-                 "ProjectManagedIdentity (ApiManagement only)"},
-	{"--list", WORD(discovery, lists), .is_bool = true,
-         .help = "static (default): models in the connection; dynamic: "
-                 "Foundry asks the gateway"},
-	{"--models", TEXT(models), .help = "A,B,..: only these (static)"},
-	{"--in-path", WORD(in_path, booleans), .is_bool = true,
-         .help = "true: .../deployments/MODEL/chat/completions"},
-	{"--api-version", TEXT(api_version), .help = "sent as ?api-version="},
-	{"--key-header", TEXT(key_header), .help = "default api-key"},
-	{"--key-format", TEXT(key_format), .help = "default {api_key}"},
-	{"--token-url", TEXT(token_url), .help = "OAuth2"},
-	{"--scope", TEXT(scope),
-         .help = "OAuth2, for example "
-                 "api://foundry-gateway/.default"},
-	{"--client-id", TEXT(client_id), .help = "OAuth2"},
-	{"--audience", TEXT(audience),
-         .help = "managed identity; default "
-                 "https://cognitiveservices.azure.com"},
-	{"--output", WORD(output, outputs), .help = "bicep (default) or json"},
+static const struct word words[] = {
+	WORD_OF("--kind", WORD_ENUM, connection, kind, kinds,
+                "ModelGateway (default) or ApiManagement"),
+	TEXT("--name", name, "of the connection; agents use NAME/MODEL"),
+	TEXT("--target", target, "https://HOST[/PREFIX] of this gateway"),
+	WORD_OF("--auth", WORD_ENUM, connection, auth, auths,
+                "ApiKey (default), OAuth2 (ModelGateway only) or "
+                "ProjectManagedIdentity (ApiManagement only)"),
+	WORD_OF("--list", WORD_BOOL, connection, discovery, lists,
+                "static (default): models in the connection; dynamic: Foundry "
+                "asks the gateway"),
+	TEXT("--models", models, "A,B,..: only these (static)"),
+	WORD_OF("--in-path", WORD_BOOL, connection, in_path, booleans,
+                "true: .../deployments/MODEL/chat/completions"),
+	TEXT("--api-version", api_version, "sent as ?api-version="),
+	TEXT("--key-header", key_header, "default api-key"),
+	TEXT("--key-format", key_format, "default {api_key}"),
+	TEXT("--token-url", token_url, "OAuth2"),
+	TEXT("--scope", scope,
+             "OAuth2, for example api://foundry-gateway/.default"),
+	TEXT("--client-id", client_id, "OAuth2"),
+	TEXT("--audience", audience,
+             "managed identity; default https://cognitiveservices.azure.com"),
+	WORD_OF("--output", WORD_ENUM, connection, output, outputs,
+                "bicep (default) or json"),
 };
 
-enum { N_FLAGS = sizeof(flags) / sizeof(*flags) };
-
-static bool set_word(struct connection *c, const struct flag *f,
-                     const char *value)
-{
-	int i;
-
-	for (i = 0; f->names[i]; i++)
-		if (strcmp(value, f->names[i]) == 0)
-			break;
-	if (!f->names[i])
-		return false;
-	if (f->is_bool)
-		*(bool *)((char *)c + f->word_at) = i > 0;
-	else
-		*(int *)((char *)c + f->word_at) = i;
-	return true;
-}
-
-static bool set_flag(struct connection *c, const char *name, const char *value,
-                     struct buf *error)
-{
-	const struct flag *f = flags;
-
-	while (f < flags + N_FLAGS && strcmp(f->name, name) != 0)
-		f++;
-	if (f == flags + N_FLAGS || !value) {
-		buf_fmt(error, "%s: found %s\n", name,
-		        value ? "no such option" : "no value behind it");
-		return false;
-	}
-	if (f->is_text) {
-		*(struct str *)((char *)c + f->text_at) = str_c(value);
-		return true;
-	}
-	if (!set_word(c, f, value)) {
-		buf_fmt(error, "%s: found \"%s\", expected %s\n", name, value,
-		        f->help);
-		return false;
-	}
-	return true;
-}
+enum { N_WORDS = sizeof(words) / sizeof(*words) };
 
 bool connection_options(int argc, char **argv, struct connection *out,
                         const char **file, struct buf *error)
 {
-	int i;
-
 	*out = (struct connection){.key_header = STR("api-key"),
 	                           .key_format = STR("{api_key}"),
 	                           .audience = STR("https://cognitiveservices"
 	                                           ".azure.com")};
-	*file = NULL;
-	for (i = 0; i < argc; i++) {
-		if (strncmp(argv[i], "--", 2) != 0) {
-			*file = argv[i];
-			continue;
-		}
-		if (!set_flag(out, argv[i], i + 1 < argc ? argv[i + 1] : NULL,
-		              error))
-			return false;
-		i++;
-	}
+	if (!words_read(words, N_WORDS, argc, argv, out, file, error))
+		return false;
 	if (!*file || out->name.len == 0 || out->target.len == 0) {
 		buf_fmt(error, "connection: expected FILE, --name and "
 		               "--target\n");
@@ -134,10 +68,7 @@ bool connection_options(int argc, char **argv, struct connection *out,
 
 void connection_usage(struct buf *out)
 {
-	size_t i;
-
-	for (i = 0; i < N_FLAGS; i++)
-		buf_fmt(out, "    %-14s %s\n", flags[i].name, flags[i].help);
+	words_usage(words, N_WORDS, out);
 }
 
 /* ----------------------------------------------------------------- checks */

@@ -6,6 +6,7 @@
  *   foundry-spoa render-haproxy FILE  print the HAProxy backends
  *   foundry-spoa options              document every option
  *   foundry-spoa connection FILE ..   the Foundry connection that leads here
+ *   foundry-spoa report FILE ..       who consumed what, from the ledger
  *   foundry-spoa healthcheck [URL]    ask a running agent
  *   foundry-spoa -V                   versions of the agent and its libraries
  */
@@ -18,6 +19,7 @@
 #include "keys/fetch.h"
 #include "keys/jose.h"
 #include "net/http.h"
+#include "report.h"
 #include "store/redis_link.h"
 #include "version.h"
 #include "workers.h"
@@ -28,6 +30,7 @@
 
 enum {
 	MAIN_TEXT_MAX = 1 << 20,
+	MAIN_REPORT_MAX = 1 << 28,
 	MAIN_EXIT_USAGE = 2,
 	MAIN_HEALTH_MS = 3000,
 };
@@ -176,6 +179,27 @@ static int connection(int argc, char **argv)
 	return print(&out, ok);
 }
 
+static int report(int argc, char **argv)
+{
+	struct report_options o;
+	struct policy *p = NULL;
+	struct buf out, error;
+	bool ok;
+
+	buf_init(&out, MAIN_REPORT_MAX);
+	buf_init(&error, MAIN_TEXT_MAX);
+	ok = report_read_options(argc, argv, &o, &error);
+	if (ok)
+		p = load(o.config);
+	else
+		report_usage(&error);
+	ok = p && report_run(&o, p, &out, &error);
+	fprintf(stderr, "%" STR_FMT, STR_ARG(buf_str(&error)));
+	policy_unref(p);
+	buf_done(&error);
+	return print(&out, ok);
+}
+
 static const struct command {
 	const char *name;
 	int min, max; /* arguments behind the name */
@@ -189,6 +213,8 @@ static const struct command {
 	{"options", 0, 0, options, "", "document every option"},
 	{"connection", 0, 64, connection, "FILE ..",
          "print the Foundry connection that leads here"},
+	{"report", 0, 16, report, "FILE ..",
+         "who consumed what, from the ledger"},
 	{"healthcheck", 0, 1, healthcheck, "[URL]",
          "exit 0 when a running agent answers"},
 	{"-V", 0, 0, versions, "", "versions of agent and libraries"},

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -30,7 +31,9 @@ static const struct metric_name names[] = {
 	/* tenant, result */
 	{"foundry_jwks_fetches_total", COUNTER, "Fetches of signing keys."},
 	/* tenant, worker */
-	{"foundry_jwks_keys", GAUGE, "Signing keys that are loaded."},
+	{"foundry_jwks_keys", GAUGE,
+         "Signing keys of the tenant that the worker holds; with 0 it cannot "
+         "verify a token of that tenant."},
 	/* - */
 	{"foundry_metrics_dropped_total", COUNTER,
          "Series that found no place in the table."},
@@ -75,9 +78,10 @@ static const struct metric_name names[] = {
          "Settlements that wait for the store."},
 	/* result */
 	{"foundry_token_cache_total", COUNTER, "Look-ups of verified tokens."},
-	/* credential, worker */
+	/* credential, audience, worker */
 	{"foundry_token_expiry_seconds", GAUGE,
-         "When the outbound token expires, in Unix time."},
+         "Unix time at which the outbound token that the worker holds ends; "
+         "0 before the first one. Past that time requests are refused."},
 	/* credential, result */
 	{"foundry_token_fetches_total", COUNTER, "Fetches of outbound tokens."},
 	/* model, consumer, type */
@@ -86,6 +90,8 @@ static const struct metric_name names[] = {
 	{"foundry_upstream_errors_total", COUNTER,
          "Errors answered by a resource."},
 	/* result */
+	{"foundry_ledger_records_total", COUNTER,
+         "Lines of the ledger, written and lost."},
 	{"foundry_usage_records_total", COUNTER,
          "Usage records received from HAProxy."},
 	/* worker */
@@ -255,6 +261,14 @@ void metrics_label(struct buf *labels, const char *key, struct str value)
 		value = str_from(value, n ? n : 1);
 	}
 	buf_add_str(labels, STR("\""));
+}
+
+void metrics_worker(struct buf *labels, unsigned number)
+{
+	char text[12];
+
+	snprintf(text, sizeof(text), "%u", number);
+	metrics_label(labels, "worker", str_c(text));
 }
 
 void metric_add(struct metric *c, int64_t n)

@@ -12,6 +12,10 @@
 		rows, sizeof(struct type_)                                     \
 	}
 #define KIND(type_) (1u << (type_))
+/* Who proves to Entra what it is: a tenant, an app and something to show. */
+#define OF_ENTRA                                                               \
+	(KIND(CRED_CLIENT_SECRET) | KIND(CRED_WORKLOAD) |                      \
+	 KIND(CRED_CERTIFICATE))
 
 /* Names in the order of their enum. */
 static const char *const log_levels[] = {"debug", "info", "warn", "error",
@@ -26,7 +30,8 @@ static const char *const windows[] = {"minute", "hour", "day", "month", NULL};
 static const char *const on_failures[] = {"local", "allow", "deny", NULL};
 const char *const options_units[] = {"requests", "tokens", "usd", NULL};
 const char *const options_credential_types[] = {
-	"managed_identity", "app_service", "client_secret", "key", NULL};
+	"managed_identity",  "app_service", "client_secret", "key",
+	"workload_identity", "certificate", "azure_arc",     NULL};
 const char *const options_key_headers[] = {"api-key", "authorization",
                                            "x-api-key",
                                            "ocp-apim-subscription-key", NULL};
@@ -68,6 +73,26 @@ static const struct option redis_rows[] = {
          .help = "of every key; gateways that share limits share it"},
 	{.key = NULL}};
 static const struct section redis = SECTION(redis_rows, raw_redis);
+
+static const struct option objects_rows[] = {
+	{"resource", OPT_NAME, .required = true, AT(raw_objects, resource),
+         .help = "name of the resource where files, batches, vector stores "
+                 "and conversations are made"},
+	{"ttl_days", OPT_UINT, AT(raw_objects, p.ttl_days), .def = "30",
+         .min = 1, .max = 3650,
+         .help = "without use, until it is forgotten whose an object is"},
+	{.key = NULL}};
+static const struct section objects = SECTION(objects_rows, raw_objects);
+
+static const struct option ledger_rows[] = {
+	{"file", OPT_FILE, .required = true, AT(raw_ledger, p.file),
+         .help = "one line of JSON per request: who consumed what; for "
+                 "foundry-spoa report"},
+	{"max_mb", OPT_U64, AT(raw_ledger, max_mb), .def = "256", .min = 0,
+         .max = 1000000,
+         .help = "then it is moved to FILE.TIME; 0: left to logrotate"},
+	{.key = NULL}};
+static const struct section ledger = SECTION(ledger_rows, raw_ledger);
 
 static const struct option tenant_rows[] = {
 	{"id", OPT_GUID, .required = true, AT(raw_tenant, p.id),
@@ -179,31 +204,42 @@ static const struct option credential_rows[] = {
          .help = "where the credential comes from"},
 	{"audience", OPT_WORD, AT(raw_credential, p.audience),
          .def = "\"https://cognitiveservices.azure.com\"",
-         .kinds = KIND(CRED_IMDS) | KIND(CRED_APP_SERVICE) |
-                  KIND(CRED_CLIENT_SECRET),
+         .kinds = ~KIND(CRED_KEY),
          .help = "what the token is for; Foundry projects want "
-                 "https://ai.azure.com"},
+                 "https://ai.azure.com; a resource may name its own"},
 	{"client_id", OPT_GUID, AT(raw_credential, p.client_id),
-         .kinds = KIND(CRED_IMDS) | KIND(CRED_APP_SERVICE) |
-                  KIND(CRED_CLIENT_SECRET),
-         .help = "the user-assigned identity, or the app's id"},
+         .kinds = KIND(CRED_IMDS) | KIND(CRED_APP_SERVICE) | OF_ENTRA,
+         .help = "the user-assigned identity, or the app's id; for "
+                 "workload_identity the variable AZURE_CLIENT_ID"},
 	{"object_id", OPT_GUID, AT(raw_credential, p.object_id),
          .kinds = KIND(CRED_IMDS), .help = "instead of client_id"},
 	{"resource_id", OPT_WORD, AT(raw_credential, p.resource_id),
          .kinds = KIND(CRED_IMDS),
          .help = "instead of client_id: the ARM id of the identity"},
 	{"endpoint", OPT_URL, AT(raw_credential, endpoint),
-         .kinds = KIND(CRED_IMDS) | KIND(CRED_APP_SERVICE),
-         .help = "default http://169.254.169.254, for app_service the "
-                 "variable IDENTITY_ENDPOINT"},
+         .kinds = KIND(CRED_IMDS) | KIND(CRED_APP_SERVICE) | KIND(CRED_ARC),
+         .help = "default http://169.254.169.254, for azure_arc "
+                 "http://127.0.0.1:40342, for app_service the variable "
+                 "IDENTITY_ENDPOINT"},
 	{"header_env", OPT_ENV, AT(raw_credential, header_env),
          .def = "\"IDENTITY_HEADER\"", .kinds = KIND(CRED_APP_SERVICE),
          .help = "environment variable with the X-IDENTITY-HEADER"},
 	{"authority", OPT_URL, AT(raw_credential, authority),
-         .def = "\"https://login.microsoftonline.com\"",
-         .kinds = KIND(CRED_CLIENT_SECRET), .help = "who gives the token"},
+         .def = "\"https://login.microsoftonline.com\"", .kinds = OF_ENTRA,
+         .help = "who gives the token; for workload_identity the variable "
+                 "AZURE_AUTHORITY_HOST comes before the default"},
 	{"tenant_id", OPT_GUID, AT(raw_credential, p.tenant_id),
-         .kinds = KIND(CRED_CLIENT_SECRET), .help = "of the app"},
+         .kinds = OF_ENTRA,
+         .help = "of the app; for workload_identity the variable "
+                 "AZURE_TENANT_ID"},
+	{"token_file", OPT_FILE, AT(raw_credential, token_file),
+         .kinds = KIND(CRED_WORKLOAD),
+         .help = "the federated token, read again for every token; default "
+                 "the variable AZURE_FEDERATED_TOKEN_FILE"},
+	{"certificate_file", OPT_FILE, AT(raw_credential, certificate_file),
+         .kinds = KIND(CRED_CERTIFICATE),
+         .help = "PEM file with the app's certificate and its RSA key, read "
+                 "again for every token"},
 	{"secret_env", OPT_ENV, AT(raw_credential, secret_env),
          .kinds = KIND(CRED_CLIENT_SECRET),
          .help = "environment variable that holds the client secret"},
@@ -232,6 +268,9 @@ static const struct option resource_rows[] = {
          .help = "for logs and metrics"},
 	{"credential", OPT_NAME, .required = true, AT(raw_resource, credential),
          .help = "name of a credential"},
+	{"audience", OPT_WORD, AT(raw_resource, p.audience),
+         .help = "what the tokens for it are for, when it is not what the "
+                 "credential says, for example https://ai.azure.com"},
 	{"ca_file", OPT_FILE, AT(raw_resource, p.ca_file),
          .help = "certificates to trust, as HAProxy sees the path; else the "
                  "system's"},
@@ -268,6 +307,28 @@ static const struct option deployment_rows[] = {
 static const struct section deployment =
 	SECTION(deployment_rows, raw_deployment);
 
+static const char *const adapt_max[] = {"keep", "max_tokens",
+                                        "max_completion_tokens", NULL};
+
+static const struct option adapt_rows[] = {
+	{"max_tokens", OPT_ENUM, AT(raw_adapt, max_tokens), .def = "\"keep\"",
+         .names = adapt_max,
+         .help = "the name under which chat completions limit their output "
+                 "upstream; the other one is renamed to it"},
+	{"reasoning_effort", OPT_WORDS, AT(raw_adapt, p.reasoning_effort),
+         .max = 16,
+         .help = "of chat completions, for example {\"none\": \"low\", "
+                 "\"minimal\": null}; null takes the member away"},
+	{"drop", OPT_MEMBERS, AT(raw_adapt, p.drop), .min = 0, .max = 32,
+         .help = "members that this model refuses, for example temperature"},
+	{"cap_output_tokens", OPT_U64, AT(raw_adapt, p.cap_output_tokens),
+         .min = 0, .max = 10000000,
+         .help = "a larger limit of output is lowered to this, and set to "
+                 "this when the request names none; 0: no cap. Not for "
+                 "bodies larger than GATEWAY_BODY_MAX"},
+	{.key = NULL}};
+static const struct section adapt = SECTION(adapt_rows, raw_adapt);
+
 static const struct option model_rows[] = {
 	{"aliases", OPT_MODEL, .many = true, AT(raw_model, p.aliases),
          .max = 100, .help = "further names callers may use"},
@@ -286,6 +347,13 @@ static const struct option model_rows[] = {
          .max = 10000000, .help = "reserved when a request names no maximum"},
 	{"max_output_tokens", OPT_U64, AT(raw_model, p.max_output_tokens),
          .min = 0, .max = 10000000, .help = "cap on what is reserved; 0: none"},
+	{"ask_usage", OPT_BOOL, AT(raw_model, p.ask_usage), .def = "true",
+         .help = "ask Azure for the usage of chat streams whose client does "
+                 "not, where the API version knows stream_options, and take "
+                 "it out of the answer; false: such streams are charged by "
+                 "their events"},
+	{"adapt", OPT_OBJECT, AT(raw_model, adapt), .section = &adapt,
+         .help = "what is changed in bodies so that this model takes them"},
 	{"price", OPT_OBJECT, AT(raw_model, price), .section = &options_price,
          .help = "needed where a limit counts usd; 0 is a price, too"},
 	{.key = NULL}};
@@ -322,6 +390,8 @@ static const struct option root_rows[] = {
          .help = "the doors of the agent"},
 	{"redis", OPT_OBJECT, AT(raw_config, redis), .section = &redis,
          .help = "where nodes share limits; absent: in memory of a process"},
+	{"ledger", OPT_OBJECT, AT(raw_config, ledger), .section = &ledger,
+         .help = "where consumption is written down; absent: only in the log"},
 	{"tenants", OPT_MAP, AT(raw_config, tenants), .key_type = OPT_NAME,
          .section = &tenant, .help = "Entra tenants whose tokens count"},
 	{"keys", OPT_OBJECT, AT(raw_config, keys), .section = &keys,
@@ -341,6 +411,9 @@ static const struct option root_rows[] = {
 	{"models", OPT_MAP, .required = true, AT(raw_config, models),
          .key_type = OPT_MODEL, .section = &options_model,
          .help = "public model names"},
+	{"objects", OPT_OBJECT, AT(raw_config, objects), .section = &objects,
+         .help = "files and the like; absent: none are made, and responses "
+                 "are remembered for 30 days"},
 	{"limits", OPT_MAP, AT(raw_config, limits), .key_type = OPT_NAME,
          .section = &options_limit, .help = "used by consumers, by name"},
 	{.key = NULL}};
@@ -372,6 +445,8 @@ const char *options_type_name(enum option_type t)
 		[OPT_TIME] = "a time such as \"2027-01-01T00:00:00Z\"",
 		[OPT_SHA256] = "the SHA-256 of the key as 64 hex digits",
 		[OPT_OPERATIONS] = "a list of operations",
+		[OPT_MEMBERS] = "a list of members of a request body",
+		[OPT_WORDS] = "an object of texts and null",
 		[OPT_TEXT] = "a text",
 		[OPT_NAME] = "a name of 1 to 64 characters A-Z a-z 0-9 . _ -",
 		[OPT_RESOURCE] = "a name of 1 to 32 characters A-Z a-z 0-9 _ -",

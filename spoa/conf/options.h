@@ -27,6 +27,9 @@ enum option_type {
 	OPT_TIME = 7,       /* "2027-01-01T00:00:00Z" [int64_t seconds] */
 	OPT_SHA256 = 8,     /* 64 hex digits [uint8_t[32]] */
 	OPT_OPERATIONS = 9, /* list of API operations [uint32_t bits] */
+	OPT_MEMBERS = 10,   /* list of body members [uint32_t bits of
+	                     * enum scan_member] */
+	OPT_WORDS = 11,     /* object of word: word or null [policy_words] */
 
 	/* texts [struct str]; with `many` lists of them [struct strs] */
 	OPT_TEXT = 20,
@@ -101,6 +104,18 @@ struct raw_redis {
 	struct policy_redis p;
 };
 
+struct raw_objects {
+	struct raw_head head;
+	struct str resource;
+	struct policy_objects p;
+};
+
+struct raw_ledger {
+	struct raw_head head;
+	uint64_t max_mb;
+	struct policy_ledger p;
+};
+
 struct raw_tenant {
 	struct raw_head head;
 	struct policy_tenant p;
@@ -145,6 +160,7 @@ struct raw_credential {
 	int type;
 	struct str endpoint, header_env, authority;
 	struct str secret_env, secret_file, key_env, key_file;
+	struct str token_file, certificate_file;
 	int header;
 	struct policy_credential p;
 };
@@ -167,8 +183,15 @@ struct raw_deployment {
 	struct policy_deployment p;
 };
 
+struct raw_adapt {
+	struct raw_head head;
+	int max_tokens;
+	struct policy_adapt p;
+};
+
 struct raw_model {
 	struct raw_head head;
+	struct raw_adapt adapt;
 	struct raw_list deployments;
 	struct raw_price price;
 	struct policy_model p;
@@ -187,10 +210,12 @@ struct raw_config {
 	unsigned decision_timeout_ms;
 	struct raw_listen listen;
 	struct raw_redis redis;
+	struct raw_ledger ledger;
 	struct raw_list tenants;
 	struct raw_keys keys;
 	struct raw_list consumers, rules;
 	struct raw_list credentials, resources, models;
+	struct raw_objects objects;
 	struct raw_list limits;
 };
 

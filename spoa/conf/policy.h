@@ -117,18 +117,24 @@ enum credential_type {
 	CRED_APP_SERVICE = 1, /* App Service, Container Apps (3.3) */
 	CRED_CLIENT_SECRET = 2, /* (3.7) */
 	CRED_KEY = 3,         /* a static key of the resource */
+	CRED_WORKLOAD = 4,    /* AKS workload identity (3.6) */
+	CRED_CERTIFICATE = 5, /* an app's certificate (3.7) */
+	CRED_ARC = 6,         /* managed identity of an Arc machine (3.4) */
 };
 
 struct policy_credential {
 	struct str name;
 	enum credential_type type;
-	struct str endpoint;   /* URL of IMDS / IDENTITY_ENDPOINT / authority */
+	struct str endpoint;   /* URL of IMDS, Arc agent / IDENTITY_ENDPOINT /
+	                        * authority */
 	struct str header_value; /* IDENTITY_HEADER; secret */
-	struct str tenant_id;  /* client secret */
+	struct str tenant_id;  /* of the app: what has an authority */
 	struct str client_id;  /* user-assigned identity or the app's id */
 	struct str object_id;  /* IMDS: instead of client_id */
 	struct str resource_id; /* IMDS: msi_res_id, instead of client_id */
 	struct str secret;     /* client secret or static key; secret */
+	struct str file;       /* federated token, or PEM with key: read
+	                        * again for every token */
 	struct str audience;   /* "https://cognitiveservices.azure.com" */
 	struct str key_header; /* CRED_KEY: "api-key" (default) */
 };
@@ -143,6 +149,7 @@ struct policy_resource { /* a Foundry / Azure OpenAI resource */
 	struct str region;
 	struct str ca_file; /* for `verify required`, empty: the system's */
 	unsigned credential; /* index */
+	struct str audience; /* of its tokens; empty: the credential's */
 };
 
 enum policy_surface { /* what a deployment speaks */
@@ -161,6 +168,27 @@ struct policy_deployment {
 	struct str api_version; /* empty: the caller's, else the default */
 };
 
+/* Words that are replaced by others. */
+struct policy_words {
+	const struct policy_word {
+		struct str from, to; /* to is empty: the member goes */
+	} * v;
+	size_t n;
+};
+
+enum policy_adapt_max { /* how the limit of output is called upstream */
+	ADAPT_KEEP = 0,
+	ADAPT_MAX_TOKENS = 1,
+	ADAPT_MAX_COMPLETION_TOKENS = 2,
+};
+
+struct policy_adapt { /* changes of bodies; all off when zero */
+	enum policy_adapt_max max_tokens;     /* chat */
+	struct policy_words reasoning_effort; /* chat */
+	uint32_t drop;                        /* bit set of enum scan_member */
+	uint64_t cap_output_tokens;           /* 0: none */
+};
+
 struct policy_model {
 	struct str name; /* public */
 	struct strs aliases;
@@ -170,8 +198,17 @@ struct policy_model {
 	size_t n_deployments;
 	uint64_t default_output_tokens; /* reserved when none are asked for */
 	uint64_t max_output_tokens;     /* cap on what is reserved, 0: none */
+	bool ask_usage; /* of chat streams whose client did not */
+	struct policy_adapt adapt;
 	/* pico-dollars per token, 0: free */
 	uint64_t price_input, price_cached, price_output;
+};
+
+/* What has an id at a resource: files, responses, conversations, ... */
+struct policy_objects {
+	bool enabled;      /* false: nothing is made without a model */
+	unsigned resource; /* index: of what is made without a model */
+	unsigned ttl_days; /* without use, until the owner is forgotten */
 };
 
 /* ---------------------------------------------------------------- limits */
@@ -212,6 +249,11 @@ struct policy_limit {
 	enum limit_on_failure on_store_failure;
 };
 
+struct policy_ledger {
+	struct str file;    /* empty: none */
+	uint64_t max_bytes; /* rotated then; 0: never */
+};
+
 /* ----------------------------------------------------------- all of it */
 
 struct policy {
@@ -222,6 +264,7 @@ struct policy {
 	int log_level; /* enum log_level */
 	struct policy_listen listen;
 	struct policy_redis redis;
+	struct policy_ledger ledger;
 	unsigned decision_timeout_ms; /* answer by then; default 250 */
 
 	const struct policy_tenant *tenants;
@@ -239,6 +282,7 @@ struct policy {
 	size_t n_credentials;
 	const struct policy_resource *resources;
 	size_t n_resources;
+	struct policy_objects objects;
 	const struct policy_model *models;
 	size_t n_models;
 	struct map model_by_name; /* name or alias -> struct policy_model* */

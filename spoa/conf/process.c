@@ -155,6 +155,14 @@ static void build_redis(struct build *b)
 		             r->deadline_ms, b->raw->decision_timeout_ms);
 }
 
+static void build_ledger(struct build *b)
+{
+	const struct raw_ledger *raw = &b->raw->ledger;
+
+	b->policy->ledger = raw->p;
+	b->policy->ledger.max_bytes = raw->max_mb * 1000000;
+}
+
 void process_build(struct build *b)
 {
 	b->policy->workers = b->raw->workers;
@@ -162,4 +170,5 @@ void process_build(struct build *b)
 	b->policy->decision_timeout_ms = b->raw->decision_timeout_ms;
 	build_listen(b);
 	build_redis(b);
+	build_ledger(b);
 }

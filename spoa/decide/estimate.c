@@ -76,18 +76,23 @@ void learned_add(struct learned *l, struct str model, uint64_t text_bytes,
 	*ratio += (seen - *ratio) * ratio_weight;
 }
 
+unsigned __int128 estimate_pico(const struct policy_model *m, uint64_t input,
+                                uint64_t cached, uint64_t output)
+{
+	if (cached > input)
+		cached = input;
+	return (unsigned __int128)(input - cached) * m->price_input +
+	       (unsigned __int128)cached * m->price_cached +
+	       (unsigned __int128)output * m->price_output;
+}
+
 uint64_t estimate_cost(const struct policy_model *m, uint64_t input,
                        uint64_t cached, uint64_t output)
 {
-	__uint128_t pico;
+	unsigned __int128 nano =
+		(estimate_pico(m, input, cached, output) + 999) / 1000;
 
-	if (cached > input)
-		cached = input;
-	pico = (__uint128_t)(input - cached) * m->price_input +
-	       (__uint128_t)cached * m->price_cached +
-	       (__uint128_t)output * m->price_output;
-	pico = (pico + 999) / 1000;
-	return pico > UINT64_MAX / 2 ? UINT64_MAX / 2 : (uint64_t)pico;
+	return nano > UINT64_MAX / 2 ? UINT64_MAX / 2 : (uint64_t)nano;
 }
 
 static uint64_t output_of(const struct request *r)
@@ -102,6 +107,9 @@ static uint64_t output_of(const struct request *r)
 	                            : m->default_output_tokens;
 	if (m->max_output_tokens > 0 && each > m->max_output_tokens)
 		each = m->max_output_tokens;
+	if (m->adapt.cap_output_tokens > 0 && !r->facts.body_cut &&
+	    each > m->adapt.cap_output_tokens)
+		each = m->adapt.cap_output_tokens;
 	/* 2^40 tokens are more than any limit can hold: enough to be told
 	 * "never", and far from overflow */
 	if (each > (1ULL << 40) / n)
@@ -120,9 +128,12 @@ static uint64_t text_bytes_of(const struct request_facts *f)
 enum step_result decide_estimate(struct request *r)
 {
 	struct request_plan *plan = &r->plan;
-	double ratio = learned_ratio(r->agent->learned, plan->model->name);
+	double ratio;
 	uint64_t bytes = text_bytes_of(&r->facts);
 
+	if (plan->call.traits.tokens == TOKENS_NONE)
+		return STEP_NEXT;
+	ratio = learned_ratio(r->agent->learned, plan->model->name);
 	if (bytes > 1ULL << 40)
 		bytes = 1ULL << 40;
 	plan->prompt_tokens =

@@ -25,6 +25,10 @@ double learned_ratio(const struct learned *l, struct str model);
 void learned_add(struct learned *l, struct str model, uint64_t text_bytes,
                  uint64_t prompt_tokens);
 
+/* Pico-dollars for tokens at a model's prices, exact. */
+unsigned __int128 estimate_pico(const struct policy_model *m, uint64_t input,
+                                uint64_t cached, uint64_t output);
+
 /* Nano-dollars for tokens at a model's prices, rounded up. */
 uint64_t estimate_cost(const struct policy_model *m, uint64_t input,
                        uint64_t cached, uint64_t output);

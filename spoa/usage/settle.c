@@ -115,6 +115,48 @@ static void tell(const struct settlement *s)
 	log_info("usage", "%" STR_FMT, STR_ARG(buf_str(&line)));
 }
 
+static uint64_t not_negative(int64_t v)
+{
+	return v > 0 ? (uint64_t)v : 0;
+}
+
+static void write_down(const struct settlement *s)
+{
+	const struct usage_record *rec = &s->rec;
+	struct str team =
+		str_eq(rec->account, rec->consumer) ? STR_NONE : rec->account;
+	char now[25];
+	struct usage_entry e = {
+		.time = str_of(now, sizeof(now) - 1),
+		.id = rec->id,
+		.consumer = rec->consumer,
+		.team = team,
+		.app = rec->app,
+		.agent = rec->agent,
+		.project = rec->project,
+		.operation = str_c(api_operation_name(rec->operation)),
+		.model = rec->model,
+		.deployment = rec->deployment,
+		.resource = rec->resource,
+		.status = not_negative(rec->status),
+		.termination = rec->termination,
+		.stream = rec->stream,
+		.estimated = s->estimated,
+		.input = s->tokens.input,
+		.cached = s->tokens.cached,
+		.output = s->tokens.output,
+		.reasoning = s->tokens.reasoning,
+		.nano_usd = s->used.nano_usd,
+		.bytes = rec->bytes,
+		.events = rec->events,
+		.ttfb_ms = not_negative(rec->ttfb_ms),
+		.total_ms = not_negative(rec->total_ms),
+	};
+
+	clock_iso8601(clock_real_ms(s->agent->clock), now);
+	ledger_add(s->agent->ledger, &e);
+}
+
 /* The store has spoken: only now does the record count. */
 static void conclude(void *ctx, struct str id, enum store_status status)
 {
@@ -130,6 +172,7 @@ static void conclude(void *ctx, struct str id, enum store_status status)
 			learned_add(s->agent->learned, s->rec.model,
 			            s->rec.text_bytes, s->tokens.input);
 		tell(s);
+		write_down(s);
 	} else if (status == STORE_UNKNOWN) {
 		count_record(s->agent, "unknown");
 		log_debug("usage",

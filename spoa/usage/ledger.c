@@ -1,0 +1,169 @@
+/* usage/ledger: the file that says who consumed what. */
+#include "usage/ledger.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { LEDGER_MODE = 0640 };
+
+struct ledger {
+	const struct clock *clock;
+	struct metrics *metrics;
+	char *path; /* NULL: no ledger */
+	uint64_t max_bytes;
+	int fd; /* -1: not open */
+	bool in_trouble;
+};
+
+struct ledger *ledger_new(const struct clock *clock, struct metrics *metrics)
+{
+	struct ledger *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->clock = clock;
+	l->metrics = metrics;
+	l->fd = -1;
+	return l;
+}
+
+static void close_file(struct ledger *l)
+{
+	if (l->fd >= 0)
+		close(l->fd);
+	l->fd = -1;
+}
+
+void ledger_free(struct ledger *l)
+{
+	if (!l)
+		return;
+	close_file(l);
+	free(l->path);
+	free(l);
+}
+
+/* On change only, so that a full disk does not fill the log as well. */
+static void trouble(struct ledger *l, const char *what)
+{
+	if (!l->in_trouble)
+		log_error("ledger",
+		          "file=%s msg=\"%s: %s; records are lost "
+		          "until this is mended\"",
+		          l->path, what, strerror(errno));
+	l->in_trouble = true;
+}
+
+static void open_file(struct ledger *l)
+{
+	l->fd = open(l->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC,
+	             LEDGER_MODE);
+	if (l->fd < 0) {
+		trouble(l, "cannot be opened");
+		return;
+	}
+	if (l->in_trouble)
+		log_info("ledger", "file=%s msg=\"is written again\"", l->path);
+	l->in_trouble = false;
+}
+
+void ledger_configure(struct ledger *l, struct str path, uint64_t max_bytes)
+{
+	l->max_bytes = max_bytes;
+	if (l->path && str_eq(str_c(l->path), path))
+		return;
+	close_file(l);
+	free(l->path);
+	l->path = path.len > 0 ? str_dup(path) : NULL;
+	l->in_trouble = false;
+	if (l->path)
+		open_file(l);
+}
+
+static void count(struct ledger *l, const char *labels)
+{
+	metric_add(metrics_get(l->metrics, "foundry_ledger_records_total",
+	                       str_c(labels)),
+	           1);
+}
+
+void ledger_add(struct ledger *l, const struct usage_entry *e)
+{
+	char space[ENTRY_LINE_MAX];
+	struct buf line = {
+		.p = space, .cap = sizeof(space), .max = sizeof(space)};
+	ssize_t n = -1;
+
+	if (!l->path)
+		return;
+	entry_write(e, &line);
+	if (l->fd >= 0 && !line.failed)
+		n = write(l->fd, line.p, line.len);
+	if (n == (ssize_t)line.len) {
+		count(l, "result=\"written\"");
+		return;
+	}
+	if (l->fd >= 0)
+		trouble(l, "cannot be written");
+	count(l, "result=\"lost\"");
+}
+
+/* Is what we have open still what the path names? */
+static bool was_moved(const struct ledger *l, struct stat *ours)
+{
+	struct stat there;
+
+	return fstat(l->fd, ours) < 0 || stat(l->path, &there) < 0 ||
+	       ours->st_ino != there.st_ino || ours->st_dev != there.st_dev;
+}
+
+/* FILE -> FILE.20261122T140305Z, by the one worker that gets the lock. The
+ * others find that it was moved. */
+static void rotate(struct ledger *l)
+{
+	char when[25], *to = NULL;
+	struct stat ours;
+
+	if (flock(l->fd, LOCK_EX | LOCK_NB) < 0)
+		return;
+	clock_iso8601(clock_real_ms(l->clock), when);
+	when[19] = '\0'; /* no fractions */
+	if (!was_moved(l, &ours) &&
+	    asprintf(&to, "%s.%.4s%.2s%.5s%.2s%.2sZ", l->path, when, when + 5,
+	             when + 8, when + 14, when + 17) > 0) {
+		/* never over an older one: then the next second will do */
+		if (access(to, F_OK) < 0 && rename(l->path, to) < 0)
+			trouble(l, "cannot be rotated");
+		free(to);
+	}
+	/* closing gives the lock back */
+	close_file(l);
+	open_file(l);
+}
+
+void ledger_tick(struct ledger *l)
+{
+	struct stat ours;
+
+	if (!l->path)
+		return;
+	if (l->fd < 0 || was_moved(l, &ours)) {
+		close_file(l);
+		open_file(l);
+		return;
+	}
+	if (l->in_trouble) { /* a disk that was full: the next write tells */
+		close_file(l);
+		open_file(l);
+	}
+	if (l->max_bytes > 0 && (uint64_t)ours.st_size >= l->max_bytes)
+		rotate(l);
+}

@@ -1,0 +1,69 @@
+/* words: the options of a command, `--name value`, from a table. */
+#include "words.h"
+
+static bool set(const struct word *w, const char *value, void *into)
+{
+	void *at = (char *)into + w->at;
+	int i;
+
+	if (w->type == WORD_TEXT) {
+		*(struct str *)at = str_c(value);
+		return true;
+	}
+	for (i = 0; w->names[i]; i++)
+		if (strcmp(value, w->names[i]) == 0)
+			break;
+	if (!w->names[i])
+		return false;
+	if (w->type == WORD_BOOL)
+		*(bool *)at = i > 0;
+	else
+		*(int *)at = i;
+	return true;
+}
+
+static bool read_one(const struct word *table, size_t n, const char *name,
+                     const char *value, void *into, struct buf *error)
+{
+	size_t i = 0;
+
+	while (i < n && strcmp(table[i].name, name) != 0)
+		i++;
+	if (i == n || !value) {
+		buf_fmt(error, "%s: found %s\n", name,
+		        i == n ? "no such option" : "no value behind it");
+		return false;
+	}
+	if (set(&table[i], value, into))
+		return true;
+	buf_fmt(error, "%s: found \"%s\", expected %s\n", name, value,
+	        table[i].help);
+	return false;
+}
+
+bool words_read(const struct word *table, size_t n, int argc, char **argv,
+                void *into, const char **file, struct buf *error)
+{
+	int i;
+
+	*file = NULL;
+	for (i = 0; i < argc; i++) {
+		if (strncmp(argv[i], "--", 2) != 0) {
+			*file = argv[i];
+			continue;
+		}
+		if (!read_one(table, n, argv[i],
+		              i + 1 < argc ? argv[i + 1] : NULL, into, error))
+			return false;
+		i++;
+	}
+	return true;
+}
+
+void words_usage(const struct word *table, size_t n, struct buf *out)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		buf_fmt(out, "    %-14s %s\n", table[i].name, table[i].help);
+}
