@@ -164,7 +164,7 @@ part-build:
 	$(Q)$(RUN_TEST) build all $(MAKE) --no-print-directory \
 		$(J) WERROR=1 all
 part-style:
-	$(Q)$(RUN_TEST) style format $(MAKE) --no-print-directory format-check
+	$(Q)$(RUN_TEST) style format tests/format.sh
 	$(Q)$(RUN_TEST) style rules tests/style.sh
 part-san:
 	$(Q)$(MAKE) --no-print-directory SAN=address,undefined PART=san \
@@ -281,8 +281,8 @@ deps: ## install what is missing for building, running and testing
 C_FILES = $(shell find spoa tests -name '*.[ch]')
 format: ## rewrite the C files as .clang-format says
 	$(CLANG_FORMAT) -i $(C_FILES)
-format-check:
-	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
+format-check: ## whether `make format` would change anything
+	$(Q)CLANG_FORMAT=$(CLANG_FORMAT) tests/format.sh
 
 install: $(B)/foundry-spoa ## install below PREFIX=/usr/local (DESTDIR=)
 	install -Dm755 $< $(DESTDIR)$(PREFIX)/bin/foundry-spoa

@@ -21,18 +21,18 @@ struct strs {
 /* ------------------------------------------------ the process: listeners */
 
 struct policy_listen {
-	struct strs spop;  /* "unix:/path" or "127.0.0.1:9101" */
-	struct str usage;  /* UDP, "127.0.0.1:9103" */
-	struct str http;   /* TCP, "127.0.0.1:9102" */
-	unsigned unix_mode; /* of the unix socket, default 0660 */
+	struct strs spop;      /* "unix:/path" or "127.0.0.1:9101" */
+	struct str usage;      /* UDP, "127.0.0.1:9103" */
+	struct str http;       /* TCP, "127.0.0.1:9102" */
+	unsigned unix_mode;    /* of the unix socket, default 0660 */
 	struct str unix_group; /* group of the unix socket; empty: unchanged */
 };
 
 struct policy_redis {
 	bool enabled;
-	bool required;    /* /readyz fails while Redis is away */
-	bool tls;         /* rediss:// */
-	struct str host;  /* or the path of a unix socket when port is 0 */
+	bool required;   /* /readyz fails while Redis is away */
+	bool tls;        /* rediss:// */
+	struct str host; /* or the path of a unix socket when port is 0 */
 	uint16_t port;
 	unsigned db;
 	struct str username;  /* ACL user, empty: default */
@@ -52,20 +52,20 @@ struct policy_tenant {
 	struct str issuer_v2;   /* "{authority}/{id}/v2.0" */
 	struct str metadata_v1; /* OIDC metadata URL for ver 1.0 tokens */
 	struct str metadata_v2;
-	struct strs audiences;  /* each also matches with one trailing '/' */
-	struct strs scopes;     /* a delegated token needs one of these */
-	struct strs roles;      /* an app-only token needs one of these ... */
-	struct strs callers;    /* ... or its app or object id is listed */
-	unsigned skew_s;        /* for exp and nbf, default 60 */
+	struct strs audiences; /* each also matches with one trailing '/' */
+	struct strs scopes;    /* a delegated token needs one of these */
+	struct strs roles;     /* an app-only token needs one of these ... */
+	struct strs callers;   /* ... or its app or object id is listed */
+	unsigned skew_s;       /* for exp and nbf, default 60 */
 };
 
 /* Conditions on a caller. All that are given must hold; a list holds when
  * one of its entries does. An empty condition (n == 0, len == 0) is not
  * asked. */
 struct policy_match {
-	bool any;           /* written as "any": true - holds for everybody */
-	int tenant;         /* index, -1: not asked */
-	struct strs apps;   /* appid / azp */
+	bool any;            /* written as "any": true - holds for everybody */
+	int tenant;          /* index, -1: not asked */
+	struct strs apps;    /* appid / azp */
 	struct strs objects; /* oid */
 	struct strs roles;
 	struct strs scopes;
@@ -83,7 +83,7 @@ struct policy_key { /* a gateway key */
 
 struct policy_consumer { /* who is charged */
 	struct str name;
-	struct str team;               /* empty: none */
+	struct str team;                  /* empty: none */
 	const struct policy_match *match; /* one of these must hold */
 	size_t n_match;
 	const unsigned *limits; /* indexes, all of them count */
@@ -94,65 +94,69 @@ struct policy_consumer { /* who is charged */
 struct policy_rule { /* authorization; first match wins, default deny */
 	struct str name;
 	bool allow;
-	struct strs consumers;  /* names, "*" globs; empty: all */
+	struct strs consumers; /* names, "*" globs; empty: all */
 	struct policy_match match;
 	bool has_match;
-	struct strs models;     /* public names, globs; empty: all */
-	uint32_t operations;    /* bit set over enum api_operation; 0: all */
+	struct strs models;  /* public names, globs; empty: all */
+	uint32_t operations; /* bit set over enum api_operation; 0: all */
 };
 
-enum policy_require { /* a token and a gateway key in one request */
-	REQUIRE_ANY = 0,   /* the token counts when there is one, else the
-	                    * key; one that is present and bad is refused */
+/* When a token and a gateway key come in one request. */
+enum policy_require {
+	/* The token counts when there is one, else the key; one that is
+	 * present and bad is refused. */
+	REQUIRE_ANY = 0,
 	REQUIRE_TOKEN = 1, /* only tokens; a key is ignored */
 	REQUIRE_KEY = 2,   /* only keys; a token is ignored */
-	REQUIRE_BOTH = 3,  /* both must be there and good; identity is the
-	                    * token's, with the key's name added */
+	/* Both must be there and good; the identity is the token's, with the
+	 * key's name added. */
+	REQUIRE_BOTH = 3,
 };
 
 /* ------------------------------------------------------- Azure: outbound */
 
 enum credential_type {
-	CRED_IMDS = 0,        /* managed identity of a VM (azure.md 3.2) */
-	CRED_APP_SERVICE = 1, /* App Service, Container Apps (3.3) */
+	CRED_IMDS = 0,          /* managed identity of a VM (azure.md 3.2) */
+	CRED_APP_SERVICE = 1,   /* App Service, Container Apps (3.3) */
 	CRED_CLIENT_SECRET = 2, /* (3.7) */
-	CRED_KEY = 3,         /* a static key of the resource */
-	CRED_WORKLOAD = 4,    /* AKS workload identity (3.6) */
-	CRED_CERTIFICATE = 5, /* an app's certificate (3.7) */
-	CRED_ARC = 6,         /* managed identity of an Arc machine (3.4) */
+	CRED_KEY = 3,           /* a static key of the resource */
+	CRED_WORKLOAD = 4,      /* AKS workload identity (3.6) */
+	CRED_CERTIFICATE = 5,   /* an app's certificate (3.7) */
+	CRED_ARC = 6,           /* managed identity of an Arc machine (3.4) */
 };
 
 struct policy_credential {
 	struct str name;
 	enum credential_type type;
-	struct str endpoint;   /* URL of IMDS, Arc agent / IDENTITY_ENDPOINT /
-	                        * authority */
+	struct str endpoint;     /* URL of IMDS, Arc agent / IDENTITY_ENDPOINT /
+	                          * authority */
 	struct str header_value; /* IDENTITY_HEADER; secret */
-	struct str tenant_id;  /* of the app: what has an authority */
-	struct str client_id;  /* user-assigned identity or the app's id */
-	struct str object_id;  /* IMDS: instead of client_id */
-	struct str resource_id; /* IMDS: msi_res_id, instead of client_id */
-	struct str secret;     /* client secret or static key; secret */
-	struct str file;       /* federated token, or PEM with key: read
-	                        * again for every token */
-	struct str audience;   /* "https://cognitiveservices.azure.com" */
-	struct str key_header; /* CRED_KEY: "api-key" (default) */
+	struct str tenant_id;    /* of the app: what has an authority */
+	struct str client_id;    /* user-assigned identity or the app's id */
+	struct str object_id;    /* IMDS: instead of client_id */
+	struct str resource_id;  /* IMDS: msi_res_id, instead of client_id */
+	struct str secret;       /* client secret or static key; secret */
+	struct str file;         /* federated token, or PEM with key: read
+	                          * again for every token */
+	struct str audience;     /* "https://cognitiveservices.azure.com" */
+	struct str key_header;   /* CRED_KEY: "api-key" (default) */
 };
 
 struct policy_resource { /* a Foundry / Azure OpenAI resource */
-	struct str name;    /* also of the HAProxy backend: [A-Za-z0-9_-] */
+	struct str name; /* also of the HAProxy backend: [A-Za-z0-9_-] */
 	bool tls;
 	struct str host;    /* for connect, Host, SNI and verification */
 	uint16_t port;      /* of the URL: for connect and Host */
 	struct str address; /* "HOST:PORT", connect there instead of host:port;
 	                     * empty: not so */
 	struct str region;
-	struct str ca_file; /* for `verify required`, empty: the system's */
+	struct str ca_file;  /* for `verify required`, empty: the system's */
 	unsigned credential; /* index */
 	struct str audience; /* of its tokens; empty: the credential's */
 };
 
-enum policy_surface { /* what a deployment speaks */
+/* What a deployment speaks. */
+enum policy_surface {
 	SURFACE_AZURE = 0,     /* /openai/deployments/{d}/..?api-version= */
 	SURFACE_V1 = 1,        /* /openai/v1/.., model in the body */
 	SURFACE_MODELS = 2,    /* /models/..?api-version= */
@@ -160,7 +164,7 @@ enum policy_surface { /* what a deployment speaks */
 };
 
 struct policy_deployment {
-	struct str name;  /* as Azure knows it */
+	struct str name;   /* as Azure knows it */
 	unsigned resource; /* index */
 	unsigned priority; /* 1 is used first */
 	unsigned weight;   /* share within a priority, at least 1 */
@@ -176,7 +180,8 @@ struct policy_words {
 	size_t n;
 };
 
-enum policy_adapt_max { /* how the limit of output is called upstream */
+/* How the limit of output is called upstream. */
+enum policy_adapt_max {
 	ADAPT_KEEP = 0,
 	ADAPT_MAX_TOKENS = 1,
 	ADAPT_MAX_COMPLETION_TOKENS = 2,
@@ -230,7 +235,8 @@ enum limit_window {
 	WINDOW_MONTH = 3,
 };
 
-enum limit_on_failure { /* what to do while the store is away */
+/* What to do while the store is away. */
+enum limit_on_failure {
 	FAIL_LOCAL = 0, /* keep the limit in this process */
 	FAIL_ALLOW = 1,
 	FAIL_DENY = 2,

@@ -68,8 +68,7 @@ struct frame {
  * length is there). FRAME_ERROR: *code says what to tell HAProxy; fragments
  * (UNSET, no FIN, ABORT) are SPOP_FRAGMENTED, as we never offer them. */
 enum frame_status frame_parse(struct str bytes, size_t max, struct frame *out,
-                              size_t *used, size_t *need,
-                              enum spop_code *code);
+                              size_t *used, size_t *need, enum spop_code *code);
 
 /* Building a frame: frame_begin returns where it starts in `out` (which must
  * not have failed), the caller appends the payload, frame_end fills in the

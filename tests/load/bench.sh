@@ -138,7 +138,6 @@ describe() {
            pids: {haproxy: $n, agent: $na}},
           {name: "gateway", targets: "\($run)/gateway.targets",
            address: $gateway, stream_request: "\($run)/bench.stream",
-           
            pids: {haproxy: $g, agent: $ga, redis: $r}}]}' >"$run/run.json"
 }
 

@@ -28,7 +28,7 @@ const char conf_base[] =
 	"  \"price\": {\"input\": 2.5, \"output\": 10}}},\n"
 	"\"limits\": {\n"
 	"  \"std\": {\"per\": \"app\", \"unit\": \"tokens\", \"amount\": "
-        "60000,\n"
+	"60000,\n"
 	"    \"window\": \"minute\"},\n"
 	"  \"cash\": {\"per\": \"team\", \"unit\": \"usd\", \"amount\": 12.5,\n"
 	"    \"window\": \"day\", \"on_store_failure\": \"deny\"}}}\n";
