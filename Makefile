@@ -284,13 +284,15 @@ format: ## rewrite the C files as .clang-format says
 format-check: ## whether `make format` would change anything
 	$(Q)CLANG_FORMAT=$(CLANG_FORMAT) tests/format.sh
 
+SHARE = $(DESTDIR)$(PREFIX)/share/foundry-gateway
 install: $(B)/foundry-spoa ## install below PREFIX=/usr/local (DESTDIR=)
 	install -Dm755 $< $(DESTDIR)$(PREFIX)/bin/foundry-spoa
-	install -d $(DESTDIR)$(PREFIX)/share/foundry-gateway/haproxy-conf
-	install -d $(DESTDIR)$(PREFIX)/share/foundry-gateway/lua
-	install -m644 haproxy-conf/* \
-		$(DESTDIR)$(PREFIX)/share/foundry-gateway/haproxy-conf/
-	install -m644 lua/*.lua $(DESTDIR)$(PREFIX)/share/foundry-gateway/lua/
+	install -d $(SHARE)/haproxy-conf $(SHARE)/lua
+	install -m644 haproxy-conf/*.* $(SHARE)/haproxy-conf/
+	install -m755 haproxy-conf/export-haproxy $(SHARE)/haproxy-conf/
+	install -m644 lua/*.lua $(SHARE)/lua/
+	ln -sf ../share/foundry-gateway/haproxy-conf/export-haproxy \
+		$(DESTDIR)$(PREFIX)/bin/export-haproxy
 
 # A running stack keeps its pid files in build/run/.
 clean: ## remove everything that was built
