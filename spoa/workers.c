@@ -3,6 +3,7 @@
 
 #include "agent.h"
 #include "base/log.h"
+#include "conf/load.h"
 #include "net/listen.h"
 #include "version.h"
 
@@ -10,15 +11,21 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WORKERS_MAX = 64, WORKERS_RESPAWN_S = 1 };
+enum {
+	WORKERS_MAX = 64,
+	WORKERS_RESPAWN_S = 1,
+	WORKERS_ERRORS_MAX = 65536, /* text of a bad config */
+};
 
 struct workers {
-	struct policy *policy;
+	struct policy *policy; /* in force; what a new worker begins with */
 	struct agent_sockets sockets;
 	struct metrics *metrics;
+	unsigned n; /* as at the start */
 	pid_t pids[WORKERS_MAX];
 	bool stopping;
 };
@@ -73,18 +80,28 @@ static int serve(const struct workers *w, unsigned number)
 
 	if (!a)
 		return 1;
+	a->n_workers = w->n;
 	agent_run(a);
 	agent_free(a);
 	return 0;
 }
 
-static void start_one(struct workers *w, unsigned number,
-                      const sigset_t *unblocked)
+/* Without its parent a worker cannot be told anything, and would keep the
+ * sockets from whoever is started next. */
+static void end_with(pid_t parent)
 {
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != parent)
+		raise(SIGTERM); /* it was faster; blocked until it is heard */
+}
+
+static void start_one(struct workers *w, unsigned number)
+{
+	pid_t parent = getpid();
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		sigprocmask(SIG_SETMASK, unblocked, NULL);
+		end_with(parent);
 		_exit(serve(w, number));
 	}
 	if (pid < 0)
@@ -96,9 +113,20 @@ static void tell_all(const struct workers *w, int signum)
 {
 	unsigned i;
 
-	for (i = 0; i < w->policy->workers; i++)
+	for (i = 0; i < w->n; i++)
 		if (w->pids[i] > 0)
 			kill(w->pids[i], signum);
+}
+
+/* It cannot say so itself. */
+static void not_ready(const struct workers *w, unsigned number)
+{
+	char labels[32];
+
+	snprintf(labels, sizeof(labels), "worker=\"%u\"", number);
+	metric_set(
+		metrics_get(w->metrics, "foundry_worker_ready", str_c(labels)),
+		0);
 }
 
 /* Take note of workers that ended; the number of those still running. */
@@ -106,12 +134,13 @@ static unsigned reap(struct workers *w)
 {
 	unsigned i, running = 0;
 
-	for (i = 0; i < w->policy->workers; i++) {
+	for (i = 0; i < w->n; i++) {
 		int status;
 
 		if (w->pids[i] > 0 &&
 		    waitpid(w->pids[i], &status, WNOHANG) == w->pids[i]) {
 			w->pids[i] = 0;
+			not_ready(w, i);
 			if (!w->stopping)
 				log_error("workers",
 				          "worker=%u msg=\"ended with status "
@@ -123,32 +152,43 @@ static unsigned reap(struct workers *w)
 	return running;
 }
 
-static void replace_missing(struct workers *w, const sigset_t *unblocked)
+static void replace_missing(struct workers *w)
 {
 	unsigned i;
 
-	for (i = 0; i < w->policy->workers; i++)
+	for (i = 0; i < w->n; i++)
 		if (w->pids[i] == 0)
-			start_one(w, i, unblocked);
+			start_one(w, i);
 }
 
-static int keep_alive(struct workers *w)
+/* Every worker reads the file itself and says what is wrong with it; here it
+ * is kept for those that will be started later. */
+static void reload(struct workers *w)
+{
+	struct policy *new;
+	struct buf errors;
+
+	buf_init(&errors, WORKERS_ERRORS_MAX);
+	new = conf_load(w->policy->file, &errors);
+	buf_done(&errors);
+	tell_all(w, SIGHUP);
+	if (!new)
+		return;
+	policy_unref(w->policy);
+	w->policy = new;
+}
+
+static int keep_alive(struct workers *w, const sigset_t *ours)
 {
 	const struct timespec pause = {.tv_sec = WORKERS_RESPAWN_S};
-	sigset_t ours, before;
 
-	sigemptyset(&ours);
-	sigaddset(&ours, SIGTERM);
-	sigaddset(&ours, SIGINT);
-	sigaddset(&ours, SIGHUP);
-	sigprocmask(SIG_BLOCK, &ours, &before);
-	replace_missing(w, &before);
+	replace_missing(w);
 	for (;;) {
 		/* the pause also paces the replacement of workers */
-		int signum = sigtimedwait(&ours, NULL, &pause);
+		int signum = sigtimedwait(ours, NULL, &pause);
 
 		if (signum == SIGHUP)
-			tell_all(w, SIGHUP);
+			reload(w);
 		if (signum == SIGTERM || signum == SIGINT) {
 			w->stopping = true;
 			tell_all(w, SIGTERM);
@@ -156,17 +196,32 @@ static int keep_alive(struct workers *w)
 		if (reap(w) == 0 && w->stopping)
 			return 0;
 		if (!w->stopping)
-			replace_missing(w, &before);
+			replace_missing(w);
 	}
+}
+
+/* A signal that comes before there is somebody to hear it waits: the default
+ * of SIGHUP would end the process. The loop of a worker unblocks those that it
+ * listens to. */
+static void block_signals(sigset_t *ours)
+{
+	sigemptyset(ours);
+	sigaddset(ours, SIGTERM);
+	sigaddset(ours, SIGINT);
+	sigaddset(ours, SIGHUP);
+	sigprocmask(SIG_BLOCK, ours, NULL);
+	/* a peer that goes away is an error of write(), not a signal */
+	signal(SIGPIPE, SIG_IGN);
 }
 
 int workers_run(struct policy *p)
 {
-	struct workers w = {.policy = p};
+	/* the listeners stay those of the start, and so does their number */
+	struct workers w = {.policy = policy_ref(p), .n = p->workers};
+	sigset_t ours;
 	int code = 1;
 
-	/* a peer that goes away is an error of write(), not a signal */
-	signal(SIGPIPE, SIG_IGN);
+	block_signals(&ours);
 	w.metrics = metrics_new();
 	if (!w.metrics) {
 		log_error("workers", "msg=\"no shared memory for metrics\"");
@@ -174,10 +229,11 @@ int workers_run(struct policy *p)
 		metric_set(metrics_get(w.metrics, "foundry_build_info",
 		                       STR("version=\"" VERSION "\"")),
 		           1);
-		code = p->workers > 1 ? keep_alive(&w) : serve(&w, 0);
+		code = w.n > 1 ? keep_alive(&w, &ours) : serve(&w, 0);
 		unlink_sockets(&p->listen);
 	}
 	metrics_free(w.metrics);
+	policy_unref(w.policy);
 	policy_unref(p);
 	return code;
 }

@@ -12,7 +12,8 @@
 
 /* Serve until SIGTERM / SIGINT; returns the exit code of the program. The
  * policy's reference is taken over. SIGHUP reloads every worker. A worker
- * that dies is replaced, at most one a second. */
+ * that dies is replaced, at most one a second, by one with the configuration
+ * in force. Workers drain and end when their parent is gone. */
 int workers_run(struct policy *p);
 
 #endif

@@ -1,6 +1,7 @@
 /* base/loop: the door to libev. */
 #include "base/loop.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -123,12 +124,18 @@ static void on_signal(struct ev_loop *ev, ev_signal *w, int events)
 void loop_signal_start(struct loop *l, struct loop_signal *s, int signum,
                        void (*cb)(void *data), void *data)
 {
+	sigset_t listened;
+
 	loop_signal_stop(s);
 	s->loop = l;
 	s->cb = cb;
 	s->data = data;
 	ev_signal_init(&s->ev, on_signal, signum);
 	ev_signal_start(l->ev, &s->ev);
+	/* libev leaves the mask alone */
+	sigemptyset(&listened);
+	sigaddset(&listened, signum);
+	sigprocmask(SIG_UNBLOCK, &listened, NULL);
 }
 
 void loop_signal_stop(struct loop_signal *s)

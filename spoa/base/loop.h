@@ -75,6 +75,7 @@ void loop_timer_start(struct loop *l, struct loop_timer *t, uint64_t after_ms,
 void loop_timer_stop(struct loop_timer *t);
 bool loop_timer_active(const struct loop_timer *t);
 
+/* The signal is unblocked: one that came while it was blocked is heard. */
 void loop_signal_start(struct loop *l, struct loop_signal *s, int signum,
                        void (*cb)(void *data), void *data);
 void loop_signal_stop(struct loop_signal *s);
