@@ -194,11 +194,14 @@ void record_done(struct usage_record *rec)
 }
 
 /* Did the upstream work on it, as far as the status tells? An error answer
- * costs nothing; no answer (the client left, or the time was up) costs the
- * prompt, which was read by then. */
+ * costs nothing; no answer (the time was up, or the client left while the
+ * upstream was thinking, which HAProxy logs as a 400) costs the prompt, which
+ * was read by then. */
 static bool was_refused(const struct usage_record *rec)
 {
-	return rec->status >= 400 && rec->status != 504;
+	bool client_left = str_starts(rec->termination, STR("CH"));
+
+	return rec->status >= 400 && rec->status != 504 && !client_left;
 }
 
 static void estimate(const struct usage_record *rec, double ratio,

@@ -236,6 +236,7 @@ static void no_answer_costs_the_prompt(void **state)
 {
 	static const char *const lines[] = {
 		LINE("-1", "CH", "1", "", "0", ""),
+		LINE("400", "CH", "0", "", "273", ""),
 		LINE("504", "sH", "0", "", "300", ""),
 	};
 	size_t i;
