@@ -16,7 +16,8 @@ packages() {
         ca-certificates ;;
     test) echo clang libclang-rt-dev clang-format libcmocka-dev lua5.3 \
         lua5.4 python3 python3-venv socat ;;
-    bench) command -v go /usr/local/go/bin/go >/dev/null || echo golang-go ;;
+    bench) echo python3
+        command -v go /usr/local/go/bin/go >/dev/null || echo golang-go ;;
     image) command -v docker >/dev/null || echo docker.io
         command -v dockerd >/dev/null || echo docker.io
         echo debootstrap ;;

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Starting and stopping what the gateway is made of. Sourced, not run.
 #
 #   foundry-sim <--HTTP-- haproxy --SPOP--> foundry-spoa --> redis
