@@ -1,11 +1,10 @@
 /* conf/secret: a secret from the environment or a file, by name. */
 #include "conf/secret.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include "base/file.h"
+
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 static bool is_clean(struct str s)
 {
@@ -58,65 +57,35 @@ bool secret_env(struct pool *pool, struct report *rep, const struct place *at,
 	return take(pool, rep, at, name, str_c(value), out);
 }
 
-/* Bytes read into `mem`, -1 with errno. */
-static ssize_t read_all(int fd, char *mem, size_t size)
+static void warn_if_public(struct report *rep, const struct place *at,
+                           struct str path, mode_t mode)
 {
-	size_t len = 0;
-
-	while (len < size) {
-		ssize_t n = read(fd, mem + len, size - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -1;
-		if (n == 0)
-			break;
-		len += (size_t)n;
-	}
-	return (ssize_t)len;
-}
-
-/* O_NONBLOCK: opening a FIFO must not hang the start. */
-static int open_regular(struct str path, struct stat *st)
-{
-	int fd = open(path.p, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0)
-		return -1;
-	if (fstat(fd, st) == 0 && S_ISREG(st->st_mode))
-		return fd;
-	close(fd);
-	errno = EINVAL;
-	return -1;
+	if (mode & S_IROTH)
+		report_warning(rep, at,
+		               "%" STR_FMT " can be read by everybody on "
+		               "this machine: chmod o-rwx",
+		               STR_ARG(path));
 }
 
 static bool from_file(struct pool *pool, struct report *rep,
                       const struct place *at, struct str path, struct str *out)
 {
 	char mem[SECRET_MAX + 2];
-	struct stat st;
-	ssize_t n = -1;
+	mode_t mode;
+	size_t len;
 	bool ok;
-	int fd = open_regular(path, &st);
+	const char *why =
+		file_read(path.p, FILE_PLAIN, mem, sizeof(mem), &len, &mode);
 
-	if (fd >= 0) {
-		n = read_all(fd, mem, sizeof(mem));
-		close(fd);
-	}
-	if (n < 0) {
+	if (why) {
 		report_error(rep, at,
 		             "found that %" STR_FMT " cannot be read (%s), "
 		             "expected a file with the secret",
-		             STR_ARG(path), strerror(errno));
+		             STR_ARG(path), why);
 		return false;
 	}
-	if (st.st_mode & S_IROTH)
-		report_warning(rep, at,
-		               "%" STR_FMT " can be read by everybody on "
-		               "this machine: chmod o-rwx",
-		               STR_ARG(path));
-	ok = take(pool, rep, at, path, str_of(mem, (size_t)n), out);
+	warn_if_public(rep, at, path, mode);
+	ok = take(pool, rep, at, path, str_of(mem, len), out);
 	explicit_bzero(mem, sizeof(mem));
 	return ok;
 }
@@ -140,4 +109,22 @@ bool secret_read(struct pool *pool, struct report *rep, const struct place *at,
 	report_error(rep, at, "found no secret, expected %s or %s",
 	             from->env_key, from->file_key);
 	return false;
+}
+
+void secret_look(struct report *rep, const struct place *at, struct str path,
+                 bool ours)
+{
+	char byte;
+	mode_t mode;
+	size_t len;
+	const char *why = file_read(path.p, FILE_PLAIN, &byte, 1, &len, &mode);
+
+	if (why)
+		report_warning(rep, at,
+		               "%" STR_FMT " cannot be read now (%s); it is "
+		               "read whenever a token is due",
+		               STR_ARG(path), why);
+	else if (ours)
+		warn_if_public(rep, at, path, mode);
+	explicit_bzero(&byte, sizeof(byte));
 }

@@ -27,4 +27,10 @@ bool secret_read(struct pool *pool, struct report *rep, const struct place *at,
 bool secret_env(struct pool *pool, struct report *rep, const struct place *at,
                 struct str name, struct str *out);
 
+/* A file that is read later, again and again: a warning when it cannot be read
+ * now (others may have yet to write it), and for one of `ours`, whose mode the
+ * operator chose, also when everybody may read it. */
+void secret_look(struct report *rep, const struct place *at, struct str path,
+                 bool ours);
+
 #endif
