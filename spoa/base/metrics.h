@@ -34,6 +34,9 @@ struct metric *metrics_get(struct metrics *m, const char *name,
 /* Append key="value" with the escapes of the Prometheus text format. */
 void metrics_label(struct buf *labels, const char *key, struct str value);
 
+/* The label of a gauge that differs between workers. */
+void metrics_worker(struct buf *labels, unsigned number);
+
 void metric_add(struct metric *c, int64_t n);
 void metric_set(struct metric *c, int64_t value);
 int64_t metric_value(const struct metric *c);

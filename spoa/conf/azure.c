@@ -5,7 +5,10 @@
 
 #include <stdlib.h>
 
+enum { OBJECTS_TTL_DAYS = 30 }; /* as long as Azure keeps a response */
+
 static const char imds[] = "http://169.254.169.254";
+static const char arc[] = "http://127.0.0.1:40342";
 
 /* ---------------------------------------------------------- credentials */
 
@@ -96,23 +99,109 @@ static void build_app_service(struct build *b, const struct raw_credential *raw,
 		           &c->header_value);
 }
 
+/* No other identity than the machine's. */
+static void build_arc(struct build *b, const struct raw_credential *raw,
+                      const struct place *top, struct policy_credential *c)
+{
+	struct place at = place_key(top, STR("endpoint"));
+
+	c->endpoint = raw->endpoint.len ? raw->endpoint : str_c(arc);
+	c->endpoint = pool_str(b->pool, base_url(c->endpoint));
+	check_endpoint(b, &at, c->endpoint);
+}
+
+static void set_authority(struct build *b, const struct place *top,
+                          struct str authority, struct policy_credential *c)
+{
+	struct place at = place_key(top, STR("authority"));
+	struct url u;
+
+	c->endpoint = pool_str(b->pool, base_url(authority));
+	if (c->endpoint.len > 0 &&
+	    (!url_parse(c->endpoint, &u) || !url_is_safe(&u)))
+		report_error(b->rep, &at, "found %" STR_FMT ", expected https",
+		             STR_ARG(c->endpoint));
+}
+
 static void build_client_secret(struct build *b,
                                 const struct raw_credential *raw,
                                 const struct place *top,
                                 struct policy_credential *c)
 {
-	struct place at = place_key(top, STR("authority"));
 	const struct secret_source from = {"secret_env", "secret_file",
 	                                   raw->secret_env, raw->secret_file};
-	struct url u;
 
-	c->endpoint = pool_str(b->pool, base_url(raw->authority));
-	if (url_parse(c->endpoint, &u) && !url_is_safe(&u))
-		report_error(b->rep, &at, "found %" STR_FMT ", expected https",
-		             STR_ARG(c->endpoint));
+	set_authority(b, top, raw->authority, c);
 	need(b, top, "tenant_id", c->tenant_id);
 	need(b, top, "client_id", c->client_id);
 	secret_read(b->pool, b->rep, top, &from, &c->secret);
+}
+
+static void build_certificate(struct build *b, const struct raw_credential *raw,
+                              const struct place *top,
+                              struct policy_credential *c)
+{
+	struct place at = place_key(top, STR("certificate_file"));
+
+	set_authority(b, top, raw->authority, c);
+	need(b, top, "tenant_id", c->tenant_id);
+	need(b, top, "client_id", c->client_id);
+	c->file = raw->certificate_file;
+	if (c->file.len == 0)
+		report_error(b->rep, &at,
+		             "found nothing, expected a PEM file with "
+		             "certificate and key");
+	else
+		secret_look(b->rep, &at, c->file, true);
+}
+
+/* What AKS puts into the environment of a pod, where the file says nothing. */
+static struct str or_env(struct build *b, const struct place *top,
+                         const char *key, struct str written, const char *name)
+{
+	struct place at = place_key(top, str_c(key));
+	struct str value = str_c(getenv(name));
+
+	if (written.len > 0)
+		return written;
+	if (value.len == 0)
+		report_error(b->rep, &at,
+		             "found nothing here nor in the environment "
+		             "variable %s, expected it in one of them",
+		             name);
+	return pool_str(b->pool, value);
+}
+
+static void env_guid(struct build *b, const struct place *top, const char *key,
+                     const char *name, struct str *value)
+{
+	struct place at = place_key(top, str_c(key));
+
+	*value = or_env(b, top, key, *value, name);
+	if (value->len > 0 && !str_is_guid(*value))
+		report_error(b->rep, &at,
+		             "found %" STR_FMT " in the environment variable "
+		             "%s, expected a GUID",
+		             STR_ARG(*value), name);
+	*value = pool_lower(b->pool, *value);
+}
+
+static void build_workload(struct build *b, const struct raw_credential *raw,
+                           const struct place *top, struct policy_credential *c)
+{
+	struct place at = place_key(top, STR("token_file"));
+	struct str host = str_c(getenv("AZURE_AUTHORITY_HOST"));
+
+	if (options_given(&options_credential, raw, "authority") ||
+	    host.len == 0)
+		host = raw->authority;
+	set_authority(b, top, host, c);
+	env_guid(b, top, "tenant_id", "AZURE_TENANT_ID", &c->tenant_id);
+	env_guid(b, top, "client_id", "AZURE_CLIENT_ID", &c->client_id);
+	c->file = or_env(b, top, "token_file", raw->token_file,
+	                 "AZURE_FEDERATED_TOKEN_FILE");
+	if (c->file.len > 0)
+		secret_look(b->rep, &at, c->file, false);
 }
 
 static void build_key(struct build *b, const struct raw_credential *raw,
@@ -137,6 +226,9 @@ static void build_credentials(struct build *b)
 		[CRED_APP_SERVICE] = build_app_service,
 		[CRED_CLIENT_SECRET] = build_client_secret,
 		[CRED_KEY] = build_key,
+		[CRED_WORKLOAD] = build_workload,
+		[CRED_CERTIFICATE] = build_certificate,
+		[CRED_ARC] = build_arc,
 	};
 	struct place section = place_key(NULL, STR("credentials"));
 	const struct raw_list *list = &b->raw->credentials;
@@ -210,6 +302,23 @@ static void resource_address(struct build *b, const struct raw_resource *raw,
 	                 STR_ARG(host), v6 ? "]" : "", port ? port : r->port);
 }
 
+/* A key has no audience: one beside it would look as if it did something. */
+static void resource_audience(struct build *b, const struct place *top,
+                              const struct policy_resource *r)
+{
+	struct place at = place_key(top, STR("audience"));
+	const struct policy_credential *c;
+
+	if (r->audience.len == 0 || r->credential >= b->policy->n_credentials)
+		return;
+	c = &b->policy->credentials[r->credential];
+	if (c->type == CRED_KEY)
+		report_error(b->rep, &at,
+		             "found an audience, but credential \"%" STR_FMT
+		             "\" is a key, which has none",
+		             STR_ARG(c->name));
+}
+
 static void build_resources(struct build *b)
 {
 	struct place section = place_key(NULL, STR("resources"));
@@ -233,6 +342,7 @@ static void build_resources(struct build *b)
 		build_refer(b, &b->raw->credentials,
 		            sizeof(struct raw_credential), "credentials",
 		            raw->credential, &at, &r->credential);
+		resource_audience(b, &top, r);
 	}
 }
 
@@ -352,14 +462,34 @@ static void build_models(struct build *b)
 		m->name = raw->head.name;
 		build_deployments(b, raw, &top, m);
 		build_price(raw, m);
+		m->adapt = raw->adapt.p;
+		m->adapt.max_tokens =
+			(enum policy_adapt_max)raw->adapt.max_tokens;
 		output_tokens(b, raw, &top, m);
 	}
 	add_names(b, v);
+}
+
+static void build_objects(struct build *b)
+{
+	struct place top = place_key(NULL, STR("objects"));
+	struct place at = place_key(&top, STR("resource"));
+	struct policy_objects *o = &b->policy->objects;
+
+	*o = b->raw->objects.p;
+	o->enabled = options_given(&options_root, b->raw, "objects");
+	if (!o->enabled) {
+		o->ttl_days = OBJECTS_TTL_DAYS;
+		return;
+	}
+	build_refer(b, &b->raw->resources, sizeof(struct raw_resource),
+	            "resources", b->raw->objects.resource, &at, &o->resource);
 }
 
 void azure_build(struct build *b)
 {
 	build_credentials(b);
 	build_resources(b);
+	build_objects(b);
 	build_models(b);
 }

@@ -102,6 +102,17 @@ static int retry_after(CURL *easy)
 	return seconds > INT_MAX ? INT_MAX : (int)seconds;
 }
 
+static struct str challenge(CURL *easy)
+{
+	struct curl_header *h;
+
+	if (curl_easy_header(easy, "WWW-Authenticate", 0, CURLH_HEADER, -1,
+	                     &h) != CURLHE_OK ||
+	    h->amount != 1)
+		return STR_NONE;
+	return str_c(h->value);
+}
+
 static const char *why(const struct fetch_job *j, CURLcode code)
 {
 	if (j->too_big || code == CURLE_FILESIZE_EXCEEDED)
@@ -124,6 +135,7 @@ static void job_end(struct fetch_job *j, CURLcode code)
 		res.status = (int)status;
 		res.body = buf_str(&j->answer);
 		res.retry_after_s = retry_after(j->easy);
+		res.challenge = challenge(j->easy);
 	} else {
 		res.error = why(j, code);
 	}

@@ -29,6 +29,9 @@ struct fetch_result {
 	struct str body;   /* valid during the callback */
 	const char *error; /* NULL on an HTTP answer, else what went wrong */
 	int retry_after_s; /* -1 when the answer has none */
+	/* WWW-Authenticate, valid during the callback; empty when the answer
+	 * has none, or several, of which none is the one that is meant */
+	struct str challenge;
 };
 
 /* ca_file may be NULL: the system's. NULL when libcurl cannot start. */

@@ -1,19 +1,27 @@
 /* keys/grant: what to ask an identity endpoint, and what it answered. */
 #include "keys/grant.h"
 
+#include "base/file.h"
 #include "base/json.h"
 #include "keys/backoff.h"
+#include "keys/jose_sign.h"
 
 #include <stdlib.h>
 
 enum {
-	GRANT_REQUEST_MAX = 16384,
+	GRANT_REQUEST_MAX = 32768,
 	GRANT_LONG_LIFE_S = 7200,
 	GRANT_AHEAD_S = 300,
 	GRANT_SAID_MAX = 200,
 };
 
 /* ------------------------------------------------------------- requests */
+
+static bool is_plain(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
+	       (c >= 'a' && c <= 'z') || c == '-' || c == '.' || c == '_';
+}
 
 /* As in application/x-www-form-urlencoded, blanks as %20: right in a query
  * and in a body (RFC 3986, 2.3). */
@@ -22,15 +30,10 @@ static void add_encoded(struct buf *out, struct str s)
 	size_t i;
 
 	for (i = 0; i < s.len; i++) {
-		char c = s.p[i];
-		bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-		             (c >= 'a' && c <= 'z') || c == '-' || c == '.' ||
-		             c == '_' || c == '~';
-
-		if (plain)
-			buf_add(out, &c, 1);
+		if (is_plain(s.p[i]) || s.p[i] == '~')
+			buf_add(out, &s.p[i], 1);
 		else
-			buf_fmt(out, "%%%02X", (unsigned char)c);
+			buf_fmt(out, "%%%02X", (unsigned char)s.p[i]);
 	}
 }
 
@@ -59,69 +62,180 @@ static struct str without_slash(struct str s)
 	return s;
 }
 
+/* What a request is made of, and made in. */
+struct ask {
+	const struct policy_credential *c;
+	struct str audience;
+	int64_t now_s;
+	struct buf url, header, body;
+	struct buf *why; /* not empty: it cannot be made */
+};
+
 /* At most one of the three says which user-assigned identity is meant. */
-static void add_identity(struct buf *url, const struct policy_credential *c,
-                         const char *object, const char *resource)
+static void add_identity(struct ask *a, const char *object,
+                         const char *resource)
 {
-	if (c->client_id.len)
-		add_param(url, "client_id", c->client_id);
-	else if (c->object_id.len)
-		add_param(url, object, c->object_id);
+	if (a->c->client_id.len)
+		add_param(&a->url, "client_id", a->c->client_id);
+	else if (a->c->object_id.len)
+		add_param(&a->url, object, a->c->object_id);
 	else
-		add_param(url, resource, c->resource_id);
+		add_param(&a->url, resource, a->c->resource_id);
 }
 
-static void ask_imds(const struct policy_credential *c, struct buf *url,
-                     struct buf *header, struct buf *body)
+static void ask_metadata(struct ask *a, struct str version)
 {
-	(void)body;
-	buf_add_str(url, without_slash(c->endpoint));
-	buf_add_str(url, STR("/metadata/identity/oauth2/token"
-	                     "?api-version=2018-02-01"));
-	add_param(url, "resource", resource_of(c->audience));
-	add_identity(url, c, "object_id", "msi_res_id");
-	buf_add_str(header, STR("Metadata: true"));
+	buf_add_str(&a->url, without_slash(a->c->endpoint));
+	buf_add_str(&a->url,
+	            STR("/metadata/identity/oauth2/token?api-version="));
+	buf_add_str(&a->url, version);
+	add_param(&a->url, "resource", resource_of(a->audience));
+	buf_add_str(&a->header, STR("Metadata: true"));
 }
 
-static void ask_app_service(const struct policy_credential *c, struct buf *url,
-                            struct buf *header, struct buf *body)
+static void ask_imds(struct ask *a)
 {
+	ask_metadata(a, STR("2018-02-01"));
+	add_identity(a, "object_id", "msi_res_id");
+}
+
+static void ask_arc(struct ask *a)
+{
+	ask_metadata(a, STR("2020-06-01"));
+}
+
+static void ask_app_service(struct ask *a)
+{
+	const struct policy_credential *c = a->c;
 	bool has_query = str_find(c->endpoint, '?') < c->endpoint.len;
 
-	(void)body;
-	buf_add_str(url, c->endpoint);
-	buf_add_str(url, has_query ? STR("&") : STR("?"));
-	buf_add_str(url, STR("api-version=2019-08-01"));
-	add_param(url, "resource", resource_of(c->audience));
-	add_identity(url, c, "principal_id", "mi_res_id");
-	buf_add_str(header, STR("X-IDENTITY-HEADER: "));
-	buf_add_str(header, c->header_value);
+	buf_add_str(&a->url, c->endpoint);
+	buf_add_str(&a->url, has_query ? STR("&") : STR("?"));
+	buf_add_str(&a->url, STR("api-version=2019-08-01"));
+	add_param(&a->url, "resource", resource_of(a->audience));
+	add_identity(a, "principal_id", "mi_res_id");
+	buf_add_str(&a->header, STR("X-IDENTITY-HEADER: "));
+	buf_add_str(&a->header, c->header_value);
 }
 
-static void ask_client_secret(const struct policy_credential *c,
-                              struct buf *url, struct buf *header,
-                              struct buf *body)
+/* The request to Entra, but for what proves who we are. */
+static void ask_entra(struct ask *a)
 {
-	struct str audience = resource_of(c->audience);
+	struct str audience = without_slash(resource_of(a->audience));
 
-	(void)header;
-	buf_add_str(url, without_slash(c->endpoint));
-	buf_add_str(url, STR("/"));
-	add_encoded(url, c->tenant_id);
-	buf_add_str(url, STR("/oauth2/v2.0/token"));
-	buf_add_str(body, STR("grant_type=client_credentials"));
-	add_param(body, "client_id", c->client_id);
-	add_param(body, "client_secret", c->secret);
-	buf_add_str(body, STR("&scope="));
-	add_encoded(body, without_slash(audience));
-	add_encoded(body, STR("/.default"));
+	buf_add_str(&a->url, without_slash(a->c->endpoint));
+	buf_add_str(&a->url, STR("/"));
+	add_encoded(&a->url, a->c->tenant_id);
+	buf_add_str(&a->url, STR("/oauth2/v2.0/token"));
+	buf_add_str(&a->body, STR("grant_type=client_credentials"));
+	add_param(&a->body, "client_id", a->c->client_id);
+	buf_add_str(&a->body, STR("&scope="));
+	add_encoded(&a->body, audience);
+	add_encoded(&a->body, STR("/.default"));
 }
 
-static void (*const ask[])(const struct policy_credential *c, struct buf *url,
-                           struct buf *header, struct buf *body) = {
+static void ask_client_secret(struct ask *a)
+{
+	ask_entra(a);
+	add_param(&a->body, "client_secret", a->c->secret);
+}
+
+static void add_assertion(struct ask *a, struct str assertion)
+{
+	add_param(&a->body, "client_assertion_type",
+	          STR("urn:ietf:params:oauth:client-assertion-type:"
+	              "jwt-bearer"));
+	add_param(&a->body, "client_assertion", assertion);
+}
+
+/* Three parts in base64url: what else the file may hold is not sent out. */
+static bool is_jwt(struct str s)
+{
+	unsigned dots = 0;
+	size_t i;
+
+	for (i = 0; i < s.len; i++) {
+		if (!is_plain(s.p[i]))
+			return false;
+		if (s.p[i] == '.' && (i == 0 || s.p[i - 1] == '.'))
+			return false;
+		dots += s.p[i] == '.';
+	}
+	return dots == 2 && s.p[s.len - 1] != '.';
+}
+
+static bool read_file(struct ask *a, char *mem, size_t size, size_t *len)
+{
+	const char *path = a->c->file.p;
+	const char *why = file_read(path, FILE_PLAIN, mem, size, len, NULL);
+
+	if (why)
+		buf_fmt(a->why, "%.200s cannot be read: %s", path, why);
+	else if (*len == size)
+		buf_fmt(a->why, "%.200s is too long", path);
+	return a->why->len == 0;
+}
+
+static void show_token(struct ask *a, struct str token)
+{
+	if (token.len == 0)
+		buf_fmt(a->why, "%.200s is empty, expected a federated token",
+		        a->c->file.p);
+	else if (!is_jwt(token))
+		buf_fmt(a->why, "%.200s holds no token (a JWT)", a->c->file.p);
+	else
+		add_assertion(a, token);
+}
+
+/* kubelet writes a new token long before the old one ends; read for every
+ * request, the file is never behind. */
+static void ask_workload(struct ask *a)
+{
+	char mem[GRANT_TOKEN_MAX / 2];
+	size_t len;
+
+	ask_entra(a);
+	if (read_file(a, mem, sizeof(mem), &len))
+		show_token(a, str_trim(str_of(mem, len)));
+	explicit_bzero(mem, sizeof(mem));
+}
+
+static void sign(struct ask *a, struct str pem)
+{
+	struct jose_assertion j = {.pem = pem,
+	                           .client_id = a->c->client_id,
+	                           .audience = buf_str(&a->url),
+	                           .now_s = a->now_s};
+	struct buf assertion;
+	const char *why;
+
+	buf_init(&assertion, JOSE_ASSERTION_MAX);
+	why = jose_sign(&j, &assertion);
+	if (why)
+		buf_fmt(a->why, "%.200s: %s", a->c->file.p, why);
+	else
+		add_assertion(a, buf_str(&assertion));
+	buf_done(&assertion);
+}
+
+static void ask_certificate(struct ask *a)
+{
+	char mem[JOSE_PEM_MAX];
+	size_t len;
+
+	ask_entra(a);
+	if (read_file(a, mem, sizeof(mem), &len))
+		sign(a, str_of(mem, len));
+	explicit_bzero(mem, sizeof(mem));
+}
+
+static void (*const asks[])(struct ask *a) = {
 	[CRED_IMDS] = ask_imds,
 	[CRED_APP_SERVICE] = ask_app_service,
 	[CRED_CLIENT_SECRET] = ask_client_secret,
+	[CRED_WORKLOAD] = ask_workload,
+	[CRED_CERTIFICATE] = ask_certificate,
+	[CRED_ARC] = ask_arc,
 };
 
 /* A control byte in a header could end it and begin another. */
@@ -147,33 +261,50 @@ static char *dup_or_null(const struct buf *b)
 	return b->len ? str_dup(buf_str(b)) : NULL;
 }
 
-bool grant_init(struct grant *g, const struct policy_credential *c)
+static bool take(struct grant *g, const struct ask *a)
 {
-	struct buf url, header, body;
+	if (a->why->len > 0)
+		return false;
+	if (a->url.failed || a->header.failed || a->body.failed) {
+		buf_fmt(a->why, "the request for a token is too long");
+		return false;
+	}
+	if (!is_line(buf_str(&a->header)) || !is_line(buf_str(&a->url))) {
+		buf_fmt(a->why, "a control character in what goes into the "
+		                "request for a token");
+		return false;
+	}
+	g->url = dup_or_null(&a->url);
+	g->header = dup_or_null(&a->header);
+	g->body = dup_or_null(&a->body);
+	g->headers[0] = g->header;
+	if (g->url && (g->header || !a->header.len) &&
+	    (g->body || !a->body.len))
+		return true;
+	buf_fmt(a->why, "out of memory");
+	return false;
+}
+
+bool grant_init(struct grant *g, const struct policy_credential *c,
+                struct str audience, int64_t now_s, struct buf *why)
+{
+	struct ask a = {
+		.c = c, .audience = audience, .now_s = now_s, .why = why};
 	bool ok;
 
 	*g = (struct grant){
 		.plain_http = str_starts_nocase(c->endpoint, STR("http://"))};
-	buf_init(&url, GRANT_REQUEST_MAX);
-	buf_init(&header, GRANT_REQUEST_MAX);
-	buf_init(&body, GRANT_REQUEST_MAX);
+	buf_init(&a.url, GRANT_REQUEST_MAX);
+	buf_init(&a.header, GRANT_REQUEST_MAX);
+	buf_init(&a.body, GRANT_REQUEST_MAX);
 	/* all room at once: growing would leave copies of the secret */
-	ok = buf_reserve(&header, GRANT_REQUEST_MAX) &&
-	     buf_reserve(&body, GRANT_REQUEST_MAX);
-	ask[c->type](c, &url, &header, &body);
-	ok = ok && !url.failed && !header.failed && !body.failed &&
-	     is_line(buf_str(&header)) && is_line(buf_str(&url));
-	if (ok) {
-		g->url = dup_or_null(&url);
-		g->header = dup_or_null(&header);
-		g->body = dup_or_null(&body);
-		g->headers[0] = g->header;
-		ok = g->url && (g->header || !header.len) &&
-		     (g->body || !body.len);
-	}
-	buf_done(&url);
-	wipe(&header);
-	wipe(&body);
+	if (buf_reserve(&a.header, GRANT_REQUEST_MAX) &&
+	    buf_reserve(&a.body, GRANT_REQUEST_MAX))
+		asks[c->type](&a);
+	ok = take(g, &a);
+	buf_done(&a.url);
+	wipe(&a.header);
+	wipe(&a.body);
 	if (!ok)
 		grant_done(g);
 	return ok;
@@ -191,7 +322,89 @@ void grant_done(struct grant *g)
 	free(g->url);
 	free_secret(g->body);
 	free_secret(g->header);
+	free_secret(g->proof);
 	*g = (struct grant){0};
+}
+
+/* ----------------------------------------------------- the Arc challenge */
+
+/* Basic realm=/var/opt/azcmagent/tokens/NAME.key - nothing before, nothing
+ * behind, and one spelling of a path only: no "..", no second slash. */
+static bool key_path(struct str challenge, const char *dir, char *path,
+                     size_t size)
+{
+	struct str begin = STR("Basic realm="), name;
+	size_t i, dir_len = strlen(dir);
+
+	if (!str_starts_nocase(challenge, begin) ||
+	    challenge.len - begin.len >= size)
+		return false;
+	name = str_from(challenge, begin.len);
+	if (!str_starts(name, str_of(dir, dir_len)) || name.len <= dir_len ||
+	    name.p[dir_len] != '/')
+		return false;
+	memcpy(path, name.p, name.len);
+	path[name.len] = '\0';
+	name = str_from(name, dir_len + 1);
+	if (!str_ends(name, STR(".key")) || name.p[0] == '.')
+		return false;
+	for (i = 0; i < name.len; i++)
+		if (!is_plain(name.p[i]))
+			return false;
+	return true;
+}
+
+static bool read_proof(struct grant *g, const char *path, struct buf *why)
+{
+	char mem[GRANT_ARC_KEY_MAX + 1];
+	struct buf line;
+	struct str key = STR_NONE;
+	size_t len;
+	const char *wrong =
+		file_read(path, FILE_NO_LINK, mem, sizeof(mem), &len, NULL);
+
+	if (!wrong)
+		key = str_trim(str_of(mem, len));
+	if (!wrong && len > GRANT_ARC_KEY_MAX)
+		wrong = "it is longer than a key of the Arc agent";
+	if (!wrong && (key.len == 0 || !is_line(key)))
+		wrong = "it holds no key";
+	if (wrong) {
+		buf_fmt(why, "%.200s cannot be used: %s", path, wrong);
+	} else {
+		buf_init(&line, 2 * GRANT_ARC_KEY_MAX);
+		if (buf_reserve(&line, 2 * GRANT_ARC_KEY_MAX) &&
+		    buf_add_str(&line, STR("Authorization: Basic ")) &&
+		    buf_add_str(&line, key))
+			g->proof = str_dup(buf_str(&line));
+		wipe(&line);
+		if (!g->proof)
+			buf_fmt(why, "out of memory");
+	}
+	explicit_bzero(mem, sizeof(mem));
+	return g->proof != NULL;
+}
+
+bool grant_prove(struct grant *g, struct str challenge, const char *dir,
+                 struct buf *why)
+{
+	char path[256];
+
+	if (g->proof) {
+		buf_fmt(why, "the Arc agent refuses the key it asked for");
+		return false;
+	}
+	if (!key_path(challenge, dir, path, sizeof(path))) {
+		buf_fmt(why,
+		        "the Arc agent asks for something else than a file "
+		        "NAME.key in %s",
+		        dir);
+		return false;
+	}
+	if (!read_proof(g, path, why))
+		return false;
+	g->headers[1] = g->proof;
+	return true;
 }
 
 /* -------------------------------------------------------------- answers */

@@ -1,8 +1,9 @@
 /*
  * keys/grant: what to ask an identity endpoint, and what it answered.
  *
- * One small dialect per kind of credential (azure.md 3.2, 3.3, 3.7). Text in,
- * text out; no I/O.
+ * One small dialect per kind of credential (azure.md 3.2 to 3.4, 3.6, 3.7).
+ * Text in, text out; the only I/O is to read the small files that others
+ * renew: the federated token, the certificate, the key of the Arc agent.
  */
 #ifndef KEYS_GRANT_H
 #define KEYS_GRANT_H
@@ -10,21 +11,39 @@
 #include "base/buf.h"
 #include "conf/policy.h"
 
-enum { GRANT_TOKEN_MAX = 16384 };
+enum {
+	GRANT_TOKEN_MAX = 16384,
+	GRANT_WHY_MAX = 512,
+	GRANT_ARC_KEY_MAX = 4096,
+};
 
-/* The request for a token, ready to be sent again and again. */
+/* Where the Arc agent keeps the files it challenges us with. */
+#define GRANT_ARC_DIR "/var/opt/azcmagent/tokens"
+
+/* The request for one token; made anew for each. */
 struct grant {
 	char *url;
 	char *body;             /* POST; NULL: GET. Holds the secret */
 	char *header;           /* may hold a secret */
-	const char *headers[2]; /* NULL-terminated, for keys/fetch */
+	char *proof;            /* header with the Arc key, else NULL */
+	const char *headers[3]; /* NULL-terminated, for keys/fetch */
 	bool plain_http;        /* the configured endpoint is http:// */
 };
 
-/* Not for CRED_KEY. False when the credential cannot be put into a request
- * (a byte below blank in a header) or without memory. */
-bool grant_init(struct grant *g, const struct policy_credential *c);
+/* A request for a token for `audience`. Not for CRED_KEY. False when it
+ * cannot be made: then `why` (empty before, at least GRANT_WHY_MAX) says what
+ * was found. Nothing secret is in it. */
+bool grant_init(struct grant *g, const struct policy_credential *c,
+                struct str audience, int64_t now_s, struct buf *why);
 void grant_done(struct grant *g); /* wipes; accepts one that is zeroed */
+
+/* The Arc agent answered 401: add the proof that its challenge asks for, the
+ * content of a file only the group `himds` can read, so that the same request
+ * can be sent again. `challenge` is its WWW-Authenticate and must name a file
+ * NAME.key of at most GRANT_ARC_KEY_MAX bytes, directly in `dir`: whoever
+ * answers on that port must not make us read and send any other file. */
+bool grant_prove(struct grant *g, struct str challenge, const char *dir,
+                 struct buf *why);
 
 struct grant_token {
 	struct str access_token; /* borrowed from the answer; a secret */

@@ -124,6 +124,7 @@ static void count_keys(const struct jwks_set *s)
 			n += (int64_t)keyset_count(other->keys);
 	buf_init(&labels, 512);
 	metrics_label(&labels, "tenant", str_c(s->name));
+	metrics_worker(&labels, j->o.worker);
 	metric_set(metrics_get(j->o.metrics, "foundry_jwks_keys",
 	                       buf_str(&labels)),
 	           n);

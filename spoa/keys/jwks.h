@@ -30,6 +30,7 @@ struct jwks_options {
 	const struct clock *clock;
 	struct fetch *fetch;
 	struct metrics *metrics; /* may be NULL */
+	unsigned worker;         /* its number, a label of gauges */
 	/* A key of a tenant went away: verdicts it gave must go. May be NULL.
 	 * Never called from within jwks_find(). */
 	void (*changed)(void *ctx, struct str tenant_id);

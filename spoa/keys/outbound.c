@@ -2,8 +2,13 @@
  * keys/outbound: the credentials we use towards Azure.
  *
  *   outbound_configure -> slot_fetch -> endpoint -> token -> header value
- *   outbound_header    -/  ^                                    |
+ *   outbound_header    -/  ^    ^           |                   |
+ *                          |    +- proof <--+ (Arc's challenge) |
  *                          timer <- renewal or backoff <--------+-> waiters
+ *
+ * A slot reads what it is made of from the policy that was configured last:
+ * the request for a token is put together for each fetch, so that files that
+ * others renew are read anew, and no secret is kept in between.
  */
 #include "keys/outbound.h"
 
@@ -38,8 +43,9 @@ struct outbound_slot {
 	struct outbound *o;
 	bool wanted;     /* used while configuring */
 	uint8_t sum[32]; /* of all that the config says about it */
-	char *name;
-	struct grant grant;
+	const struct policy_credential *c; /* in o->policy */
+	struct str audience;               /* there, too */
+	struct grant grant;                /* while there is a job */
 
 	struct secret *value; /* NULL: no token yet */
 	bool endless;         /* a static key */
@@ -55,13 +61,10 @@ struct outbound_slot {
 };
 
 struct outbound {
-	struct loop *loop;
-	const struct clock *clock;
-	struct fetch *fetch;
-	struct metrics *metrics;
+	struct outbound_options o;
 	struct policy *policy;
 	struct outbound_slot *slots;
-	struct outbound_slot **by_index; /* of policy->credentials */
+	struct outbound_slot **by_index; /* of policy->resources */
 	struct secret *retired;
 	struct loop_timer sweep;
 };
@@ -110,7 +113,7 @@ static void retire(struct outbound *o, struct secret *s)
 		return;
 	s->next = o->retired;
 	o->retired = s;
-	loop_timer_start(o->loop, &o->sweep, 0, sweep, o);
+	loop_timer_start(o->o.loop, &o->sweep, 0, sweep, o);
 }
 
 /* -------------------------------------------------------------- waiters */
@@ -159,7 +162,7 @@ static bool usable(const struct outbound_slot *s)
 {
 	return s->value &&
 	       (s->endless ||
-	        clock_real_s(s->o->clock) + OUTBOUND_MARGIN_S < s->exp);
+	        clock_real_s(s->o->o.clock) + OUTBOUND_MARGIN_S < s->exp);
 }
 
 static void slot_fetch(struct outbound_slot *s);
@@ -171,8 +174,8 @@ static void on_timer(void *data)
 
 static void schedule(struct outbound_slot *s, uint64_t after_ms)
 {
-	s->next_us = clock_mono_us(s->o->clock) + after_ms * 1000;
-	loop_timer_start(s->o->loop, &s->timer, after_ms, on_timer, s);
+	s->next_us = clock_mono_us(s->o->o.clock) + after_ms * 1000;
+	loop_timer_start(s->o->o.loop, &s->timer, after_ms, on_timer, s);
 }
 
 static uint64_t retry_after_ms(const struct outbound_slot *s,
@@ -194,6 +197,12 @@ static uint64_t retry_after_ms(const struct outbound_slot *s,
 	return wait_ms > least_ms ? wait_ms : least_ms;
 }
 
+static void log_slot(struct buf *line, const struct outbound_slot *s)
+{
+	log_field(line, "credential", s->c->name);
+	log_field(line, "audience", s->audience);
+}
+
 static void log_failure(const struct outbound_slot *s, const char *why,
                         const struct fetch_result *res, uint64_t after_ms)
 {
@@ -201,7 +210,7 @@ static void log_failure(const struct outbound_slot *s, const char *why,
 
 	buf_init(&line, 2048);
 	buf_init(&said, 512);
-	log_field(&line, "credential", str_c(s->name));
+	log_slot(&line, s);
 	log_field(&line, "found", str_c(why));
 	if (res && res->status)
 		log_field_num(&line, "status", res->status);
@@ -249,7 +258,7 @@ static bool keep_token(struct outbound_slot *s, const struct grant_token *t)
 		return false;
 	if (!s->value || s->n_failures > 0) {
 		buf_init(&line, 1024);
-		log_field(&line, "credential", str_c(s->name));
+		log_slot(&line, s);
 		log_field_num(&line, "expires_in_s", t->lifetime_s);
 		log_field_num(&line, "renew_in_s", t->renew_in_s);
 		log_field(&line, "msg", STR("token received"));
@@ -258,7 +267,7 @@ static bool keep_token(struct outbound_slot *s, const struct grant_token *t)
 	}
 	retire(s->o, s->value);
 	s->value = value;
-	s->exp = clock_real_s(s->o->clock) + t->lifetime_s;
+	s->exp = clock_real_s(s->o->o.clock) + t->lifetime_s;
 	s->n_failures = 0;
 	s->misconfigured = false;
 	if (s->ok)
@@ -269,28 +278,9 @@ static bool keep_token(struct outbound_slot *s, const struct grant_token *t)
 	return true;
 }
 
-static void got_token(void *ctx, const struct fetch_result *res)
-{
-	struct outbound_slot *s = ctx;
-	const char *why = res->error;
-	struct grant_answer *answer = NULL;
-	struct grant_token token;
+static void got_answer(void *ctx, const struct fetch_result *res);
 
-	s->job = NULL;
-	if (!why && res->status != 200)
-		why = "the identity endpoint answered with an error";
-	if (!why)
-		answer = grant_answer_new(res->body, clock_real_s(s->o->clock),
-		                          &token, &why);
-	if (answer && !keep_token(s, &token))
-		why = "out of memory";
-	grant_answer_free(answer);
-	if (why)
-		fetch_failed(s, why, res);
-	wake_all(s);
-}
-
-static void slot_fetch(struct outbound_slot *s)
+static bool slot_send(struct outbound_slot *s)
 {
 	struct fetch_request r = {
 		.url = str_c(s->grant.url),
@@ -301,12 +291,83 @@ static void slot_fetch(struct outbound_slot *s)
 		.max_answer = OUTBOUND_ANSWER_MAX,
 	};
 
+	s->job = fetch_start(s->o->o.fetch, &r, got_answer, s);
+	return s->job != NULL;
+}
+
+/* The answer to the Arc agent's challenge is on its way; false with `why`. */
+static bool proving(struct outbound_slot *s, const struct fetch_result *res,
+                    struct buf *why)
+{
+	if (!grant_prove(&s->grant, res->challenge, s->o->o.arc_dir, why))
+		return false;
+	if (slot_send(s))
+		return true;
+	buf_fmt(why, "the request could not be started");
+	return false;
+}
+
+/* NULL when there is a token now. */
+static const char *take_answer(struct outbound_slot *s,
+                               const struct fetch_result *res)
+{
+	struct grant_answer *answer;
+	struct grant_token token;
+	const char *why = NULL;
+
+	if (res->error)
+		return res->error;
+	if (res->status != 200)
+		return "the identity endpoint answered with an error";
+	answer = grant_answer_new(res->body, clock_real_s(s->o->o.clock),
+	                          &token, &why);
+	if (answer && !keep_token(s, &token))
+		why = "out of memory";
+	grant_answer_free(answer);
+	return why;
+}
+
+static void got_answer(void *ctx, const struct fetch_result *res)
+{
+	struct outbound_slot *s = ctx;
+	const char *failed;
+	struct buf why;
+
+	s->job = NULL;
+	buf_init(&why, GRANT_WHY_MAX);
+	if (s->c->type == CRED_ARC && res->status == 401 &&
+	    proving(s, res, &why)) {
+		buf_done(&why);
+		return;
+	}
+	grant_done(&s->grant);
+	buf_add(&why, "", 1);
+	failed = why.len > 1 ? why.p : take_answer(s, res);
+	if (failed)
+		fetch_failed(s, failed, res);
+	buf_done(&why);
+	wake_all(s);
+}
+
+static void slot_fetch(struct outbound_slot *s)
+{
+	int64_t now_s = clock_real_s(s->o->o.clock);
+	struct buf why;
+
 	if (s->job || s->endless)
 		return;
 	loop_timer_stop(&s->timer);
-	s->job = fetch_start(s->o->fetch, &r, got_token, s);
-	if (!s->job)
-		fetch_failed(s, "the request could not be started", NULL);
+	buf_init(&why, GRANT_WHY_MAX);
+	if (grant_init(&s->grant, s->c, s->audience, now_s, &why) &&
+	    !slot_send(s)) {
+		grant_done(&s->grant);
+		buf_fmt(&why, "the request could not be started");
+	}
+	if (!s->job) {
+		buf_add(&why, "", 1);
+		fetch_failed(s, why.len > 1 ? why.p : "out of memory", NULL);
+	}
+	buf_done(&why);
 }
 
 /* ------------------------------------------------------------ configure */
@@ -321,34 +382,46 @@ static void slot_free(struct outbound_slot *s)
 	wake_all(s); /* who waits asks again and finds no such credential */
 	retire(s->o, s->value);
 	grant_done(&s->grant);
-	free(s->name);
 	free(s);
 }
 
-static struct metric *metric_of(const struct outbound_slot *s, const char *name,
-                                const char *result)
+static struct metric *fetches(const struct outbound_slot *s, const char *result)
 {
 	struct buf labels;
 	struct metric *m;
 
-	if (!s->o->metrics)
-		return NULL;
 	buf_init(&labels, 512);
-	metrics_label(&labels, "credential", str_c(s->name));
-	if (result)
-		metrics_label(&labels, "result", str_c(result));
-	m = metrics_get(s->o->metrics, name, buf_str(&labels));
+	metrics_label(&labels, "credential", s->c->name);
+	metrics_label(&labels, "result", str_c(result));
+	m = metrics_get(s->o->o.metrics, "foundry_token_fetches_total",
+	                buf_str(&labels));
+	buf_done(&labels);
+	return m;
+}
+
+static struct metric *expiry(const struct outbound_slot *s)
+{
+	struct buf labels;
+	struct metric *m;
+
+	buf_init(&labels, 512);
+	metrics_label(&labels, "credential", s->c->name);
+	metrics_label(&labels, "audience", s->audience);
+	metrics_worker(&labels, s->o->o.worker);
+	m = metrics_get(s->o->o.metrics, "foundry_token_expiry_seconds",
+	                buf_str(&labels));
 	buf_done(&labels);
 	return m;
 }
 
 /* What makes two credentials the same: every field, each under its length. */
-static void sum_of(const struct policy_credential *c, uint8_t sum[32])
+static void sum_of(const struct policy_credential *c, struct str audience,
+                   uint8_t sum[32])
 {
 	const struct str fields[] = {
-		c->name,      c->endpoint,   c->header_value, c->tenant_id,
-		c->client_id, c->object_id,  c->resource_id,  c->secret,
-		c->audience,  c->key_header,
+		c->name,      c->endpoint,  c->header_value, c->tenant_id,
+		c->client_id, c->object_id, c->resource_id,  c->secret,
+		c->file,      audience,     c->key_header,
 	};
 	enum { N = sizeof(fields) / sizeof(fields[0]) };
 	uint8_t parts[N + 1][32] = {{(uint8_t)c->type}};
@@ -361,6 +434,7 @@ static void sum_of(const struct policy_credential *c, uint8_t sum[32])
 
 static struct outbound_slot *slot_new(struct outbound *o,
                                       const struct policy_credential *c,
+                                      struct str audience,
                                       const uint8_t sum[32])
 {
 	struct outbound_slot *s = calloc(1, sizeof(*s));
@@ -368,21 +442,21 @@ static struct outbound_slot *slot_new(struct outbound *o,
 	if (!s)
 		return NULL;
 	s->o = o;
+	s->c = c;
+	s->audience = audience;
 	memcpy(s->sum, sum, sizeof(s->sum));
-	s->name = str_dup(c->name);
 	s->endless = c->type == CRED_KEY;
 	if (s->endless && c->secret.len > 0)
 		s->value = secret_new(STR_NONE, c->secret);
-	if (!s->name || (s->endless && !s->value) ||
-	    (!s->endless && !grant_init(&s->grant, c))) {
+	if (s->endless && !s->value) {
 		slot_free(s);
 		return NULL;
 	}
-	if (s->endless)
+	if (s->endless || !o->o.metrics)
 		return s;
-	s->ok = metric_of(s, "foundry_token_fetches_total", "ok");
-	s->error = metric_of(s, "foundry_token_fetches_total", "error");
-	s->expiry = metric_of(s, "foundry_token_expiry_seconds", NULL);
+	s->ok = fetches(s, "ok");
+	s->error = fetches(s, "error");
+	s->expiry = expiry(s);
 	return s;
 }
 
@@ -397,26 +471,40 @@ static struct outbound_slot *slot_of_sum(const struct outbound *o,
 	return NULL;
 }
 
-/* The slot for c, made and started when there is none. One that stays but is
- * failing is tried at once: who reloads may have repaired the cause. */
-static struct outbound_slot *want(struct outbound *o,
-                                  const struct policy_credential *c)
+static struct str audience_of(const struct policy *p, size_t resource)
 {
+	const struct policy_resource *r = &p->resources[resource];
+
+	return r->audience.len ? r->audience
+	                       : p->credentials[r->credential].audience;
+}
+
+/* The slot of a resource, made and started when there is none. One that stays
+ * but is failing is tried at once: who reloads may have repaired the cause. */
+static struct outbound_slot *want(struct outbound *o, const struct policy *p,
+                                  size_t resource)
+{
+	const struct policy_credential *c =
+		&p->credentials[p->resources[resource].credential];
+	struct str audience = audience_of(p, resource);
 	struct outbound_slot *s;
 	uint8_t sum[32];
 
-	sum_of(c, sum);
+	sum_of(c, audience, sum);
 	s = slot_of_sum(o, sum);
 	if (!s) {
-		s = slot_new(o, c, sum);
+		s = slot_new(o, c, audience, sum);
 		if (!s)
 			return NULL;
 		s->next = o->slots;
 		o->slots = s;
 	}
-	s->wanted = true;
-	if (!s->endless && (!s->value || s->n_failures > 0))
+	/* the same texts in the new policy: the old one goes */
+	s->c = c;
+	s->audience = audience;
+	if (!s->wanted && !s->endless && (!s->value || s->n_failures > 0))
 		slot_fetch(s);
+	s->wanted = true;
 	return s;
 }
 
@@ -444,7 +532,7 @@ static void drop_unwanted(struct outbound *o)
 bool outbound_configure(struct outbound *o, struct policy *p)
 {
 	struct outbound_slot **by_index =
-		calloc(p->n_credentials + 1, sizeof(*by_index));
+		calloc(p->n_resources + 1, sizeof(*by_index));
 	struct policy *old = o->policy;
 	struct outbound_slot *s;
 	bool ok = true;
@@ -454,8 +542,8 @@ bool outbound_configure(struct outbound *o, struct policy *p)
 		return false;
 	for (s = o->slots; s; s = s->next)
 		s->wanted = false;
-	for (i = 0; i < p->n_credentials; i++) {
-		by_index[i] = want(o, &p->credentials[i]);
+	for (i = 0; i < p->n_resources; i++) {
+		by_index[i] = want(o, p, i);
 		ok = ok && by_index[i];
 	}
 	free(o->by_index);
@@ -466,17 +554,15 @@ bool outbound_configure(struct outbound *o, struct policy *p)
 	return ok;
 }
 
-struct outbound *outbound_new(struct loop *loop, const struct clock *clock,
-                              struct fetch *fetch, struct metrics *metrics)
+struct outbound *outbound_new(const struct outbound_options *options)
 {
 	struct outbound *o = calloc(1, sizeof(*o));
 
 	if (!o)
 		return NULL;
-	o->loop = loop;
-	o->clock = clock;
-	o->fetch = fetch;
-	o->metrics = metrics;
+	o->o = *options;
+	if (!o->o.arc_dir)
+		o->o.arc_dir = GRANT_ARC_DIR;
 	return o;
 }
 
@@ -490,9 +576,9 @@ void outbound_free(struct outbound *o)
 		s->wanted = false;
 	free(o->by_index);
 	o->by_index = NULL;
+	drop_unwanted(o);
 	policy_unref(o->policy);
 	o->policy = NULL;
-	drop_unwanted(o);
 	loop_timer_stop(&o->sweep);
 	sweep(o);
 	free(o);
@@ -504,7 +590,7 @@ bool outbound_ready(const struct outbound *o)
 {
 	size_t i;
 
-	for (i = 0; o->policy && i < o->policy->n_credentials; i++)
+	for (i = 0; o->policy && i < o->policy->n_resources; i++)
 		if (!o->by_index[i] || !usable(o->by_index[i]))
 			return false;
 	return o->policy != NULL;
@@ -513,16 +599,16 @@ bool outbound_ready(const struct outbound *o)
 /* A request may still hold the policy before the last reload: then its
  * credential is looked up by content. */
 static struct outbound_slot *slot_of(const struct outbound *o,
-                                     const struct policy *p,
-                                     unsigned credential)
+                                     const struct policy *p, unsigned resource)
 {
 	uint8_t sum[32];
 
-	if (credential >= p->n_credentials)
+	if (resource >= p->n_resources)
 		return NULL;
 	if (p == o->policy)
-		return o->by_index[credential];
-	sum_of(&p->credentials[credential], sum);
+		return o->by_index[resource];
+	sum_of(&p->credentials[p->resources[resource].credential],
+	       audience_of(p, resource), sum);
 	return slot_of_sum(o, sum);
 }
 
@@ -532,27 +618,25 @@ static bool is_due(const struct outbound_slot *s)
 {
 	if (s->endless || s->job)
 		return false;
-	return clock_mono_us(s->o->clock) >= s->next_us ||
+	return clock_mono_us(s->o->o.clock) >= s->next_us ||
 	       (!usable(s) && s->n_failures == 0);
 }
 
 enum outbound_answer outbound_header(struct outbound *o, const struct policy *p,
-                                     unsigned credential, struct str *name,
+                                     unsigned resource, struct str *name,
                                      struct str *value,
                                      struct outbound_waiter *w)
 {
-	struct outbound_slot *s = slot_of(o, p, credential);
-	const struct policy_credential *c;
+	struct outbound_slot *s = slot_of(o, p, resource);
 
 	if (!s)
 		return OUTBOUND_FAILED;
 	if (is_due(s))
 		slot_fetch(s);
 	if (usable(s)) {
-		c = &p->credentials[credential];
-		*name = !s->endless         ? STR("authorization")
-		        : c->key_header.len ? c->key_header
-		                            : STR("api-key");
+		*name = !s->endless            ? STR("authorization")
+		        : s->c->key_header.len ? s->c->key_header
+		                               : STR("api-key");
 		*value = str_of(s->value->text, s->value->len);
 		return OUTBOUND_OK;
 	}

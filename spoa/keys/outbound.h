@@ -24,15 +24,24 @@ struct outbound_waiter {
 	uint64_t ref;
 };
 
-struct outbound *outbound_new(struct loop *loop, const struct clock *clock,
-                              struct fetch *fetch, struct metrics *metrics);
+struct outbound_options {
+	struct loop *loop;
+	const struct clock *clock;
+	struct fetch *fetch;
+	struct metrics *metrics; /* may be NULL */
+	unsigned worker;         /* its number, a label of gauges */
+	const char *arc_dir;     /* for tests; NULL: GRANT_ARC_DIR */
+};
+
+struct outbound *outbound_new(const struct outbound_options *o);
 void outbound_free(struct outbound *o); /* wipes all tokens */
 
-/* The credentials to hold, at start and after a reload; tokens of credentials
- * that did not change are kept. The policy is referenced. Starts fetching. */
+/* The credentials to hold, at start and after a reload: those of resources,
+ * each for the audiences they name. Tokens of credentials that did not change
+ * are kept. The policy is referenced. Starts fetching. */
 bool outbound_configure(struct outbound *o, struct policy *p);
 
-/* Every credential of the policy has a usable token. */
+/* Every resource of the policy has a usable credential. */
 bool outbound_ready(const struct outbound *o);
 
 enum outbound_answer {
@@ -41,11 +50,11 @@ enum outbound_answer {
 	OUTBOUND_FAILED = 2, /* none, and the last try failed just now */
 };
 
-/* The header that authenticates us with credential number `credential`:
- * name "authorization" with "Bearer ..." or, for a static key, its header.
+/* The header that authenticates us at resource number `resource`: name
+ * "authorization" with "Bearer ..." or, for a static key, its header.
  * Both borrowed, valid until the next loop turn; they are secrets. */
 enum outbound_answer outbound_header(struct outbound *o, const struct policy *p,
-                                     unsigned credential, struct str *name,
+                                     unsigned resource, struct str *name,
                                      struct str *value,
                                      struct outbound_waiter *w);
 

@@ -596,6 +596,133 @@ static void app_service_from_environment(void **state)
 	unsetenv("IDENTITY_ENDPOINT");
 }
 
+static void clear_workload(void)
+{
+	static const char *const names[] = {
+		"AZURE_FEDERATED_TOKEN_FILE", "AZURE_CLIENT_ID",
+		"AZURE_TENANT_ID", "AZURE_AUTHORITY_HOST"};
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(*names); i++)
+		unsetenv(names[i]);
+}
+
+static void workload_identity_from_environment(void **state)
+{
+	const struct change c = {"\"managed_identity\"",
+	                         "\"workload_identity\""};
+	const struct change written = {
+		"\"managed_identity\"",
+		"\"workload_identity\", \"token_file\": \"/none/token\", "
+		"\"authority\": \"https://login.example/\", "
+		"\"client_id\": \"EEEEEEEE-1111-1111-1111-111111111111\", "
+		"\"tenant_id\": \"FFFFFFFF-1111-1111-1111-111111111111\""};
+	char path[64];
+	struct buf out;
+	struct policy *p;
+
+	(void)state;
+	clear_workload();
+	assert_null(conf_base_parse(&out, &c, 1));
+	assert_non_null(strstr(out.p, "credentials.mi.token_file: found "
+	                              "nothing here nor in the environment "
+	                              "variable AZURE_FEDERATED_TOKEN_FILE"));
+	assert_non_null(strstr(out.p, "credentials.mi.client_id: "));
+	assert_non_null(strstr(out.p, "credentials.mi.tenant_id: "));
+	buf_done(&out);
+
+	write_file(path, "token", "a.b.c", 5, 0644);
+	setenv("AZURE_FEDERATED_TOKEN_FILE", path, 1);
+	setenv("AZURE_CLIENT_ID", "CCCCCCCC-1111-1111-1111-111111111111", 1);
+	setenv("AZURE_TENANT_ID", "dddddddd-1111-1111-1111-111111111111", 1);
+	p = quiet(&c, 1);
+	assert_int_equal(p->credentials[0].type, CRED_WORKLOAD);
+	assert_str(p->credentials[0].endpoint,
+	           "https://login.microsoftonline.com");
+	assert_str(p->credentials[0].client_id,
+	           "cccccccc-1111-1111-1111-111111111111");
+	assert_str(p->credentials[0].tenant_id,
+	           "dddddddd-1111-1111-1111-111111111111");
+	assert_str(p->credentials[0].file, path);
+	policy_unref(p);
+	setenv("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.us/", 1);
+	p = quiet(&c, 1);
+	assert_str(p->credentials[0].endpoint,
+	           "https://login.microsoftonline.us");
+	policy_unref(p);
+
+	/* what is written counts; the file may come later */
+	p = conf_base_parse(&out, &written, 1);
+	assert_non_null(p);
+	assert_non_null(strstr(out.p, "warning: g.json: "
+	                              "credentials.mi.token_file: /none/token "
+	                              "cannot be read now"));
+	assert_str(p->credentials[0].file, "/none/token");
+	assert_str(p->credentials[0].endpoint, "https://login.example");
+	assert_str(p->credentials[0].client_id,
+	           "eeeeeeee-1111-1111-1111-111111111111");
+	policy_unref(p);
+	buf_done(&out);
+
+	setenv("AZURE_AUTHORITY_HOST", "http://evil.example/", 1);
+	setenv("AZURE_TENANT_ID", "common", 1);
+	assert_null(conf_base_parse(&out, &c, 1));
+	assert_non_null(strstr(out.p, "credentials.mi.authority: found "
+	                              "http://evil.example, expected https"));
+	assert_non_null(strstr(out.p, "credentials.mi.tenant_id: found common "
+	                              "in the environment variable"));
+	buf_done(&out);
+	clear_workload();
+	unlink(path);
+}
+
+static void certificate_file(void **state)
+{
+	char path[64], text[400];
+	const struct change c = {"\"managed_identity\"", text};
+	struct buf out;
+	struct policy *p;
+
+	(void)state;
+	write_file(path, "cert", "x", 1, 0644);
+	snprintf(text, sizeof(text),
+	         "\"certificate\", "
+	         "\"tenant_id\": \"aaaaaaaa-1111-1111-1111-111111111111\", "
+	         "\"client_id\": \"cccccccc-1111-1111-1111-111111111111\", "
+	         "\"certificate_file\": \"%s\"",
+	         path);
+	p = conf_base_parse(&out, &c, 1);
+	assert_non_null(p);
+	assert_non_null(strstr(out.p, "can be read by everybody"));
+	assert_int_equal(p->credentials[0].type, CRED_CERTIFICATE);
+	assert_str(p->credentials[0].file, path);
+	policy_unref(p);
+	buf_done(&out);
+	assert_int_equal(chmod(path, 0600), 0);
+	policy_unref(quiet(&c, 1));
+	unlink(path);
+}
+
+static void arc_and_audiences(void **state)
+{
+	const struct change c[] = {
+		{"\"managed_identity\"", "\"azure_arc\""},
+		{"\"credential\": \"mi\"",
+	         "\"credential\": \"mi\", "
+	         "\"audience\": \"https://ai.azure.com\""},
+	};
+	struct policy *p = quiet(c, 2);
+
+	(void)state;
+	assert_int_equal(p->credentials[0].type, CRED_ARC);
+	assert_str(p->credentials[0].endpoint, "http://127.0.0.1:40342");
+	assert_str(p->resources[0].audience, "https://ai.azure.com");
+	policy_unref(p);
+	p = quiet(c, 1);
+	assert_int_equal(p->resources[0].audience.len, 0);
+	policy_unref(p);
+}
+
 /* ------------------------------------------------------------------ files */
 
 static void files(void **state)
@@ -640,6 +767,9 @@ static void documentation_names_every_key(void **state)
 		"consumers.NAME.match[].mirids\n",
 		"rules[].caller.apps\n",
 		"credentials.NAME.header_env\n",
+		"credentials.NAME.token_file\n",
+		"credentials.NAME.certificate_file\n",
+		"resources.NAME.audience\n",
 		"resources.NAME.address\n",
 		"models.NAME.deployments[].surface\n",
 		"models.NAME.price.cached\n",
@@ -679,6 +809,9 @@ int main(void)
 		cmocka_unit_test(secret_file_that_is_none),
 		cmocka_unit_test(redis_password),
 		cmocka_unit_test(app_service_from_environment),
+		cmocka_unit_test(workload_identity_from_environment),
+		cmocka_unit_test(certificate_file),
+		cmocka_unit_test(arc_and_audiences),
 		cmocka_unit_test(files),
 		cmocka_unit_test(full_report),
 		cmocka_unit_test(documentation_names_every_key),

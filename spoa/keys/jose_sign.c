@@ -1,0 +1,205 @@
+/* keys/jose_sign: client assertions signed with a certificate's key. */
+#include "keys/jose_sign.h"
+
+#include <limits.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+#include <time.h>
+
+enum { SIGN_MIN_BITS = 2048, SIGN_MAX_BITS = 8192 };
+
+struct signer {
+	EVP_PKEY *key;
+	X509 *cert;
+};
+
+/* RFC 7515, 2: base64url without padding. */
+static bool add_b64url(struct buf *out, const void *data, size_t len)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				     "abcdefghijklmnopqrstuvwxyz0123456789-_";
+	const uint8_t *p = data;
+	uint32_t acc = 0;
+	unsigned bits = 0;
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		acc = (acc << 8 | p[i]) & 0xffff;
+		for (bits += 8; bits >= 6; bits -= 6)
+			buf_add(out, &digits[acc >> (bits - 6) & 63], 1);
+	}
+	if (bits > 0)
+		buf_add(out, &digits[acc << (6 - bits) & 63], 1);
+	return !out->failed;
+}
+
+/* ------------------------------------------------------------------ PEM */
+
+/* Without it OpenSSL would ask for a passphrase on the terminal. */
+static int no_passphrase(char *text, int size, int writing, void *ctx)
+{
+	(void)text;
+	(void)size;
+	(void)writing;
+	(void)ctx;
+	return -1;
+}
+
+static EVP_PKEY *key_of(struct str pem)
+{
+	BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.len);
+	EVP_PKEY *key = NULL;
+
+	if (bio)
+		key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
+	BIO_free(bio);
+	return key;
+}
+
+/* A chain stands in any order: the certificate is the one of this key. */
+static X509 *cert_of(struct str pem, const EVP_PKEY *key)
+{
+	BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.len);
+	X509 *cert = NULL;
+
+	while (bio) {
+		cert = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
+		if (!cert || X509_check_private_key(cert, key) == 1)
+			break;
+		X509_free(cert);
+	}
+	BIO_free(bio);
+	return cert;
+}
+
+static const char *check_time(const X509 *cert, int64_t now_s)
+{
+	time_t now = (time_t)now_s;
+
+	/* 0 is an error, and must not count as good */
+	if (X509_cmp_time(X509_get0_notBefore(cert), &now) >= 0)
+		return "the certificate is not valid yet";
+	if (X509_cmp_time(X509_get0_notAfter(cert), &now) <= 0)
+		return "the certificate has ended";
+	return NULL;
+}
+
+static const char *signer_init(struct signer *s, struct str pem, int64_t now_s)
+{
+	if (pem.len > JOSE_PEM_MAX)
+		return "the PEM text is too long";
+	s->key = key_of(pem);
+	if (!s->key)
+		return "the PEM text has no private key that can be read; "
+		       "expected one without a passphrase";
+	if (!EVP_PKEY_is_a(s->key, "RSA") ||
+	    EVP_PKEY_get_bits(s->key) < SIGN_MIN_BITS ||
+	    EVP_PKEY_get_bits(s->key) > SIGN_MAX_BITS)
+		return "the private key is no RSA key of 2048 bits or more";
+	s->cert = cert_of(pem, s->key);
+	if (!s->cert)
+		return "the PEM text has no certificate of its private key";
+	return check_time(s->cert, now_s);
+}
+
+static void signer_done(struct signer *s)
+{
+	X509_free(s->cert);
+	EVP_PKEY_free(s->key); /* OpenSSL clears the numbers of the key */
+	ERR_clear_error();
+}
+
+/* ------------------------------------------------------------ assertion */
+
+static void add_header(const struct signer *s, struct buf *out)
+{
+	uint8_t sum[32];
+	unsigned len = 0;
+	struct buf json;
+
+	buf_init(&json, 256);
+	if (X509_digest(s->cert, EVP_sha256(), sum, &len) != 1 ||
+	    len != sizeof(sum))
+		json.failed = true;
+	buf_fmt(&json, "{\"alg\":\"PS256\",\"typ\":\"JWT\",\"x5t#S256\":\"");
+	add_b64url(&json, sum, sizeof(sum));
+	buf_fmt(&json, "\"}");
+	out->failed = out->failed || json.failed;
+	add_b64url(out, json.p, json.len);
+	buf_done(&json);
+}
+
+static void add_claims(const struct jose_assertion *a, struct buf *out)
+{
+	uint8_t id[16];
+	char jti[33];
+	struct buf json;
+
+	buf_init(&json, JOSE_ASSERTION_MAX / 2);
+	if (RAND_bytes(id, sizeof(id)) != 1)
+		json.failed = true;
+	str_hex(id, sizeof(id), jti);
+	buf_fmt(&json, "{\"aud\":");
+	buf_json(&json, a->audience);
+	buf_fmt(&json, ",\"iss\":");
+	buf_json(&json, a->client_id);
+	buf_fmt(&json, ",\"sub\":");
+	buf_json(&json, a->client_id);
+	buf_fmt(&json,
+	        ",\"jti\":\"%s\",\"nbf\":%lld,\"iat\":%lld,\"exp\":%lld}", jti,
+	        (long long)a->now_s, (long long)a->now_s,
+	        (long long)a->now_s + JOSE_ASSERTION_LIFE_S);
+	out->failed = out->failed || json.failed;
+	add_b64url(out, json.p, json.len);
+	buf_done(&json);
+}
+
+/* RFC 7518, 3.5: PSS with SHA-256, MGF1 with the same, salt as long. */
+static bool add_signature(const struct signer *s, struct str text,
+                          struct buf *out)
+{
+	uint8_t sig[SIGN_MAX_BITS / 8];
+	size_t len = sizeof(sig);
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	EVP_PKEY_CTX *ctx; /* belongs to md */
+	bool ok;
+
+	ok = md &&
+	     EVP_DigestSignInit(md, &ctx, EVP_sha256(), NULL, s->key) == 1 &&
+	     EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) > 0 &&
+	     EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) >
+	             0 &&
+	     EVP_DigestSign(md, sig, &len, (const uint8_t *)text.p, text.len) ==
+	             1;
+	EVP_MD_CTX_free(md);
+	return ok && buf_add(out, ".", 1) && add_b64url(out, sig, len);
+}
+
+const char *jose_sign(const struct jose_assertion *a, struct buf *out)
+{
+	struct signer s = {NULL, NULL};
+	const char *why = signer_init(&s, a->pem, a->now_s);
+	size_t from = out->len;
+
+	if (!why) {
+		struct buf text; /* what is signed */
+
+		buf_init(&text, JOSE_ASSERTION_MAX);
+		add_header(&s, &text);
+		buf_add(&text, ".", 1);
+		add_claims(a, &text);
+		buf_add_str(out, buf_str(&text));
+		if (text.failed || out->failed ||
+		    !add_signature(&s, buf_str(&text), out))
+			why = "the assertion could not be signed";
+		buf_done(&text);
+	}
+	signer_done(&s);
+	if (why)
+		out->len = from;
+	return why;
+}
