@@ -47,6 +47,8 @@ static const struct setting {
 	{"identity_header", TEXT, offsetof(struct defaults, identity_header)},
 	{"client_secret", TEXT, offsetof(struct defaults, client_secret)},
 	{"certificate", TEXT, offsetof(struct defaults, certificate)},
+	{"federated_subject", TEXT,
+         offsetof(struct defaults, federated_subject)},
 	{"key_issuer", TEXT, offsetof(struct defaults, key_issuer)},
 	{"arc_realm", TEXT, offsetof(struct defaults, arc_realm)},
 	{"arc_secret", TEXT, offsetof(struct defaults, arc_secret)},

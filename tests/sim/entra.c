@@ -2,9 +2,9 @@
  * entra: OpenID metadata, JWKS and the token endpoint of a tenant.
  *
  * The token endpoint takes client_credentials: with the secret, with a
- * federated assertion (any unexpired JWT for api://AzureADTokenExchange), or
- * with a certificate assertion, whose signature is checked when
- * POST /control/defaults gave the PEM as "certificate".
+ * federated assertion (any unexpired JWT for api://AzureADTokenExchange, of
+ * the subject "federated_subject" when POST /control/defaults gave one), or
+ * with an assertion signed by the certificate that it gave as "certificate".
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,69 +212,130 @@ static bool text_is(const cJSON *o, const char *name, const char *want)
 	return cJSON_IsString(i) && strcmp(i->valuestring, want) == 0;
 }
 
-static bool time_ahead(const cJSON *o, const char *name)
+static double time_of(const cJSON *o, const char *name)
 {
 	const cJSON *i = cJSON_GetObjectItemCaseSensitive(o, name);
 
-	return cJSON_IsNumber(i) && i->valuedouble > (double)time(NULL);
+	return cJSON_IsNumber(i) ? i->valuedouble : 0;
 }
 
-/* A certificate assertion names its key by x5t or x5t#S256. */
-static bool certificate_good(const struct exchange *x, const cJSON *header,
-                             const cJSON *claims, const struct grant *g,
-                             const char *last_dot)
+/* The last part of the token is the signature of what is before it. */
+static bool signature_good(const struct exchange *x, const struct grant *g,
+                           const char *last_dot, bool pss)
 {
-	const char *pem = x->sim->defaults.certificate;
-	bool pss = text_is(header, "alg", "PS256");
-	struct sb aud = {0}, sig = {0};
-	bool ok;
+	struct sb sig = {0};
+	bool ok =
+		sb_unb64url(&sig, last_dot + 1, strlen(last_dot + 1)) &&
+		keys_check_cert(x->sim->defaults.certificate, pss, g->assertion,
+	                        (size_t)(last_dot - g->assertion), &sig);
 
-	sb_fmt(&aud, "%s%.*s", x->sim->base, (int)x->path_len, x->uri);
-	ok = text_is(claims, "aud", aud.p) &&
-	     text_is(claims, "iss", g->client) &&
-	     text_is(claims, "sub", g->client) &&
-	     cJSON_HasObjectItem(claims, "jti") &&
-	     (pss || text_is(header, "alg", "RS256")) &&
-	     sb_unb64url(&sig, last_dot + 1, strlen(last_dot + 1));
-	if (ok && pem != NULL)
-		ok = keys_check_cert(pem, pss, g->assertion,
-		                     (size_t)(last_dot - g->assertion), &sig);
-	sb_free(&aud);
 	sb_free(&sig);
 	return ok;
 }
 
-static bool assertion_good(const struct exchange *x, const struct grant *g)
+static bool names_certificate(const struct exchange *x, const cJSON *header,
+                              bool sha256)
+{
+	struct sb sum = {0};
+	bool ok;
+
+	keys_thumbprint(x->sim->defaults.certificate, sha256, &sum);
+	ok = sum.p != NULL &&
+	     text_is(header, sha256 ? "x5t#S256" : "x5t", sum.p);
+	sb_free(&sum);
+	return ok;
+}
+
+/* Entra's rules: for this token endpoint, from this app, at most ten minutes
+ * long. NULL, or the words of its refusal. */
+static const char *certificate_wrong(const struct exchange *x,
+                                     const cJSON *header, const cJSON *claims,
+                                     const struct grant *g,
+                                     const char *last_dot)
+{
+	bool pss = text_is(header, "alg", "PS256");
+	double now = (double)time(NULL), nbf = time_of(claims, "nbf");
+	struct sb aud = {0};
+	bool aud_good;
+
+	sb_fmt(&aud, "%s%.*s", x->sim->base, (int)x->path_len, x->uri);
+	aud_good = text_is(claims, "aud", aud.p);
+	sb_free(&aud);
+	if (x->sim->defaults.certificate == NULL)
+		return "The app has no certificate.";
+	if (!pss && !text_is(header, "alg", "RS256"))
+		return "The algorithm is not supported.";
+	if (!names_certificate(x, header,
+	                       cJSON_HasObjectItem(header, "x5t#S256")))
+		return "The certificate with identifier used to sign the "
+		       "client assertion is not registered on application.";
+	if (!aud_good)
+		return "Client assertion audience claim does not match Realm "
+		       "issuer.";
+	if (!text_is(claims, "iss", g->client) ||
+	    !text_is(claims, "sub", g->client))
+		return "Client assertion issuer is not the application.";
+	if (!cJSON_HasObjectItem(claims, "jti") || nbf > now + 5 ||
+	    time_of(claims, "exp") - nbf > 600)
+		return "Client assertion is not within its valid time range.";
+	return signature_good(x, g, last_dot, pss)
+	               ? NULL
+	               : "Client assertion contains an invalid signature.";
+}
+
+static const char *federated_wrong(const struct exchange *x,
+                                   const cJSON *claims)
+{
+	const char *subject = x->sim->defaults.federated_subject;
+
+	if (!text_is(claims, "aud", "api://AzureADTokenExchange") ||
+	    (subject != NULL && !text_is(claims, "sub", subject)))
+		return "No matching federated identity record found for "
+		       "presented assertion.";
+	return NULL;
+}
+
+/* NULL when the assertion proves the client; else *code and why not. */
+static const char *assertion_wrong(const struct exchange *x,
+                                   const struct grant *g, int *code)
 {
 	const char *dot = strchr(g->assertion, '.');
 	const char *last = strrchr(g->assertion, '.');
+	const char *why = "The assertion is malformed.";
 	cJSON *header, *claims;
-	bool ok = false;
 
+	*code = 50027;
 	if (g->assertion_type == NULL ||
 	    strcmp(g->assertion_type, "urn:ietf:params:oauth:client-assertion-"
-	                              "type:jwt-bearer") != 0)
-		return false;
-	if (dot == NULL || dot == last)
-		return false;
+	                              "type:jwt-bearer") != 0 ||
+	    dot == NULL || dot == last)
+		return why;
 	header = part_of(g->assertion, (size_t)(dot - g->assertion));
 	claims = part_of(dot + 1, (size_t)(last - dot - 1));
-	if (header != NULL && claims != NULL && time_ahead(claims, "exp")) {
-		if (cJSON_HasObjectItem(header, "x5t#S256") ||
-		    !text_is(claims, "aud", "api://AzureADTokenExchange"))
-			ok = certificate_good(x, header, claims, g, last);
-		else
-			ok = true;
+	if (header == NULL || claims == NULL) {
+		/* malformed */
+	} else if (time_of(claims, "exp") <= (double)time(NULL)) {
+		*code = 700024;
+		why = "Client assertion is not within its valid time range.";
+	} else if (cJSON_HasObjectItem(header, "x5t#S256") ||
+	           text_is(claims, "iss", g->client)) {
+		*code = 700027;
+		why = certificate_wrong(x, header, claims, g, last);
+	} else {
+		*code = 700211;
+		why = federated_wrong(x, claims);
 	}
 	cJSON_Delete(header);
 	cJSON_Delete(claims);
-	return ok;
+	return why;
 }
 
 /* True when it was refused. */
 static bool grant_refused(struct exchange *x, const struct grant *g)
 {
 	const char *dot = g->scope ? strstr(g->scope, "/.default") : NULL;
+	int code = 0;
+	const char *wrong = g->assertion ? assertion_wrong(x, g, &code) : NULL;
 
 	if (g->type == NULL || g->client == NULL)
 		refuse(x, 400, "invalid_request", 900144,
@@ -292,10 +353,8 @@ static bool grant_refused(struct exchange *x, const struct grant *g)
 	else if (strncmp(g->client, "missing", 7) == 0)
 		refuse(x, 400, "unauthorized_client", 700016,
 		       "Application was not found in the directory.");
-	else if (g->assertion != NULL && !assertion_good(x, g))
-		refuse(x, 401, "invalid_client", 700211,
-		       "No matching federated identity record found for "
-		       "presented assertion.");
+	else if (wrong != NULL)
+		refuse(x, 401, "invalid_client", code, wrong);
 	else if (g->assertion == NULL && g->secret == NULL)
 		refuse(x, 401, "invalid_client", 7000218,
 		       "The request body must contain the following parameter: "

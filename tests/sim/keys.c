@@ -246,6 +246,13 @@ static void sign_hmac(const struct key *key, const char *form, const char *text,
 	sb_free(&secret);
 }
 
+/* RFC 7518, 3.5. */
+static void pss_as_long_as_the_hash(EVP_PKEY_CTX *ctx)
+{
+	EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING);
+	EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST);
+}
+
 void keys_sign(const struct key *key, const char *alg, const char *hmac_key,
                const char *text, size_t len, struct sb *out)
 {
@@ -269,21 +276,39 @@ void keys_sign(const struct key *key, const char *alg, const char *hmac_key,
 	if (ctx == NULL ||
 	    EVP_DigestSignInit(ctx, &pctx, md, NULL, key->pkey) != 1)
 		abort();
-	if (strcmp(alg, "PS256") == 0) {
-		EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING);
-		EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, RSA_PSS_SALTLEN_DIGEST);
-	}
+	if (strcmp(alg, "PS256") == 0)
+		pss_as_long_as_the_hash(pctx);
 	if (EVP_DigestSign(ctx, sig, &n, (const unsigned char *)text, len) != 1)
 		abort();
 	EVP_MD_CTX_free(ctx);
 	sb_b64url(out, sig, n);
 }
 
-bool keys_check_cert(const char *pem, bool pss, const char *text, size_t len,
-                     const struct sb *sig)
+static X509 *cert_of(const char *pem)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
 	X509 *x = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+
+	BIO_free(bio);
+	return x;
+}
+
+void keys_thumbprint(const char *pem, bool sha256, struct sb *out)
+{
+	X509 *x = cert_of(pem);
+	unsigned char md[EVP_MAX_MD_SIZE];
+	unsigned len;
+
+	if (x != NULL &&
+	    X509_digest(x, sha256 ? EVP_sha256() : EVP_sha1(), md, &len) == 1)
+		sb_b64url(out, md, len);
+	X509_free(x);
+}
+
+bool keys_check_cert(const char *pem, bool pss, const char *text, size_t len,
+                     const struct sb *sig)
+{
+	X509 *x = cert_of(pem);
 	EVP_PKEY *pkey = x ? X509_get0_pubkey(x) : NULL;
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	EVP_PKEY_CTX *pctx;
@@ -292,14 +317,12 @@ bool keys_check_cert(const char *pem, bool pss, const char *text, size_t len,
 	if (pkey != NULL && ctx != NULL &&
 	    EVP_DigestVerifyInit(ctx, &pctx, EVP_sha256(), NULL, pkey) == 1) {
 		if (pss)
-			EVP_PKEY_CTX_set_rsa_padding(pctx,
-			                             RSA_PKCS1_PSS_PADDING);
+			pss_as_long_as_the_hash(pctx);
 		ok = EVP_DigestVerify(ctx, (const unsigned char *)sig->p,
 		                      sig->len, (const unsigned char *)text,
 		                      len) == 1;
 	}
 	EVP_MD_CTX_free(ctx);
 	X509_free(x);
-	BIO_free(bio);
 	return ok;
 }

@@ -41,4 +41,8 @@ void keys_sign(const struct key *key, const char *alg, const char *hmac_key,
 bool keys_check_cert(const char *pem, bool pss, const char *text, size_t len,
                      const struct sb *sig);
 
+/* Append the base64url SHA-256 (x5t#S256) or SHA-1 (x5t) of the PEM
+ * certificate; nothing when it is none. */
+void keys_thumbprint(const char *pem, bool sha256, struct sb *out);
+
 #endif

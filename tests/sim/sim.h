@@ -31,7 +31,8 @@ struct defaults {
 	bool system_assigned;  /* IMDS has a system-assigned identity */
 	char *identity_header; /* App Service X-IDENTITY-HEADER */
 	char *client_secret;   /* of every client at the token endpoint */
-	char *certificate;     /* PEM that signs client assertions */
+	char *certificate;     /* PEM of the app's; NULL: it has none */
+	char *federated_subject; /* sub of federated tokens; NULL: any */
 	char *key_issuer;      /* `issuer` in the JWKS; NULL: Entra's */
 	char *arc_realm;       /* path of the Arc key file; NULL: no Arc */
 	char *arc_secret;      /* what that file holds */
