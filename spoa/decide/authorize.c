@@ -17,6 +17,13 @@ const struct policy_consumer *authorize_consumer(const struct policy *p,
 	return NULL;
 }
 
+static bool works_without(const struct policy_rule *rule, enum api_operation op)
+{
+	if (rule->models.n == 0)
+		return true;
+	return rule->operations != 0 && op != API_BATCHES;
+}
+
 static bool rule_matches(const struct policy_rule *rule,
                          const struct policy_consumer *c,
                          const struct identity *who, struct str model,
@@ -26,7 +33,9 @@ static bool rule_matches(const struct policy_rule *rule,
 		return false;
 	if (!match_globs(&rule->consumers, c->name))
 		return false;
-	if (!match_globs(&rule->models, model))
+	if (model.len == 0 && !works_without(rule, op))
+		return false;
+	if (model.len > 0 && !match_globs(&rule->models, model))
 		return false;
 	return !rule->has_match || match_caller(&rule->match, who);
 }
@@ -61,7 +70,10 @@ static void believe_foundry(struct request *r)
 enum step_result decide_authorize(struct request *r)
 {
 	struct request_plan *plan = &r->plan;
+	struct str model = plan->model_name;
 
+	if (plan->model)
+		model = plan->model->name;
 	plan->consumer = authorize_consumer(r->policy, plan->identity);
 	if (!plan->consumer)
 		return verdict_deny(r, DENY_NO_CONSUMER, NULL);
@@ -69,13 +81,18 @@ enum step_result decide_authorize(struct request *r)
 	                                             : plan->consumer->name;
 	believe_foundry(r);
 	plan->rule = authorize_rule(r->policy, plan->consumer, plan->identity,
-	                            plan->model->name, plan->call.operation);
+	                            model, plan->call.operation);
 	if (plan->rule && plan->rule->allow)
 		return STEP_NEXT;
-	verdict_deny(r, DENY_RULE,
-	             "This caller may not use the model '%" STR_FMT "' for %s.",
-	             STR_ARG(plan->model->name),
-	             api_operation_name(plan->call.operation));
+	if (model.len == 0)
+		verdict_deny(r, DENY_RULE, "This caller may not use %s.",
+		             api_operation_name(plan->call.operation));
+	else
+		verdict_deny(r, DENY_RULE,
+		             "This caller may not use the model '%" STR_FMT
+		             "' for %s.",
+		             STR_ARG(model),
+		             api_operation_name(plan->call.operation));
 	verdict_detail(
 		r, "rule=%" STR_FMT,
 		STR_ARG(plan->rule ? plan->rule->name : STR("default-deny")));

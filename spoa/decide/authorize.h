@@ -15,7 +15,11 @@
 const struct policy_consumer *authorize_consumer(const struct policy *p,
                                                  const struct identity *who);
 
-/* The first rule that matches; NULL when none does (then: deny). */
+/* The first rule that matches; NULL when none does (then: deny).
+ *
+ * `model` is empty for what works without one. A rule that names models then
+ * matches only when it names the operation as well; for batches not even so,
+ * because their files may name any model. */
 const struct policy_rule *authorize_rule(const struct policy *p,
                                          const struct policy_consumer *c,
                                          const struct identity *who,

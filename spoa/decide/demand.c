@@ -1,12 +1,14 @@
 /*
  * decide/demand: what is asked for - which operation on which model.
  *
- * The model is taken from the path, then from the body. What is authorized
+ * Where the model stands is in the row of the operation (request/api): mostly
+ * in the path, then in the body; some work without one. What is authorized
  * here is what runs: decide/route gives the upstream a path that names the
  * deployment, or insists that the one `model` of the body is that deployment.
  */
 #include "agent.h"
 #include "decide/verdict.h"
+#include "request/form.h"
 
 static bool is_identity(struct str encoding)
 {
@@ -39,6 +41,85 @@ static enum step_result check_body(struct request *r)
 	return STEP_NEXT;
 }
 
+static bool is_json(const struct request_facts *f)
+{
+	return f->has_body && !f->is_form;
+}
+
+static enum step_result check_form(struct request *r)
+{
+	const struct request_facts *f = &r->facts;
+
+	if (!is_identity(f->content_encoding))
+		return verdict_deny(r, DENY_ENCODING, NULL);
+	if (f->scan_status == SCAN_BAD)
+		return verdict_deny(r, DENY_BAD_FORM,
+		                    "The form is not acceptable: %s.",
+		                    f->scan.error);
+	if (f->scan_status == SCAN_OK || r->plan.call.path_model.len > 0)
+		return STEP_NEXT;
+	if (!f->body_cut && f->content_length.len > 0)
+		return verdict_deny(r, DENY_BAD_FORM,
+		                    "The form ends before its last part "
+		                    "does.");
+	/* what was not seen may name another model */
+	return verdict_deny(r, DENY_TOO_LARGE_BODY, NULL);
+}
+
+/* Whatever is read must be readable. */
+static enum step_result check_content(struct request *r)
+{
+	const struct request_facts *f = &r->facts;
+
+	switch (r->plan.call.traits.body) {
+	case BODY_JSON:
+		break;
+	case BODY_FORM:
+		if (f->is_form)
+			return check_form(r);
+		/* HAProxy waits only for a form that has to name the model */
+		if (!f->has_body && form_is(f->content_type) &&
+		    r->plan.call.path_model.len > 0)
+			return STEP_NEXT;
+		break;
+	case BODY_NONE:
+		if (!is_json(f) || f->body_len == 0)
+			return STEP_NEXT;
+		break;
+	case BODY_ANY:
+		return STEP_NEXT;
+	}
+	if (f->is_form)
+		return verdict_deny(r, DENY_MEDIA_TYPE, NULL);
+	return check_body(r);
+}
+
+/* Of a WebSocket nothing else can say it. An escape in it would be read by
+ * somebody else as another name. */
+static struct str model_of_query(struct str query)
+{
+	struct str name = api_query_get(query, STR("deployment"));
+
+	if (name.len == 0)
+		name = api_query_get(query, STR("model"));
+	if (str_find(name, '%') < name.len || str_find(name, '+') < name.len)
+		return STR_NONE;
+	return name;
+}
+
+static struct str model_of(const struct request *r)
+{
+	const struct api_call *call = &r->plan.call;
+
+	if (call->traits.model == MODEL_QUERY)
+		return model_of_query(r->facts.query);
+	if (call->path_model.len > 0)
+		return call->path_model;
+	if (call->operation == API_REALTIME && r->facts.scan.model.len == 0)
+		return r->facts.uses.session_model;
+	return r->facts.scan.model;
+}
+
 enum step_result decide_demand(struct request *r)
 {
 	const struct api_call *call = &r->plan.call;
@@ -49,11 +130,12 @@ enum step_result decide_demand(struct request *r)
 		return verdict_deny(r, DENY_NO_OPERATION, NULL);
 	if (!call->method_ok)
 		return verdict_deny(r, DENY_METHOD, NULL);
-	body = check_body(r);
-	if (body != STEP_NEXT)
+	if (call->traits.list)
+		return verdict_deny(r, DENY_LISTING, NULL);
+	body = check_content(r);
+	if (body != STEP_NEXT || call->traits.model < MODEL_BODY)
 		return body;
-	name = call->path_model.len > 0 ? call->path_model
-	                                : r->facts.scan.model;
+	name = model_of(r);
 	if (name.len == 0)
 		return verdict_deny(r, DENY_NO_MODEL, NULL);
 	r->plan.model = policy_model(r->policy, name);

@@ -46,7 +46,7 @@ static struct str scope_of(struct request *r, const struct policy_limit *l)
 	case PER_AGENT:
 		return agent_of(r, app);
 	case PER_MODEL:
-		return r->plan.model->name;
+		return r->plan.model ? r->plan.model->name : STR("-");
 	case PER_TEAM:
 		break;
 	}

@@ -17,7 +17,7 @@ static const struct denial denials[DENY_N] = {
 	[DENY_NO_OPERATION] = {"unknown_operation", 404, 0,
                                "There is no such operation at this gateway."},
 	[DENY_METHOD] = {"method_not_allowed", 405, 0,
-                         "This operation is called with POST."},
+                         "This operation is not called with this method."},
 	[DENY_MEDIA_TYPE] =
 		{"unsupported_media_type", 415, 0,
                  "This operation takes a body of type application/json."},
@@ -82,6 +82,29 @@ static const struct denial denials[DENY_N] = {
 		{"answer_too_large", 500, 0,
                  "The gateway's decision does not fit HAProxy's buffer "
                  "(GATEWAY_BUFSIZE)."},
+	[DENY_LISTING] = {"listing_refused", 403, 0,
+                          "The gateway does not list what other callers may "
+                          "have made. Keep the ids of your own."},
+	[DENY_BAD_FORM] = {"invalid_form", 400, 0,
+                           "The form is not acceptable."},
+	[DENY_OBJECT_UNKNOWN] = {"object_not_found", 404, 0,
+                                 "This was not found at this gateway."},
+	[DENY_TOO_MANY_OBJECTS] =
+		{"too_many_objects", 400, 0,
+                 "The request names more objects than the gateway looks up, "
+                 "or an id that is too long."},
+	[DENY_OBJECTS_APART] =
+		{"objects_apart", 400, 0,
+                 "The objects that the request names are at different "
+                 "resources."},
+	[DENY_OBJECTS_OFF] =
+		{"objects_not_configured", 501, 0,
+                 "The gateway does not know where to make this: "
+                 "`objects.resource` is not set in its configuration."},
+	[DENY_OBJECT_STORE] =
+		{"object_store_unavailable", 503, 2,
+                 "It cannot be looked up at the moment whose object this "
+                 "is."},
 	[DENY_DRAINING] = {"gateway_stopping", 503, 1,
                            "This gateway is stopping."},
 };

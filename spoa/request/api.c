@@ -14,27 +14,120 @@
 #include "base/utf8.h"
 
 /* One operation. With a further method on the same path it gets a further
- * row; a longer suffix stands before the shorter one it ends with. */
+ * row; a longer pattern stands before the shorter one it ends with, and a
+ * word before the {id} in whose place it stands. {id} is an object of the
+ * caller, {part} a name within the object before it. */
 struct operation {
 	enum api_operation operation;
 	enum api_shape shape;
 	struct str method;
-	struct str version; /* must stand directly in front of the suffix */
-	struct str suffix;
+	struct str version; /* must stand directly in front of the pattern */
+	struct str pattern;
+	struct api_traits traits;
 };
 
+#define ROW(operation, method, pattern, ...)                                   \
+	{                                                                      \
+		operation, SHAPE_OPENAI, STR_INIT(method), STR_INIT(""),       \
+			STR_INIT(pattern),                                     \
+		{                                                              \
+			__VA_ARGS__                                            \
+		}                                                              \
+	}
+/* with its version, because "/messages" also ends other APIs' paths */
+#define ANTHROPIC(operation, method, pattern, ...)                             \
+	{                                                                      \
+		operation, SHAPE_ANTHROPIC, STR_INIT(method), STR_INIT("/v1"), \
+			STR_INIT(pattern),                                     \
+		{                                                              \
+			__VA_ARGS__                                            \
+		}                                                              \
+	}
+
+#define COUNTED  .model = MODEL_BODY, .body = BODY_JSON, .tokens = TOKENS_TEXT
+#define REPORTED .model = MODEL_BODY, .tokens = TOKENS_REPORTED
+#define JSON     .body = BODY_JSON
+
 static const struct operation operations[] = {
-	{API_CHAT, SHAPE_OPENAI, STR_INIT("POST"), STR_INIT(""),
-         STR_INIT("/chat/completions")},
-	{API_COMPLETIONS, SHAPE_OPENAI, STR_INIT("POST"), STR_INIT(""),
-         STR_INIT("/completions")},
-	{API_RESPONSES, SHAPE_OPENAI, STR_INIT("POST"), STR_INIT(""),
-         STR_INIT("/responses")},
-	{API_EMBEDDINGS, SHAPE_OPENAI, STR_INIT("POST"), STR_INIT(""),
-         STR_INIT("/embeddings")},
-	/* with its version, because "/messages" also ends other APIs' paths */
-	{API_MESSAGES, SHAPE_ANTHROPIC, STR_INIT("POST"), STR_INIT("/v1"),
-         STR_INIT("/messages")},
+	ROW(API_CHAT, "POST", "/chat/completions", COUNTED),
+	ROW(API_COMPLETIONS, "POST", "/completions", COUNTED),
+	ROW(API_EMBEDDINGS, "POST", "/embeddings", COUNTED),
+
+	ANTHROPIC(API_MESSAGES, "POST", "/messages/count_tokens",
+                  .model = MODEL_BODY, JSON),
+	ANTHROPIC(API_MESSAGES, "POST", "/messages", COUNTED),
+
+	ROW(API_RESPONSES, "POST", "/responses/input_tokens",
+            .model = MODEL_BODY, JSON),
+	ROW(API_RESPONSES, "POST", "/responses/compact", COUNTED,
+            .makes = MAKES_ID),
+	ROW(API_RESPONSES, "POST", "/responses/{id}/cancel",
+            .model = MODEL_OBJECT),
+	ROW(API_RESPONSES, "GET", "/responses/{id}/input_items",
+            .model = MODEL_OBJECT),
+	ROW(API_RESPONSES, "GET", "/responses/{id}", .model = MODEL_OBJECT),
+	ROW(API_RESPONSES, "DELETE", "/responses/{id}", .model = MODEL_OBJECT),
+	ROW(API_RESPONSES, "POST", "/responses", COUNTED, .makes = MAKES_ID),
+	ROW(API_RESPONSES, "GET", "/responses", .list = true),
+
+	ROW(API_IMAGES, "POST", "/images/generations", REPORTED, JSON),
+	ROW(API_IMAGES, "POST", "/images/edits", REPORTED, .body = BODY_FORM),
+
+	ROW(API_AUDIO, "POST", "/audio/transcriptions", REPORTED,
+            .body = BODY_FORM),
+	ROW(API_AUDIO, "POST", "/audio/translations", REPORTED,
+            .body = BODY_FORM),
+	ROW(API_AUDIO, "POST", "/audio/speech", REPORTED, JSON),
+
+	ROW(API_VECTOR_STORES, "POST", "/vector_stores/{id}/search", JSON),
+	ROW(API_VECTOR_STORES, "GET", "/vector_stores/{id}/files/{id}/content"),
+	ROW(API_VECTOR_STORES, "GET", "/vector_stores/{id}/files/{id}"),
+	ROW(API_VECTOR_STORES, "POST", "/vector_stores/{id}/files/{id}", JSON),
+	ROW(API_VECTOR_STORES, "DELETE", "/vector_stores/{id}/files/{id}"),
+	ROW(API_VECTOR_STORES, "GET",
+            "/vector_stores/{id}/file_batches/{part}/files"),
+	ROW(API_VECTOR_STORES, "POST",
+            "/vector_stores/{id}/file_batches/{part}/cancel"),
+	ROW(API_VECTOR_STORES, "GET",
+            "/vector_stores/{id}/file_batches/{part}"),
+	ROW(API_VECTOR_STORES, "POST", "/vector_stores/{id}/file_batches",
+            JSON),
+	ROW(API_VECTOR_STORES, "GET", "/vector_stores/{id}/files"),
+	ROW(API_VECTOR_STORES, "POST", "/vector_stores/{id}/files", JSON),
+	ROW(API_VECTOR_STORES, "GET", "/vector_stores/{id}"),
+	ROW(API_VECTOR_STORES, "POST", "/vector_stores/{id}", JSON),
+	ROW(API_VECTOR_STORES, "DELETE", "/vector_stores/{id}"),
+	ROW(API_VECTOR_STORES, "POST", "/vector_stores", JSON,
+            .makes = MAKES_ID),
+	ROW(API_VECTOR_STORES, "GET", "/vector_stores", .list = true),
+
+	ROW(API_FILES, "GET", "/files/{id}/content"),
+	ROW(API_FILES, "GET", "/files/{id}"),
+	ROW(API_FILES, "DELETE", "/files/{id}"),
+	ROW(API_FILES, "POST", "/files", .body = BODY_ANY, .makes = MAKES_ID),
+	ROW(API_FILES, "GET", "/files", .list = true),
+
+	ROW(API_BATCHES, "POST", "/batches/{id}/cancel"),
+	ROW(API_BATCHES, "GET", "/batches/{id}", .makes = MAKES_FILES),
+	ROW(API_BATCHES, "POST", "/batches", JSON, .makes = MAKES_ID),
+	ROW(API_BATCHES, "GET", "/batches", .list = true),
+
+	ROW(API_CONVERSATIONS, "GET", "/conversations/{id}/items/{part}"),
+	ROW(API_CONVERSATIONS, "DELETE", "/conversations/{id}/items/{part}"),
+	ROW(API_CONVERSATIONS, "GET", "/conversations/{id}/items"),
+	ROW(API_CONVERSATIONS, "POST", "/conversations/{id}/items", JSON),
+	ROW(API_CONVERSATIONS, "GET", "/conversations/{id}"),
+	ROW(API_CONVERSATIONS, "POST", "/conversations/{id}", JSON),
+	ROW(API_CONVERSATIONS, "DELETE", "/conversations/{id}"),
+	ROW(API_CONVERSATIONS, "POST", "/conversations", JSON,
+            .makes = MAKES_ID),
+
+	ROW(API_REALTIME, "POST", "/realtime/client_secrets",
+            .model = MODEL_BODY, JSON),
+	ROW(API_REALTIME, "POST", "/realtime/sessions", .model = MODEL_BODY,
+            JSON),
+	ROW(API_REALTIME, "GET", "/realtime", .model = MODEL_QUERY,
+            .upgrade = true),
 };
 
 enum { N_ROWS = sizeof(operations) / sizeof(operations[0]) };
@@ -55,9 +148,28 @@ static const char *const names[API_N_OPERATIONS] = {
 	[API_RESPONSES] = "responses",
 	[API_EMBEDDINGS] = "embeddings",
 	[API_MESSAGES] = "messages",
+	[API_FILES] = "files",
+	[API_BATCHES] = "batches",
+	[API_VECTOR_STORES] = "vector_stores",
+	[API_CONVERSATIONS] = "conversations",
+	[API_IMAGES] = "images",
+	[API_AUDIO] = "audio",
+	[API_REALTIME] = "realtime",
 };
 
 static const struct str deployments = STR_INIT("/deployments");
+
+/* Collections of which only the rows above are known: a path within one of
+ * them is not that of another collection with a prefix. */
+static const struct str collections[] = {
+	STR_INIT("responses"),     STR_INIT("files"),
+	STR_INIT("batches"),       STR_INIT("vector_stores"),
+	STR_INIT("conversations"), STR_INIT("containers"),
+	STR_INIT("threads"),       STR_INIT("assistants"),
+	STR_INIT("evals"),         STR_INIT("fine_tuning"),
+	STR_INIT("uploads"),       STR_INIT("realtime"),
+	STR_INIT("runs"),          STR_INIT("organization"),
+};
 
 /* ------------------------------------------------------------- safe paths */
 
@@ -183,11 +295,78 @@ static enum api_surface surface_of(struct str lead, const struct api_call *call)
 	return CALL_PLAIN;
 }
 
+static bool is_id(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.p[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+		      (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+		      c == '.'))
+			return false;
+	}
+	return s.len > 0 && s.len <= API_ID_LEN && !is_dots(s);
+}
+
+/* Take the last segment, with its slash, off the end of *s. */
+static struct str take_last(struct str *s)
+{
+	size_t at = s->len;
+	struct str last;
+
+	while (at > 0 && s->p[at - 1] != '/')
+		at--;
+	last = str_from(*s, at);
+	s->len = at > 0 ? at - 1 : 0;
+	return last;
+}
+
+/* Does *path end with the row's pattern? Then cut it off there; the ids it
+ * held are in *out, in the order of the path. */
+static bool match_pattern(struct str pattern, struct str *path,
+                          struct api_call *out)
+{
+	struct str left = *path, ids[API_IDS_MAX];
+	size_t n = 0;
+
+	while (pattern.len > 0) {
+		struct str want = take_last(&pattern), have;
+
+		if (left.len == 0)
+			return false;
+		have = take_last(&left);
+		if (want.p[0] != '{') {
+			if (!str_eq(want, have))
+				return false;
+			continue;
+		}
+		if (!is_id(have))
+			return false;
+		if (str_eq(want, STR("{id}")))
+			ids[n++] = have;
+	}
+	out->suffix = str_from(*path, left.len);
+	out->n_ids = n;
+	for (size_t i = 0; i < n; i++)
+		out->ids[i] = ids[n - 1 - i];
+	*path = left;
+	return true;
+}
+
+static bool is_in_collection(struct str lead)
+{
+	for (size_t i = 0; i < sizeof(collections) / sizeof(*collections); i++)
+		if (has_segment(lead, collections[i]))
+			return true;
+	return false;
+}
+
 /* Fill *out from a path that row `op` matches; `lead` is what stands in
  * front. False when that is not acceptable. */
 static bool fill(const struct operation *op, struct str lead,
                  struct arena *arena, struct api_call *out)
 {
+	bool takes_model = op->traits.model == MODEL_BODY;
 	struct str d = take_deployment(&lead);
 
 	/* a second {d}, or one in an unknown place, leaves it open which
@@ -195,22 +374,24 @@ static bool fill(const struct operation *op, struct str lead,
 	if (has_segment(lead, STR("deployments")) ||
 	    str_find(lead, '%') < lead.len)
 		return false;
+	if (!takes_model && (d.len > 0 || is_in_collection(lead)))
+		return false;
 	if (!decode(d, arena, &out->path_model))
 		return false;
 	out->operation = op->operation;
 	out->shape = op->shape;
-	out->suffix = op->suffix;
+	out->traits = op->traits;
 	out->surface = surface_of(lead, out);
 	return true;
 }
 
-/* What stands before version and suffix of a row; false when the path does
+/* What stands before version and pattern of a row; false when the path does
  * not end with them. */
-static bool match(const struct operation *op, struct str path, struct str *lead)
+static bool match(const struct operation *op, struct str path, struct str *lead,
+                  struct api_call *out)
 {
-	if (!str_ends(path, op->suffix))
+	if (!match_pattern(op->pattern, &path, out))
 		return false;
-	path.len -= op->suffix.len;
 	if (!str_ends(path, op->version))
 		return false;
 	path.len -= op->version.len;
@@ -244,16 +425,16 @@ void api_find(struct str method, struct str path, struct arena *arena,
 		const struct operation *op = &operations[i];
 		struct str lead;
 
-		if (!match(op, path, &lead))
-			continue;
-		/* rows of one path differ in their methods only */
-		if (first && !str_eq(first->suffix, op->suffix))
+		/* rows of one path differ in method and traits only */
+		if (first && !str_eq(first->pattern, op->pattern))
 			break;
+		if (!first && !match(op, path, &lead, &call))
+			continue;
 		if (!first && !fill(op, lead, arena, &call))
 			return;
 		first = first ? first : op;
 		if (str_eq(op->method, method)) {
-			call.operation = op->operation;
+			call.traits = op->traits;
 			call.method_ok = true;
 			break;
 		}

@@ -425,6 +425,11 @@ bool store_redis_configure(struct store_redis *s, struct policy *p,
 	return true;
 }
 
+struct redis_link *store_redis_link(const struct store_redis *s)
+{
+	return s->link;
+}
+
 bool store_redis_connected(const struct store_redis *s)
 {
 	return redis_link_is_up(s->link);

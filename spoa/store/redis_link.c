@@ -405,6 +405,12 @@ static void deliver(struct ticket *t, const redisReply *r)
 
 	if (r->type == REDIS_REPLY_ERROR) {
 		reply.error = str_of(r->str, r->len);
+	} else if (r->type == REDIS_REPLY_NIL) {
+		reply.kind = LINK_TEXT;
+	} else if (r->type == REDIS_REPLY_STRING) {
+		reply.kind = LINK_TEXT;
+		reply.text = str_of(r->str, r->len);
+		reply.n = 1;
 	} else if (r->type == REDIS_REPLY_ARRAY &&
 	           r->elements <= REDIS_LINK_NUMBERS_MAX) {
 		reply.kind = LINK_NUMBERS;

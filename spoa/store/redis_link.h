@@ -35,6 +35,7 @@ struct redis_link;
 
 enum redis_link_kind {
 	LINK_NUMBERS = 0, /* a list of integers */
+	LINK_TEXT = 3,    /* a string; n is 0 where Redis has none */
 	LINK_ERROR = 1,   /* Redis said no, or something else entirely */
 	LINK_LOST = 2,    /* the connection broke; it may have been done */
 };
@@ -43,6 +44,7 @@ struct redis_link_reply {
 	enum redis_link_kind kind;
 	const int64_t *v;
 	size_t n;
+	struct str text; /* LINK_TEXT, for this call */
 	struct str error; /* LINK_ERROR: as Redis wrote it, for this call */
 };
 

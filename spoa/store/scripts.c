@@ -17,11 +17,22 @@
 
 EMBED("script_reserve_text", "reserve.lua");
 EMBED("script_settle_text", "settle.lua");
+EMBED("script_bind_text", "bind.lua");
+EMBED("script_find_text", "find.lua");
 
-extern const char script_reserve_text[], script_settle_text[];
+extern const char script_reserve_text[], script_settle_text[],
+	script_bind_text[], script_find_text[];
 
 struct str script_text(enum script which)
 {
-	return str_c(which == SCRIPT_RESERVE ? script_reserve_text
-	                                     : script_settle_text);
+	switch (which) {
+	case SCRIPT_SETTLE:
+		return str_c(script_settle_text);
+	case SCRIPT_BIND:
+		return str_c(script_bind_text);
+	case SCRIPT_FIND:
+		return str_c(script_find_text);
+	default:
+		return str_c(script_reserve_text);
+	}
 }

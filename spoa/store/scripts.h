@@ -11,7 +11,9 @@
 enum script {
 	SCRIPT_RESERVE = 0,
 	SCRIPT_SETTLE = 1,
-	SCRIPT_COUNT = 2,
+	SCRIPT_BIND = 2,
+	SCRIPT_FIND = 3,
+	SCRIPT_COUNT = 4,
 };
 
 struct str script_text(enum script which);

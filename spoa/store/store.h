@@ -125,6 +125,9 @@ void store_redis_free(struct store_redis *s);
 bool store_redis_configure(struct store_redis *s, struct policy *p,
                            const char **error);
 
+/* Its connection, for what else is kept there; lives as long as it does. */
+struct redis_link *store_redis_link(const struct store_redis *s);
+
 bool store_redis_connected(const struct store_redis *s);
 
 /* `cb` runs once, never from within this call, by the policy's deadline at

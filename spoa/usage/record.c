@@ -149,6 +149,11 @@ static void read_fields(const struct json *doc, struct usage_record *rec)
 	rec->operation = api_operation_of(operation);
 	rec->termination = text_of(doc, "termination");
 	rec->status = number_of(doc, "status", 0);
+	rec->object = text_of(doc, "object");
+	rec->owner = text_of(doc, "owner");
+	rec->origin = text_of(doc, "origin");
+	rec->counted = number_of(doc, "reserved", -1) != 0;
+	rec->reserved = count_of(doc, "reserved");
 	rec->text_bytes = count_of(doc, "text_bytes");
 	rec->bytes = count_of(doc, "bytes");
 	rec->events = count_of(doc, "events");
@@ -214,6 +219,12 @@ static void estimate(const struct usage_record *rec, double ratio,
 		rec->stream ? rec->events : rec->bytes / BYTES_PER_OUTPUT_TOKEN;
 }
 
+/* Their bytes say nothing about tokens. */
+static bool is_media(enum api_operation op)
+{
+	return op == API_IMAGES || op == API_AUDIO;
+}
+
 void record_charge(const struct usage_record *rec, const struct policy_model *m,
                    double ratio, struct usage_tokens *tokens,
                    struct store_usage *used, bool *estimated)
@@ -223,8 +234,14 @@ void record_charge(const struct usage_record *rec, const struct policy_model *m,
 	*estimated = false;
 	if (was_refused(rec))
 		return;
-	if (rec->has_usage) {
+	if (!rec->counted) {
+		/* an answer may repeat the usage of another request */
+	} else if (rec->has_usage) {
 		*tokens = rec->tokens;
+	} else if (is_media(rec->operation)) {
+		/* Many models report none. One that was cut short may have. */
+		*estimated = !str_eq(rec->termination, STR("--"));
+		tokens->output = *estimated ? rec->reserved : 0;
 	} else {
 		*estimated = true;
 		estimate(rec, ratio, tokens);

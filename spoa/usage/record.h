@@ -31,6 +31,10 @@ struct usage_record {
 	struct str termination; /* HAProxy's two letters: "--", "CD", ... */
 	struct str verdict;
 	int64_t status; /* to the client; 0 or -1: no answer began */
+	struct str object, owner; /* made by a streamed answer */
+	struct str origin; /* request that pays for a background response */
+	uint64_t reserved; /* tokens; 0: this operation does not count any */
+	bool counted;
 	uint64_t text_bytes;
 	uint64_t bytes;            /* sent to the client */
 	uint64_t events;           /* of an SSE stream */

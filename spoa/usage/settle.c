@@ -210,6 +210,45 @@ static void settle(struct settlement *s)
 		conclude(s, rec->id, st);
 }
 
+/* Streams and answers that are read while they pass: the id was not known
+ * before. Whoever can send records can say this, but not take anything over:
+ * the first binding of an id stays. */
+static void bind_object(struct agent *a, const struct usage_record *rec)
+{
+	struct object o = {rec->owner, rec->resource, rec->model, rec->origin};
+
+	if (rec->object.len > 0 && rec->owner.len > 0)
+		objects_bind(a->objects, rec->object, &o, NULL, NULL);
+}
+
+/* A background response is answered at once, without a usage: the reservation
+ * of the request that asked for it stays open, and with that the estimate
+ * charged. */
+static bool is_left_open(const struct usage_record *rec)
+{
+	return rec->origin.len > 0 && str_eq(rec->origin, rec->id) &&
+	       !rec->has_usage && rec->status >= 200 && rec->status < 300;
+}
+
+/* A later request shows the usage: it settles that reservation. The store
+ * does so once, however often the response is asked for. */
+static void settle_origin(struct agent *a, struct str datagram)
+{
+	struct settlement *s;
+	struct usage_record rec;
+
+	if (record_parse(datagram, &rec) != RECORD_OK)
+		return;
+	rec.id = rec.origin;
+	rec.counted = true;
+	rec.object = STR_NONE;
+	s = settlement_new(a, &rec);
+	if (s)
+		settle(s);
+	else
+		record_done(&rec);
+}
+
 void settle_datagram(void *agent, struct str datagram)
 {
 	struct agent *a = agent;
@@ -227,6 +266,14 @@ void settle_datagram(void *agent, struct str datagram)
 		record_done(&rec);
 		return;
 	}
+	bind_object(a, &rec);
+	if (is_left_open(&rec)) {
+		count_record(a, "open");
+		record_done(&rec);
+		return;
+	}
+	if (rec.origin.len > 0 && !str_eq(rec.origin, rec.id) && rec.has_usage)
+		settle_origin(a, datagram);
 	s = settlement_new(a, &rec);
 	if (!s) {
 		count_record(a, "dropped");

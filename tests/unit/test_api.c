@@ -101,14 +101,12 @@ static void test_what_is_not_in_the_table(void **state)
 		"/chat",
 		"/completions/x",
 		"/v1/chat/completions/x",
-		"/v1/responses/resp_1",
 		"/xchat/completionsx",
 		"/v1/xresponses",
 		"/v1xembeddings",
 		"/messages",
 		"/anthropic/messages",
 		"/v1/threads/t/messages",
-		"/v1/messages/count_tokens",
 		"chat/completions",
 		"http://host/v1/chat/completions",
 		"*",
@@ -123,6 +121,253 @@ static void test_what_is_not_in_the_table(void **state)
 	/* a whole segment, not only the end of one */
 	assert_int_equal(find("POST", STR("/v1/xchat/completions")).operation,
 	                 API_COMPLETIONS);
+}
+
+/* One line for each row that has no `model` of its own in the tests above. */
+static void test_operations_with_objects(void **state)
+{
+	static const struct {
+		const char *method, *path, *suffix;
+		enum api_operation operation;
+		const char *ids[API_IDS_MAX];
+	} cases[] = {
+		{"POST",
+	         "/v1/responses/compact",
+	         "/responses/compact",
+	         API_RESPONSES,
+	         {NULL}},
+		{"POST",
+	         "/openai/v1/responses/input_tokens",
+	         "/responses/input_tokens",
+	         API_RESPONSES,
+	         {NULL}},
+		{"GET",
+	         "/openai/responses/resp_1",
+	         "/responses/resp_1",
+	         API_RESPONSES,
+	         {"resp_1"}},
+		{"DELETE",
+	         "/openai/v1/responses/resp_1",
+	         "/responses/resp_1",
+	         API_RESPONSES,
+	         {"resp_1"}},
+		{"POST",
+	         "/v1/responses/resp_1/cancel",
+	         "/responses/resp_1/cancel",
+	         API_RESPONSES,
+	         {"resp_1"}},
+		{"GET",
+	         "/v1/responses/resp_1/input_items",
+	         "/responses/resp_1/input_items",
+	         API_RESPONSES,
+	         {"resp_1"}},
+		{"POST", "/v1/files", "/files", API_FILES, {NULL}},
+		{"GET",
+	         "/v1/files/file-1",
+	         "/files/file-1",
+	         API_FILES,
+	         {"file-1"}},
+		{"DELETE",
+	         "/v1/files/file-1",
+	         "/files/file-1",
+	         API_FILES,
+	         {"file-1"}},
+		{"GET",
+	         "/v1/files/file-1/content",
+	         "/files/file-1/content",
+	         API_FILES,
+	         {"file-1"}},
+		{"POST", "/v1/batches", "/batches", API_BATCHES, {NULL}},
+		{"GET", "/v1/batches/b", "/batches/b", API_BATCHES, {"b"}},
+		{"POST",
+	         "/v1/batches/b/cancel",
+	         "/batches/b/cancel",
+	         API_BATCHES,
+	         {"b"}},
+		{"POST",
+	         "/v1/vector_stores",
+	         "/vector_stores",
+	         API_VECTOR_STORES,
+	         {NULL}},
+		{"POST",
+	         "/v1/vector_stores/vs",
+	         "/vector_stores/vs",
+	         API_VECTOR_STORES,
+	         {"vs"}},
+		{"POST",
+	         "/v1/vector_stores/vs/search",
+	         "/vector_stores/vs/search",
+	         API_VECTOR_STORES,
+	         {"vs"}},
+		{"POST",
+	         "/v1/vector_stores/vs/files",
+	         "/vector_stores/vs/files",
+	         API_VECTOR_STORES,
+	         {"vs"}},
+		{"GET",
+	         "/v1/vector_stores/vs/files/file-1",
+	         "/vector_stores/vs/files/file-1",
+	         API_VECTOR_STORES,
+	         {"vs", "file-1"}},
+		{"GET",
+	         "/v1/vector_stores/vs/files/file-1/content",
+	         "/vector_stores/vs/files/file-1/content",
+	         API_VECTOR_STORES,
+	         {"vs", "file-1"}},
+		{"POST",
+	         "/v1/vector_stores/vs/file_batches",
+	         "/vector_stores/vs/file_batches",
+	         API_VECTOR_STORES,
+	         {"vs"}},
+		{"GET",
+	         "/v1/vector_stores/vs/file_batches/fb",
+	         "/vector_stores/vs/file_batches/fb",
+	         API_VECTOR_STORES,
+	         {"vs"}},
+		{"POST",
+	         "/v1/vector_stores/vs/file_batches/fb/cancel",
+	         "/vector_stores/vs/file_batches/fb/cancel",
+	         API_VECTOR_STORES,
+	         {"vs"}},
+		{"GET",
+	         "/v1/vector_stores/vs/file_batches/fb/files",
+	         "/vector_stores/vs/file_batches/fb/files",
+	         API_VECTOR_STORES,
+	         {"vs"}},
+		{"POST",
+	         "/v1/conversations",
+	         "/conversations",
+	         API_CONVERSATIONS,
+	         {NULL}},
+		{"POST",
+	         "/v1/conversations/c",
+	         "/conversations/c",
+	         API_CONVERSATIONS,
+	         {"c"}},
+		{"POST",
+	         "/v1/conversations/c/items",
+	         "/conversations/c/items",
+	         API_CONVERSATIONS,
+	         {"c"}},
+		{"DELETE",
+	         "/v1/conversations/c/items/i",
+	         "/conversations/c/items/i",
+	         API_CONVERSATIONS,
+	         {"c"}},
+		{"POST",
+	         "/v1/realtime/client_secrets",
+	         "/realtime/client_secrets",
+	         API_REALTIME,
+	         {NULL}},
+		{"GET", "/realtime", "/realtime", API_REALTIME, {NULL}},
+		{"GET", "/openai/realtime", "/realtime", API_REALTIME, {NULL}},
+		{"POST",
+	         "/v1/messages/count_tokens",
+	         "/messages/count_tokens",
+	         API_MESSAGES,
+	         {NULL}},
+		{"POST",
+	         "/openai/deployments/d/audio/transcriptions",
+	         "/audio/transcriptions",
+	         API_AUDIO,
+	         {NULL}},
+		{"POST",
+	         "/v1/audio/speech",
+	         "/audio/speech",
+	         API_AUDIO,
+	         {NULL}},
+		{"POST",
+	         "/v1/images/generations",
+	         "/images/generations",
+	         API_IMAGES,
+	         {NULL}},
+		{"POST",
+	         "/v1/images/edits",
+	         "/images/edits",
+	         API_IMAGES,
+	         {NULL}},
+	};
+	size_t i, n;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct api_call c = find(cases[i].method, str_c(cases[i].path));
+
+		if (c.operation != cases[i].operation || !c.method_ok ||
+		    !str_eq(c.suffix, str_c(cases[i].suffix)))
+			fail_msg("%s %s is %s%s, suffix %" STR_FMT,
+			         cases[i].method, cases[i].path,
+			         api_operation_name(c.operation),
+			         c.method_ok ? "" : " with another method",
+			         STR_ARG(c.suffix));
+		for (n = 0; n < API_IDS_MAX && cases[i].ids[n]; n++)
+			assert_true(str_eq(c.ids[n], str_c(cases[i].ids[n])));
+		assert_int_equal(c.n_ids, n);
+	}
+}
+
+static void test_ids_that_are_paths_or_words_are_no_operation(void **state)
+{
+	static const char *const paths[] = {
+		"/v1/responses/..",
+		"/v1/responses/.",
+		"/v1/responses/%2e%2e",
+		"/v1/responses/resp_1%2fcancel",
+		"/v1/responses/resp_1%00",
+		"/v1/responses/resp_1;x",
+		"/v1/responses/resp 1",
+		"/v1/responses/resp_1/",
+		"/v1/responses//cancel",
+		"/v1/responses/../files/file-1/content",
+		"/v1/files/file-1/content/x",
+		"/v1/files/a,b",
+		"/v1/files/{id}",
+		"/v1/files/caf\xc3\xa9",
+		/* parts of collections that have no row */
+		"/v1/containers/c/files/file-1",
+		"/v1/containers/c/files/file-1/content",
+		"/v1/threads/t/conversations/c",
+		"/v1/fine_tuning/files/file-1",
+		"/openai/deployments/d/responses/resp_1",
+		"/openai/deployments/d/files/file-1",
+		"/openai/deployments/d/realtime",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		struct api_call c = find("GET", str_c(paths[i]));
+
+		if (c.operation != API_NONE)
+			fail_msg("%s is %s", paths[i],
+			         api_operation_name(c.operation));
+	}
+}
+
+static void test_id_of_a_kilobyte_is_no_operation(void **state)
+{
+	char path[1100] = "/v1/files/";
+
+	(void)state;
+	memset(path + 10, 'a', 1024);
+	assert_int_equal(find("GET", str_of(path, 1034)).operation, API_NONE);
+	assert_int_equal(find("GET", str_of(path, 10 + API_ID_LEN)).operation,
+	                 API_FILES);
+}
+
+static void test_lists_are_known_and_marked(void **state)
+{
+	static const char *const paths[] = {"/v1/files", "/v1/batches",
+	                                    "/v1/vector_stores",
+	                                    "/v1/responses"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		struct api_call c = find("GET", str_c(paths[i]));
+
+		assert_true(c.method_ok && c.traits.list);
+		assert_false(find("POST", str_c(paths[i])).traits.list);
+	}
+	assert_false(find("DELETE", STR("/v1/files")).method_ok);
 }
 
 static void test_path_tricks_are_no_operation(void **state)
@@ -269,6 +514,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_paths_of_the_documented_clients),
 		cmocka_unit_test(test_what_is_not_in_the_table),
+		cmocka_unit_test(test_operations_with_objects),
+		cmocka_unit_test(
+			test_ids_that_are_paths_or_words_are_no_operation),
+		cmocka_unit_test(test_id_of_a_kilobyte_is_no_operation),
+		cmocka_unit_test(test_lists_are_known_and_marked),
 		cmocka_unit_test(test_path_tricks_are_no_operation),
 		cmocka_unit_test(test_two_models_in_the_path),
 		cmocka_unit_test(test_escapes_in_the_deployment),

@@ -1,0 +1,105 @@
+/* decide/created: an answer has made objects; they are the caller's. */
+#include "decide/created.h"
+
+#include "agent.h"
+#include "base/log.h"
+#include "decide/feedback.h"
+#include "spop/notify.h"
+#include "store/objects.h"
+
+#include <stdlib.h>
+
+enum { CREATED_MAX = 2 };
+
+struct message {
+	struct str id; /* of the request */
+	struct str objects[CREATED_MAX];
+	struct object object;
+};
+
+/* The ACK that is owed. */
+struct debt {
+	struct agent *agent;
+	struct conn_ref conn;
+	size_t ack_limit;
+	unsigned n_open; /* bindings whose end is not known */
+	bool failed;
+	size_t id_len;
+	char id[];
+};
+
+static bool read_message(const struct frame *f, struct message *out)
+{
+	const struct {
+		struct str name;
+		struct str *to;
+	} args[] = {
+		{STR("id"), &out->id},
+		{STR("object"), &out->objects[0]},
+		{STR("object2"), &out->objects[1]},
+		{STR("owner"), &out->object.owner},
+		{STR("resource"), &out->object.resource},
+		{STR("model"), &out->object.model},
+		{STR("origin"), &out->object.origin},
+	};
+	struct cursor c = notify_begin(f);
+	struct notify_message m;
+	struct notify_arg arg;
+
+	*out = (struct message){0};
+	if (!notify_message(&c, &m))
+		return false;
+	for (unsigned i = 0; i < m.n_args && notify_arg(&c, &arg); i++)
+		for (size_t k = 0; k < sizeof(args) / sizeof(*args); k++)
+			if (str_eq(arg.name, args[k].name))
+				*args[k].to = arg.value.bytes;
+	return !c.bad && out->id.len > 0 && out->object.owner.len > 0 &&
+	       out->object.resource.len > 0;
+}
+
+static void pay(struct debt *d)
+{
+	if (--d->n_open > 0)
+		return;
+	feedback_ack(d->agent, d->conn, d->ack_limit);
+	if (d->failed)
+		log_warn("objects",
+		         "id=%.*s msg=\"what this request has made could not "
+		         "be stored: its caller may not find it again\"",
+		         (int)d->id_len, d->id);
+	free(d);
+}
+
+static void on_bound(void *ctx, bool stored)
+{
+	struct debt *d = ctx;
+
+	d->failed = d->failed || !stored;
+	pay(d);
+}
+
+void created(struct agent *a, struct conn_ref conn, const struct frame *f,
+             size_t ack_limit)
+{
+	struct message m;
+	struct debt *d;
+
+	if (!read_message(f, &m)) {
+		feedback_ack(a, conn, ack_limit);
+		return;
+	}
+	d = calloc(1, sizeof(*d) + m.id.len);
+	if (!d) {
+		feedback_ack(a, conn, ack_limit);
+		return;
+	}
+	*d = (struct debt){a, conn, ack_limit, .n_open = 1, .id_len = m.id.len};
+	memcpy(d->id, m.id.p, m.id.len);
+	for (size_t i = 0; i < CREATED_MAX; i++) {
+		if (m.objects[i].len == 0)
+			continue;
+		d->n_open++;
+		objects_bind(a->objects, m.objects[i], &m.object, on_bound, d);
+	}
+	pay(d);
+}

@@ -1,0 +1,178 @@
+/*
+ * decide/objects: what a request refers to must be its caller's.
+ *
+ * Every id in the path and in the body is looked up. One that is unknown and
+ * one that is somebody else's get the same answer: it does not exist. What is
+ * found binds the request to the resource that holds it, and a response also
+ * to the model that it was made with, which is then authorized again.
+ *
+ * The id of a streamed answer becomes known with its last byte, so a client
+ * may be quicker than the usage record that tells it: what is not known is
+ * asked for again for a moment.
+ */
+#include "agent.h"
+#include "decide/owner.h"
+#include "decide/pipeline.h"
+#include "decide/verdict.h"
+#include "store/objects.h"
+
+enum { AGAIN_MS = 30, AGAIN_UNTIL_MS = 150 };
+
+/* The ids of path and body, one after the other; empty behind the last. */
+static struct str id_at(const struct request *r, size_t i)
+{
+	const struct api_call *call = &r->plan.call;
+	const struct uses *uses = &r->facts.uses;
+
+	if (i < call->n_ids)
+		return call->ids[i];
+	i -= call->n_ids;
+	return i < uses->n ? uses->ids[i] : STR_NONE;
+}
+
+static enum step_result deny_unknown(struct request *r, struct str id,
+                                     const char *why)
+{
+	verdict_deny(r, DENY_OBJECT_UNKNOWN,
+	             "'%" STR_FMT "' was not found at this gateway.",
+	             STR_ARG(str_first(id, 128)));
+	verdict_detail(r, "%s", why);
+	return STEP_DONE;
+}
+
+static const struct policy_resource *resource_of(const struct policy *p,
+                                                 struct str name)
+{
+	for (size_t i = 0; i < p->n_resources; i++)
+		if (str_eq(p->resources[i].name, name))
+			return &p->resources[i];
+	return NULL;
+}
+
+/* The object of the path, where it has a model. */
+static void take_model(struct request *r, const struct object *o)
+{
+	r->plan.model_name = arena_str(&r->arena, o->model);
+	r->plan.model = policy_model(r->policy, o->model);
+	r->plan.origin = arena_str(&r->arena, o->origin);
+}
+
+/* An object was found: STEP_NEXT when the request may use it. */
+static enum step_result take(struct request *r, struct str id,
+                             const struct object *o)
+{
+	const struct policy_resource *at;
+
+	if (!str_eq(o->owner, r->plan.owner))
+		return deny_unknown(r, id, "it belongs to another caller");
+	at = resource_of(r->policy, o->resource);
+	if (!at)
+		return deny_unknown(r, id, "its resource is not configured");
+	if (r->plan.pinned && r->plan.pinned != at)
+		return verdict_deny(r, DENY_OBJECTS_APART, NULL);
+	r->plan.pinned = at;
+	if (r->plan.call.traits.model == MODEL_OBJECT && r->plan.n_owned == 0)
+		take_model(r, o);
+	r->plan.n_owned++;
+	return STEP_NEXT;
+}
+
+static void on_again(void *data)
+{
+	struct request *r = data;
+
+	pipeline_wake(r->agent, r->ref);
+}
+
+static enum step_result unknown(struct request *r, struct str id)
+{
+	uint64_t now = clock_mono_us(r->agent->clock);
+
+	if (now - r->started_us > AGAIN_UNTIL_MS * 1000)
+		return deny_unknown(r, id, "nobody has made it here");
+	loop_timer_start(r->agent->loop, &r->again, AGAIN_MS, on_again, r);
+	r->waits_for = "objects";
+	return STEP_PARKED;
+}
+
+static enum step_result conclude(struct request *r, struct str id,
+                                 enum object_status status,
+                                 const struct object *o)
+{
+	if (status == OBJECT_FOUND)
+		return take(r, id, o);
+	if (status == OBJECT_UNKNOWN)
+		return unknown(r, id);
+	return verdict_deny(r, DENY_OBJECT_STORE, NULL);
+}
+
+/* Redis has answered. The step is run again, and finds this. */
+static void on_found(void *ctx, uint64_t ref, enum object_status status,
+                     const struct object *o)
+{
+	struct agent *a = ctx;
+	struct request *r = requests_find(a->requests, ref);
+
+	if (!r || !r->parked)
+		return;
+	r->found_status = status;
+	r->found = (struct object){0};
+	if (status == OBJECT_FOUND)
+		r->found = (struct object){
+			.owner = arena_str(&r->arena, o->owner),
+			.resource = arena_str(&r->arena, o->resource),
+			.model = arena_str(&r->arena, o->model),
+			.origin = arena_str(&r->arena, o->origin),
+		};
+	r->found_set = true;
+	pipeline_wake(a, ref);
+}
+
+static enum step_result look_up(struct request *r, struct str id)
+{
+	struct object o;
+	enum object_status status;
+
+	if (r->found_set) {
+		r->found_set = false;
+		return conclude(r, id, r->found_status, &r->found);
+	}
+	status = objects_find(r->agent->objects, id, on_found, r->agent, r->ref,
+	                      &o);
+	if (status != OBJECT_WAIT)
+		return conclude(r, id, status, &o);
+	r->waits_for = "object store";
+	return STEP_PARKED;
+}
+
+/* What is made without a model goes to the objects it names, else to the
+ * resource of the configuration. */
+static enum step_result choose_resource(struct request *r)
+{
+	struct request_plan *plan = &r->plan;
+
+	if (plan->pinned || plan->call.traits.model >= MODEL_BODY)
+		return STEP_NEXT;
+	if (!r->policy->objects.enabled)
+		return verdict_deny(r, DENY_OBJECTS_OFF, NULL);
+	plan->pinned = &r->policy->resources[r->policy->objects.resource];
+	return STEP_NEXT;
+}
+
+enum step_result decide_objects(struct request *r)
+{
+	struct str id;
+
+	if (r->plan.owner.len == 0) {
+		r->plan.owner = owner_of(&r->arena, r->plan.identity);
+		if (r->facts.uses.too_many)
+			return verdict_deny(r, DENY_TOO_MANY_OBJECTS, NULL);
+	}
+	while ((id = id_at(r, r->plan.n_owned)).len > 0) {
+		enum step_result res = look_up(r, id);
+
+		if (res != STEP_NEXT)
+			return res;
+	}
+	return choose_resource(r);
+}

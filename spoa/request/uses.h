@@ -1,0 +1,33 @@
+/*
+ * request/uses: which objects of a resource a JSON body names.
+ *
+ * Files, vector stores, responses and conversations may stand anywhere in a
+ * body: in the content of a message, in a tool, in a list. Every string under
+ * a name of such an id counts, at any depth; only the caller's own `metadata`
+ * is left out. What is named twice is kept once.
+ */
+#ifndef REQUEST_USES_H
+#define REQUEST_USES_H
+
+#include "base/arena.h"
+#include "base/str.h"
+
+enum {
+	USES_MAX = 24,
+	USES_ID_MAX = 256,
+};
+
+struct uses {
+	struct str ids[USES_MAX]; /* in the arena */
+	size_t n;
+	bool too_many; /* more than that, or longer than any id */
+	bool background;
+	bool unstored;            /* `store` is false */
+	struct str session_model; /* `model` in `session`: realtime */
+};
+
+/* Of a body that scan_body() has found to be one JSON object, or a part of
+ * it. Nothing is refused here. */
+void uses_read(struct str body, struct arena *arena, struct uses *out);
+
+#endif

@@ -1,0 +1,72 @@
+/*
+ * store/objects: whose an object of a resource is, and where it is.
+ *
+ *   decide/objects --find--> memory, Redis (PREFIX:{o:ID})
+ *   decide/created --bind-->
+ *
+ * Responses, files, batches, vector stores and conversations have an id that
+ * their resource has given. Whoever made one is its owner, on every node; an
+ * id nobody here has made belongs to nobody. The first binding stays: an id
+ * cannot be taken over.
+ *
+ * With Redis, what is bound is also kept in memory and found there while Redis
+ * is away. Memory is bounded: the oldest go first. A find lets the time to
+ * live begin anew.
+ */
+#ifndef STORE_OBJECTS_H
+#define STORE_OBJECTS_H
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "store/redis_link.h"
+
+enum {
+	OBJECTS_MAX = 100000, /* in memory */
+	OBJECT_ID_MAX = 256,
+	OBJECT_TEXT_MAX = 2048, /* all members together */
+};
+
+struct objects;
+
+/* Members hold no control characters; what does is not bound. */
+struct object {
+	struct str owner;    /* text that names the caller */
+	struct str resource; /* name */
+	struct str model;    /* public name; empty: it has none */
+	struct str origin;   /* request that pays for it when it is ready */
+};
+
+enum object_status {
+	OBJECT_FOUND = 0,
+	OBJECT_UNKNOWN = 1,
+	OBJECT_FAILED = 2, /* Redis is away, and memory does not know it */
+	OBJECT_WAIT = 3,   /* the callback will tell */
+};
+
+/* `o` is valid during the call, and only when found. */
+typedef void objects_found_cb(void *ctx, uint64_t ref,
+                              enum object_status status,
+                              const struct object *o);
+typedef void objects_bound_cb(void *ctx, bool stored);
+
+/* `link` is borrowed and outlives this. */
+struct objects *objects_new(const struct clock *clock, struct redis_link *link);
+void objects_free(struct objects *os); /* without any callback */
+
+/* `prefix` is copied. `shared`: there is a Redis. False without memory. */
+bool objects_configure(struct objects *os, struct str prefix, bool shared,
+                       uint64_t ttl_ms);
+
+/* OBJECT_WAIT: cb runs later, once. Any other: *out is valid until the next
+ * call, and cb does not run. */
+enum object_status objects_find(struct objects *os, struct str id,
+                                objects_found_cb *cb, void *ctx, uint64_t ref,
+                                struct object *out);
+
+/* cb (may be NULL) runs now or later, once; `stored` is false when it is
+ * somebody else's, could not be kept, or is kept in this process only while
+ * there is a Redis. */
+void objects_bind(struct objects *os, struct str id, const struct object *o,
+                  objects_bound_cb *cb, void *ctx);
+
+#endif
