@@ -459,6 +459,11 @@ enum jscan_token jscan_next(struct jscan *s)
 	return s->last;
 }
 
+size_t jscan_pos(const struct jscan *s)
+{
+	return (size_t)(s->p - s->start);
+}
+
 /* -------------------------------------------------------------- unescaping */
 
 static size_t put_utf8(unsigned v, char *out)

@@ -60,6 +60,10 @@ void jscan_init(struct jscan *s, struct str text, unsigned max_depth);
 /* The next token. After END, PARTIAL or BAD the same again for ever. */
 enum jscan_token jscan_next(struct jscan *s);
 
+/* Where the last token ended: the offset of the byte behind it (behind the
+ * colon for a KEY). */
+size_t jscan_pos(const struct jscan *s);
+
 /* Unescape what jscan gave as the text of a KEY or STRING into `out`, which
  * has room for decoded_len bytes. Returns that length. */
 size_t jscan_unescape(struct str raw, char *out);

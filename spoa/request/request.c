@@ -202,6 +202,7 @@ static void read_body(struct request *r, const struct spop_value *v)
 	r->facts.has_body = v->type != SPOP_NULL;
 	r->facts.scan_status = scan_body(v->bytes, &r->arena, scan);
 	scan->model = arena_str(&r->arena, scan->model);
+	scan->reasoning_effort = arena_str(&r->arena, scan->reasoning_effort);
 	scan->previous_response_id =
 		arena_str(&r->arena, scan->previous_response_id);
 	scan->prompt_cache_key = arena_str(&r->arena, scan->prompt_cache_key);

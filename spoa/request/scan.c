@@ -7,6 +7,35 @@
 
 #include "base/jscan.h"
 
+#define N(table) (sizeof(table) / sizeof((table)[0]))
+
+const struct str scan_member_names[SCAN_N_MEMBERS] = {
+	[SCAN_INCLUDE_USAGE] = STR_INIT("include_usage"),
+	[SCAN_MODEL] = STR_INIT("model"),
+	[SCAN_STREAM_OPTIONS] = STR_INIT("stream_options"),
+	[SCAN_MAX_TOKENS] = STR_INIT("max_tokens"),
+	[SCAN_MAX_COMPLETION_TOKENS] = STR_INIT("max_completion_tokens"),
+	[SCAN_MAX_OUTPUT_TOKENS] = STR_INIT("max_output_tokens"),
+	[SCAN_REASONING_EFFORT] = STR_INIT("reasoning_effort"),
+	[SCAN_DATA_SOURCES] = STR_INIT("data_sources"),
+	[SCAN_TEMPERATURE] = STR_INIT("temperature"),
+	[SCAN_TOP_P] = STR_INIT("top_p"),
+	[SCAN_PRESENCE_PENALTY] = STR_INIT("presence_penalty"),
+	[SCAN_FREQUENCY_PENALTY] = STR_INIT("frequency_penalty"),
+	[SCAN_LOGPROBS] = STR_INIT("logprobs"),
+	[SCAN_TOP_LOGPROBS] = STR_INIT("top_logprobs"),
+	[SCAN_LOGIT_BIAS] = STR_INIT("logit_bias"),
+	[SCAN_PARALLEL_TOOL_CALLS] = STR_INIT("parallel_tool_calls"),
+	[SCAN_SEED] = STR_INIT("seed"),
+	[SCAN_STOP] = STR_INIT("stop"),
+	[SCAN_USER] = STR_INIT("user"),
+	[SCAN_STORE] = STR_INIT("store"),
+	[SCAN_METADATA] = STR_INIT("metadata"),
+	[SCAN_SERVICE_TIER] = STR_INIT("service_tier"),
+	[SCAN_VERBOSITY] = STR_INIT("verbosity"),
+	[SCAN_PREDICTION] = STR_INIT("prediction"),
+};
+
 struct seen_key {
 	struct str raw;
 	uint64_t hash; /* of the unescaped bytes */
@@ -18,7 +47,8 @@ struct scanner {
 	struct arena *arena;
 	struct scan_result *out;
 	enum scan_status status;
-	bool data_key; /* the last key was `data` */
+	bool data_key;          /* the last key was `data` */
+	struct scan_span *span; /* of the member being read, or NULL */
 	uint64_t choices, best_of, prompts;
 };
 
@@ -33,6 +63,11 @@ struct field {
 struct object {
 	const struct field *fields;
 	size_t n_fields;
+	/* the spans to note: of these members */
+	unsigned first_span, end_span;
+	struct scan_object *place; /* or NULL */
+	struct scan_span *last;    /* of the member before, or NULL */
+	uint32_t prev_end;
 	struct seen_key keys[SCAN_MAX_KEYS];
 	size_t n_keys;
 };
@@ -184,6 +219,8 @@ static bool read_max(struct scanner *c)
 
 	if (!read_number(c, &v))
 		return false;
+	if (c->span)
+		c->span->number = v;
 	if (v > c->out->max_output)
 		c->out->max_output = v;
 	c->out->has_max_output = true;
@@ -238,6 +275,14 @@ static bool read_reasoning(struct scanner *c);
 static const char wrong_max[] =
 	"the limit of output tokens must be a whole number of 0 or more";
 
+/* Of another type it is the upstream's to refuse. */
+static bool read_effort(struct scanner *c)
+{
+	if (!read_string(c, &c->out->reasoning_effort))
+		return skip_value(c);
+	return true;
+}
+
 static const struct field top_fields[] = {
 	{STR_INIT("model"), read_model,
          "`model` must be a string of at most 1024 bytes"},
@@ -254,6 +299,7 @@ static const struct field top_fields[] = {
          "`previous_response_id` must be a string of at most 1024 bytes"},
 	{STR_INIT("prompt_cache_key"), read_cache_key,
          "`prompt_cache_key` must be a string of at most 1024 bytes"},
+	{STR_INIT("reasoning_effort"), read_effort, NULL},
 	{STR_INIT("input"), read_input, NULL},
 	{STR_INIT("prompt"), read_prompt, NULL},
 	{STR_INIT("reasoning"), read_reasoning,
@@ -291,6 +337,29 @@ static bool remember_key(struct scanner *c, struct object *o, struct str name)
 	return true;
 }
 
+/* Note where the member begins whose key was just read. */
+static void begin_span(struct scanner *c, struct object *o, struct str name)
+{
+	struct scan_span *span = NULL;
+	unsigned i;
+
+	if (o->last)
+		o->last->next = (uint32_t)c->s.at;
+	for (i = o->first_span; i < o->end_span && !span; i++)
+		if (str_eq(scan_member_names[i], name))
+			span = &c->out->spans[i];
+	o->last = span;
+	if (!span)
+		return;
+	*span = (struct scan_span){
+		.found = true,
+		.index = (unsigned)o->n_keys - 1,
+		.key = (uint32_t)c->s.at,
+		.key_end = (uint32_t)(c->s.at + c->s.text.len + 2),
+		.prev_end = o->prev_end,
+	};
+}
+
 /* The field of the key just read into *out, NULL when it is none of ours.
  * False when the key is not acceptable. */
 static bool find_field(struct scanner *c, struct object *o,
@@ -305,6 +374,7 @@ static bool find_field(struct scanner *c, struct object *o,
 	name = str_of(text, jscan_unescape(c->s.text, text));
 	if (!remember_key(c, o, name))
 		return false;
+	begin_span(c, o, name);
 	for (size_t i = 0; i < o->n_fields && !*out; i++) {
 		if (!str_eq_nocase(o->fields[i].name, name))
 			continue;
@@ -318,61 +388,103 @@ static bool find_field(struct scanner *c, struct object *o,
 	return true;
 }
 
-static bool read_member(struct scanner *c, struct object *o)
+static bool read_value(struct scanner *c, const struct field *field)
 {
-	const struct field *field;
-	size_t at;
+	size_t at = c->s.at;
 
-	if (!find_field(c, o, &field) || !next(c))
-		return false;
 	if (!field)
 		return skip_value(c);
 	if (c->token == JSCAN_NULL)
 		return true;
-	at = c->s.at;
 	if (field->read(c))
 		return true;
 	return c->status == SCAN_OK ? bad(c, field->wrong, at) : false;
 }
 
+static bool read_member(struct scanner *c, struct object *o)
+{
+	const struct field *field;
+	struct scan_span *span;
+
+	if (!find_field(c, o, &field))
+		return false;
+	span = o->last;
+	if (!next(c))
+		return false;
+	if (span) {
+		span->value = (uint32_t)c->s.at;
+		span->null = c->token == JSCAN_NULL;
+	}
+	c->span = span;
+	if (!read_value(c, field))
+		return false;
+	o->prev_end = (uint32_t)jscan_pos(&c->s);
+	if (span)
+		span->end = o->prev_end;
+	return true;
+}
+
 /* The object whose brace was just read, to its end. */
-static bool read_object(struct scanner *c, const struct field *fields,
+static bool read_object(struct scanner *c, struct object *o)
+{
+	o->prev_end = (uint32_t)jscan_pos(&c->s);
+	if (o->place)
+		o->place->inside = o->prev_end;
+	while (next(c) && c->token == JSCAN_KEY)
+		if (!read_member(c, o))
+			return false;
+	if (o->place)
+		o->place->n_members = (unsigned)o->n_keys;
+	return c->token == JSCAN_OBJECT_END;
+}
+
+/* Not initialised whole: its list of keys is large. */
+static void object_init(struct object *o, const struct field *fields,
                         size_t n_fields)
 {
-	struct object o;
-
-	o.fields = fields;
-	o.n_fields = n_fields;
-	o.n_keys = 0;
-	while (next(c) && c->token == JSCAN_KEY)
-		if (!read_member(c, &o))
-			return false;
-	return c->token == JSCAN_OBJECT_END;
+	o->fields = fields;
+	o->n_fields = n_fields;
+	o->first_span = o->end_span = 0;
+	o->place = NULL;
+	o->last = NULL;
+	o->n_keys = 0;
 }
 
 static bool read_stream_options(struct scanner *c)
 {
+	struct object o;
+
 	if (c->token != JSCAN_OBJECT)
 		return false;
 	c->out->has_stream_options = true;
-	return read_object(c, stream_options_fields,
-	                   sizeof(stream_options_fields) /
-	                           sizeof(stream_options_fields[0]));
+	object_init(&o, stream_options_fields, N(stream_options_fields));
+	o.first_span = SCAN_INCLUDE_USAGE;
+	o.end_span = SCAN_INCLUDE_USAGE + 1;
+	o.place = &c->out->stream_options;
+	return read_object(c, &o);
 }
 
 static bool read_reasoning(struct scanner *c)
 {
-	return c->token == JSCAN_OBJECT && read_object(c, NULL, 0);
+	struct object o;
+
+	object_init(&o, NULL, 0);
+	return c->token == JSCAN_OBJECT && read_object(c, &o);
 }
 
 static bool read_document(struct scanner *c)
 {
+	struct object o;
+
 	if (!next(c))
 		return false;
 	if (c->token != JSCAN_OBJECT)
 		return bad(c, "the body must be one JSON object", c->s.at);
-	return read_object(c, top_fields,
-	                   sizeof(top_fields) / sizeof(top_fields[0]));
+	object_init(&o, top_fields, N(top_fields));
+	o.first_span = SCAN_FIRST_TOP;
+	o.end_span = SCAN_N_MEMBERS;
+	o.place = &c->out->top;
+	return read_object(c, &o);
 }
 
 static uint64_t answers(const struct scanner *c)

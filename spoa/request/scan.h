@@ -36,6 +36,66 @@ enum scan_status {
 	SCAN_BAD = 2,
 };
 
+/* Members that decide/adapt may change or take away. */
+enum scan_member {
+	SCAN_INCLUDE_USAGE = 0, /* inside stream_options */
+	/* from here on: of the top level */
+	SCAN_FIRST_TOP,
+	SCAN_MODEL = SCAN_FIRST_TOP,
+	SCAN_STREAM_OPTIONS,
+	SCAN_MAX_TOKENS,
+	SCAN_MAX_COMPLETION_TOKENS,
+	SCAN_MAX_OUTPUT_TOKENS,
+	SCAN_REASONING_EFFORT,
+	SCAN_DATA_SOURCES,
+	/* from here on: those that can only be taken away */
+	SCAN_FIRST_DROPPABLE,
+	SCAN_TEMPERATURE = SCAN_FIRST_DROPPABLE,
+	SCAN_TOP_P,
+	SCAN_PRESENCE_PENALTY,
+	SCAN_FREQUENCY_PENALTY,
+	SCAN_LOGPROBS,
+	SCAN_TOP_LOGPROBS,
+	SCAN_LOGIT_BIAS,
+	SCAN_PARALLEL_TOOL_CALLS,
+	SCAN_SEED,
+	SCAN_STOP,
+	SCAN_USER,
+	SCAN_STORE,
+	SCAN_METADATA,
+	SCAN_SERVICE_TIER,
+	SCAN_VERBOSITY,
+	SCAN_PREDICTION,
+	SCAN_N_MEMBERS,
+};
+
+/* Names, in the order of the enum. */
+extern const struct str scan_member_names[SCAN_N_MEMBERS];
+
+/* Where a member stands: byte offsets in the body as it came, which is
+ * shorter than a frame.
+ *
+ *   .. "before" : 1 , "key" : value , "next" : ..
+ *                  ^  ^    ^^     ^   ^
+ *           prev_end key   |value end next
+ *                     key_end                                            */
+struct scan_span {
+	bool found;
+	bool null;
+	unsigned index; /* among the members of its object, from 0 */
+	uint32_t key, key_end;
+	uint32_t value, end;
+	uint32_t prev_end; /* index 0: behind the brace */
+	uint32_t next;     /* 0 when it is the last member */
+	uint64_t number;   /* of a limit of output tokens */
+};
+
+/* An object that can get a further member. */
+struct scan_object {
+	uint32_t inside; /* offset behind its opening brace */
+	unsigned n_members;
+};
+
 struct scan_result {
 	struct str model; /* decoded; empty when absent */
 	bool has_model;
@@ -54,6 +114,10 @@ struct scan_result {
 	                       * number in `input` and `prompt`; the size the
 	                       * estimate uses */
 	uint64_t n_data_urls; /* base64 in data: URLs and members `data` */
+	/* complete only with SCAN_OK; what is not there has found == false */
+	struct scan_object top, stream_options;
+	struct scan_span spans[SCAN_N_MEMBERS];
+	struct str reasoning_effort; /* decoded; empty: absent or no text */
 	/* SCAN_BAD: what is wrong and at which byte */
 	const char *error; /* a constant sentence */
 	size_t error_at;
