@@ -11,6 +11,11 @@
 --   backend s.NAME
 --       filter lua.usage
 --
+-- The same filter makes the changes of edits.lua, which stands beside this
+-- file: a filter of its own would cost as much again. The agent asks for them:
+--   txn.gw.edits        of the request's body
+--   txn.gw.strip_usage  the answer's usage is ours, not the client's
+--
 -- The agent parses the text; here it is only found. A usage counts when it is
 -- a member of the outermost object or of one directly in it ("response",
 -- "message") and when its line arrived whole. Answers repeat what the caller
@@ -20,11 +25,15 @@
 -- close behind it, so the many bytes before it are only searched for a word.
 --
 -- Runs on Lua 5.3 and 5.4. Nothing here may yield, and an error would break
--- the transaction, hence pcall around everything HAProxy calls.
+-- the transaction, hence pcall around everything HAProxy calls. Except the
+-- edits of a request: without them what runs is not what was allowed.
 
 local MAX_TEXT = 2000 -- bytes of a usage object; the record is 8192
 local HEAD = 160      -- bytes from the start that may say message_start
 local TAIL = 7        -- bytes kept between chunks: a byte and `"usage`
+
+local folder = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
+local edits = dofile(folder .. "edits.lua")
 
 local byte, find, sub = string.byte, string.find, string.sub
 
@@ -212,22 +221,58 @@ function Filter:new()
 	return setmetatable({}, Filter)
 end
 
+local function request_begins(self, txn, msg)
+	local text = txn:get_var("txn.gw.edits")
+	if not text then return end
+	self.edits = edits.Edits.new(text)
+	filter.register_data_filter(self, msg.channel)
+end
+
+-- HAProxy's own count of the bytes would include what stands behind the body.
+local function request_goes_on(self, msg)
+	local data = msg:body()
+	if not data or data == "" then return end
+	for _, step in ipairs(self.edits:piece(#data)) do
+		if step.remove > 0 then msg:remove(step.offset, step.remove) end
+		if step.insert ~= "" then
+			local n = msg:insert(step.insert, step.offset)
+			assert(n == #step.insert, "no room to edit a request")
+		end
+	end
+end
+
 local function answer_begins(self, txn, msg)
-	if not msg:is_resp() then return end
 	local status = tonumber(msg:get_stline().code) -- comes as a string
 	if status < 200 or status > 299 then return end -- 1xx or an error
-	local kind = msg:get_headers()["content-type"]
+	local headers = msg:get_headers()
+	local kind = headers["content-type"]
 	kind = kind and kind[0] and kind[0]:lower() or ""
 	local sse = find(kind, "text/event-stream", 1, true) ~= nil
 	if not sse and not find(kind, "json", 1, true) then return end
 	self.reader = Reader.new(sse)
+	-- A stream of a known length cannot become shorter; there are none.
+	if sse and not headers["content-length"] and
+	   txn:get_var("txn.gw.strip_usage") then
+		self.strip = edits.Strip.new()
+	end
 	filter.register_data_filter(self, msg.channel)
 end
 
+local function strip(self, msg, data)
+	local rest = self.strip:feed(data)
+	if msg:eom() then rest = rest .. self.strip:flush() end
+	if rest == data then return end
+	if data ~= "" then msg:remove(0, #data) end
+	if rest ~= "" then msg:insert(rest, 0) end
+end
+
+-- The usage is read before it is taken out. What is held back at the end of a
+-- stream without a last line's end goes on with the end.
 local function answer_goes_on(self, txn, msg)
-	if not self.reader or not msg:is_resp() then return end
-	local data = msg:body()
-	if data and data ~= "" then self.reader:feed(data) end
+	if not self.reader then return end
+	local data = msg:body() or ""
+	if data ~= "" then self.reader:feed(data) end
+	if self.strip then strip(self, msg, data) end
 end
 
 local function answer_ended(self, txn)
@@ -249,13 +294,21 @@ local function guard(self, f, txn, msg)
 end
 
 function Filter:http_headers(txn, msg)
-	guard(self, answer_begins, txn, msg)
+	if msg:is_resp() then
+		guard(self, answer_begins, txn, msg)
+	else
+		request_begins(self, txn, msg)
+	end
 	return filter.CONTINUE
 end
 
 -- Also without a reader HAProxy wants this one to exist (2.6 crashes).
 function Filter:http_payload(txn, msg)
-	guard(self, answer_goes_on, txn, msg)
+	if msg:is_resp() then
+		guard(self, answer_goes_on, txn, msg)
+	elseif self.edits then
+		request_goes_on(self, msg)
+	end
 end
 
 -- Called also when the client hangs up, which http_end is not, and before

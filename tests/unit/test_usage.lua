@@ -25,8 +25,11 @@ local SSE, JSON = "text/event-stream; charset=utf-8", "application/json"
 -- Sends chunks through a filter as an answer; returns the variables set.
 local function run(kind, chunks, options)
 	local o = options or {}
-	local vars, now = {}, nil
-	local txn = { set_var = function(_, k, v) vars[k] = v end }
+	local vars, now, over, passed_on = {}, nil, false, {}
+	local txn = {
+		set_var = function(_, k, v) vars[k] = v end,
+		get_var = function(_, k) return o[k] end,
+	}
 	local function message(resp)
 		return {
 			channel = { is_resp = function() return resp end },
@@ -41,21 +44,40 @@ local function run(kind, chunks, options)
 				if o.fail then error("body is broken") end
 				return now
 			end,
+			eom = function() return now == nil and over end,
+			remove = function(_, from, n)
+				now = now:sub(1, from) .. now:sub(from + n + 1)
+			end,
+			insert = function(_, text, at)
+				if o.full then return 0 end
+				now = now or ""
+				now = now:sub(1, at) .. text .. now:sub(at + 1)
+				return #text
+			end,
 		}
 	end
 	local f = class:new()
 	local req, res = message(false), message(true)
-	assert(f:http_headers(txn, req) == 1)
-	assert(f:http_headers(txn, res) == 1)
-	for _, chunk in ipairs(chunks) do
+	local function pass(msg, chunk)
 		now = chunk
-		f:http_payload(txn, res)
-		now = nil -- HAProxy often calls again with nothing
-		f:http_payload(txn, res)
+		f:http_payload(txn, msg)
+		if now then passed_on[#passed_on + 1] = now end
+	end
+	assert(f:http_headers(txn, req) == 1)
+	for _, chunk in ipairs(o.request or {}) do
+		pass(req, chunk)
+		pass(req, nil)
 	end
 	f:end_analyze(txn, req.channel)
+	assert(f:http_headers(txn, res) == 1)
+	for _, chunk in ipairs(chunks) do
+		pass(res, chunk)
+		pass(res, nil) -- HAProxy often calls again with nothing
+	end
+	over = true
+	pass(res, nil)
 	f:end_analyze(txn, res.channel)
-	return vars, f
+	return vars, f, table.concat(passed_on)
 end
 
 local passed, failed = 0, 0
@@ -80,25 +102,33 @@ local function differs(vars, want)
 	if logged then return "logged: " .. logged end
 end
 
--- Every way to cut the body must give the same answer.
-local function expect(name, kind, body, want)
-	logged = nil
-	local wrong = differs(run(kind, { body }), want)
+-- Calls try with the body whole, cut in two at every byte (of a large one at
+-- 100 places), and byte by byte; returns what it says first.
+local function every_way(body, try)
+	local wrong = try({ body })
 	local step = #body > 10000 and #body // 100 or 1
 	for i = 1, #body - 1, step do
-		wrong = wrong or differs(
-			run(kind, { body:sub(1, i), body:sub(i + 1) }), want)
-		if wrong then
-			wrong = wrong .. " (cut at " .. i .. ")"
-			break
-		end
+		if wrong then break end
+		wrong = try({ body:sub(1, i), body:sub(i + 1) })
+		wrong = wrong and wrong .. " (cut at " .. i .. ")"
 	end
 	if not wrong and #body <= 10000 then
 		local bytes = {}
 		for i = 1, #body do bytes[i] = body:sub(i, i) end
-		wrong = differs(run(kind, bytes), want)
+		wrong = try(bytes)
 		wrong = wrong and wrong .. " (byte by byte)"
 	end
+	return wrong
+end
+
+-- Every way to cut the body must give the same answer, and change nothing.
+local function expect(name, kind, body, want)
+	logged = nil
+	local wrong = every_way(body, function(pieces)
+		local vars, _, passed_on = run(kind, pieces)
+		if passed_on ~= body then return "the body was changed" end
+		return differs(vars, want)
+	end)
 	check(name, not wrong, wrong or "")
 end
 
@@ -243,6 +273,121 @@ expect("a usage that is too large", SSE,
 	{ events = 2 })
 expect("only closing brackets", SSE, ("}]"):rep(500) .. "\n\n" .. last,
 	{ usage = chat_usage, events = 1 })
+
+-- ---- the extra chunk is taken out, and only that
+
+local strip = { ["txn.gw.strip_usage"] = "1" }
+
+-- `gone`: the text that must be missing in what the client gets.
+local function expect_strip(name, body, gone, usage)
+	local at = gone and body:find(gone, 1, true)
+	local rest = at and body:sub(1, at - 1) .. body:sub(at + #gone) or body
+	logged = nil
+	local wrong = every_way(body, function(pieces)
+		local vars, _, got = run(SSE, pieces, strip)
+		if got ~= rest then return "the client got " .. got end
+		if vars["txn.gw.usage"] ~= usage then
+			return "usage is " .. tostring(vars["txn.gw.usage"])
+		end
+		if logged then return "logged: " .. logged end
+	end)
+	check("strip: " .. name, not wrong, wrong or "")
+end
+
+local annotation = 'data: {"choices":[{"index":0,"content_filter_offsets":' ..
+	'{"check_offset":506}}],"usage":null} \n\n'
+local function crlf(text) return (text:gsub("\n", "\r\n")) end
+local done = "data: [DONE]\n\n"
+
+expect_strip("azure's stream", chat, last, chat_usage)
+expect_strip("CRLF", crlf(chat), crlf(last), chat_usage)
+expect_strip("annotations behind finish_reason",
+	filtered .. delta("a") .. annotation .. last .. done, last, chat_usage)
+local openai = 'data: {"id":"c","object":"chat.completion.chunk","created":1' ..
+	',"model":"m","choices":[],"usage":' .. chat_usage .. ',"x":"y"}\n\n'
+expect_strip("members in another order", delta("a") .. openai .. done, openai,
+	chat_usage)
+local spaced = 'data:{ "choices" : [ ] , "usage" : ' .. chat_usage .. " } \n\n"
+expect_strip("blanks", delta("a") .. spaced .. done, spaced, chat_usage)
+expect_strip("no [DONE] and no last line end", delta("a") ..
+	last:gsub("\n", ""), (last:gsub("\n", "")), chat_usage)
+expect_strip("a stream that ends inside the chunk", delta("a") ..
+	last:sub(1, 60))
+expect_strip("nothing to take out", filtered .. delta("a") .. done)
+expect_strip("the first chunk with filter results stays although it has usage",
+	(filtered:gsub("}%]}\n", '}],"usage":{"a":1}}\n')) .. done, nil,
+	'{"a":1}')
+expect_strip("usage null", 'data: {"choices":[],"usage":null}\n\n' .. done)
+expect_strip("usage beside choices", 'data: {"choices":[{"delta":{}}],' ..
+	'"usage":{"a":1}}\n\n' .. done, nil, '{"a":1}')
+expect_strip("the words as text of the model", delta(
+	'\\"choices\\":[],\\"usage\\":{}') .. done)
+expect_strip("the words deeper down", 'data: {"x":{"choices":[],"usage":{}},' ..
+	'"choices":[{}],"y":"}]{\\\\"}\n\n' .. done, nil, "{}")
+expect_strip("another kind of line", 'event: x\nid: 1\n:' ..
+	'{"choices":[],"usage":{"a":1}}\n\n' .. done, nil, '{"a":1}')
+expect_strip("an empty line more than needed",
+	delta("a") .. "\n" .. last .. "\n" .. done, last, chat_usage)
+local large = ("x"):rep(9000)
+expect_strip("a line too long to be held back", 'data: {"id":"' .. large ..
+	'","choices":[{}]}\n\n' .. last .. done, last, chat_usage)
+expect_strip("broken JSON", 'data: {"choices":[],"usage":{"a":"\n\n' .. done)
+expect_strip("only brackets", "data: {" .. ("]}"):rep(30) ..
+	'"choices":[]"usage":{' .. "\n\n" .. done)
+
+local _, _, got = run(SSE, { chat })
+check("a client that asked keeps its chunk", got == chat, got)
+_, _, got = run(JSON, { '{"choices":[],"usage":{}}' }, strip)
+check("json is not stripped", got == '{"choices":[],"usage":{}}', got)
+
+-- What a chunk delays: nothing but itself.
+local function arrives_with(name, pieces, want)
+	local s = dofile(here .. "/../../lua/edits.lua").Strip.new()
+	for i, piece in ipairs(pieces) do
+		local out = s:feed(piece)
+		check("at once: " .. name .. " " .. i, out == want[i], out)
+	end
+end
+arrives_with("whole events", { filtered, delta("a"), last, done },
+	{ filtered, delta("a"), "", done })
+arrives_with("the beginning of another event",
+	{ 'data: {"choices":[{"del', 'ta":{}}]', "}\n\n", "data: [DO", "NE]\n\n" },
+	{ 'data: {"choices":[{"del', 'ta":{}}]', "}\n\n", "data: [DO", "NE]\n\n" })
+arrives_with("the chunk in parts",
+	{ delta("a") .. last:sub(1, 50), last:sub(51) .. done },
+	{ delta("a"), done })
+
+-- ---- edits of a request
+
+local function edited(text, pieces, full)
+	local ok, _, _, out = pcall(run, nil, {},
+		{ ["txn.gw.edits"] = text, request = pieces, full = full })
+	return ok and out
+end
+
+local function expect_edit(name, text, body, want)
+	local wrong = every_way(body, function(pieces)
+		local out = edited(text, pieces)
+		if out ~= want then return "became " .. tostring(out) end
+	end)
+	check("edit: " .. name, not wrong, wrong or "")
+end
+
+expect_edit("insert at the beginning", "1,0,6:\"a\":1,", '{"b":2}',
+	'{"a":1,"b":2}')
+expect_edit("replace", "5,1,3:999", '{"b":2}', '{"b":999}')
+expect_edit("remove", "5,7,0:", '{"b":0,"c":1}', '{"b":}')
+expect_edit("several, also at one place", "1,0,2:xy1,3,1:z6,1,0:8,0,1:,",
+	"{123456789", "{xyz457,89")
+expect_edit("text that looks like edits", "1,0,9:1,0,3:abc", "{}",
+	"{1,0,3:abc}")
+check("no edits, no change", edited(nil, { "{}" }) == "{}", "changed")
+for _, text in ipairs { "x", "1,0,5:abc", "1,0:", "-1,0,0:", "1,0,1:ab" } do
+	check("malformed edits stop the request: " .. text,
+		edited(text, { "{}" }) == false, "passed")
+end
+check("no room stops the request", edited("1,0,1:a", { "{}" }, true) == false,
+	"passed")
 
 -- ---- the filter around it
 
