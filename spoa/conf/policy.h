@@ -172,11 +172,12 @@ struct policy_deployment {
 	struct str api_version; /* empty: the caller's, else the default */
 };
 
-/* Words that are replaced by others. */
-struct policy_words {
-	const struct policy_word {
-		struct str from, to; /* to is empty: the member goes */
-	} * v;
+struct policy_word {
+	struct str from, to; /* to is empty: the member goes */
+};
+
+struct policy_words { /* words that are replaced by others */
+	const struct policy_word *v;
 	size_t n;
 };
 

@@ -3,6 +3,7 @@
 
 #include "conf/url.h"
 #include "request/api.h"
+#include "request/scan.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -479,6 +480,97 @@ static bool set_operations(const struct job *w, const struct json *j,
 	return ok;
 }
 
+static unsigned member_of(struct str name)
+{
+	unsigned m = SCAN_FIRST_DROPPABLE;
+
+	while (m < SCAN_N_MEMBERS && !str_eq(scan_member_names[m], name))
+		m++;
+	return m;
+}
+
+static bool refuse_member(const struct job *w, const struct json *j)
+{
+	char space[512];
+	struct buf b = {.p = space, .cap = sizeof(space), .max = sizeof(space)};
+	unsigned m;
+
+	buf_fmt(&b, "one of");
+	for (m = SCAN_FIRST_DROPPABLE; m < SCAN_N_MEMBERS; m++)
+		buf_fmt(&b, "%s %s", m > SCAN_FIRST_DROPPABLE ? "," : "",
+		        scan_member_names[m].p);
+	buf_add(&b, "", 1);
+	return refuse(w, j, b.p);
+}
+
+static bool set_members(const struct job *w, const struct json *j, void *field)
+{
+	const struct json *child;
+	struct job inner = *w;
+	struct place at;
+	uint32_t bits = 0;
+	size_t i = 0;
+	bool ok = true;
+
+	if (!list_ok(w, j))
+		return false;
+	json_each (j, child) {
+		struct str s = STR_NONE;
+		unsigned m;
+
+		at = place_index(w->at, i++);
+		inner.at = &at;
+		json_str(child, &s);
+		m = member_of(s);
+		if (m == SCAN_N_MEMBERS)
+			ok = refuse_member(&inner, child);
+		else
+			bits |= 1u << m;
+	}
+	if (ok)
+		*(uint32_t *)field = bits;
+	return ok;
+}
+
+static bool set_word(const struct job *w, const struct json *j,
+                     struct policy_word *out)
+{
+	struct str to = STR_NONE;
+
+	if (json_type(j) != JSON_NULL && (!json_str(j, &to) || !text_name(to)))
+		return refuse(w, j, "a word of A-Z a-z 0-9 . _ - or null");
+	out->from = pool_str(w->pool, json_key(j));
+	out->to = to.len > 0 ? pool_str(w->pool, to) : STR_NONE;
+	return out->from.p != NULL;
+}
+
+static bool set_words(const struct job *w, const struct json *j, void *field)
+{
+	struct policy_words list = {NULL, json_count(j)};
+	const struct json *child;
+	struct policy_word *v;
+	struct job inner = *w;
+	struct place at;
+	bool ok = true;
+	size_t i = 0;
+
+	if (json_type(j) != JSON_OBJECT || list.n > (size_t)w->o->max)
+		return refuse_type(w, j);
+	v = pool_alloc(w->pool, list.n, sizeof(*v));
+	if (!v)
+		return false;
+	json_each (j, child) {
+		at = place_key(w->at, json_key(child));
+		inner.at = &at;
+		if (!set_word(&inner, child, &v[i++]))
+			ok = false;
+	}
+	list.v = v;
+	if (ok)
+		*(struct policy_words *)field = list;
+	return ok;
+}
+
 static bool set_text(const struct job *w, const struct json *j, void *field)
 {
 	const struct text_kind *kind = &texts[w->o->type];
@@ -527,11 +619,12 @@ bool value_set(struct pool *pool, struct report *rep, const struct option *o,
                const struct json *j, const struct place *at, void *field)
 {
 	static set_fn *const setters[] = {
-		[OPT_BOOL] = set_bool,     [OPT_UINT] = set_uint,
-		[OPT_U64] = set_u64,       [OPT_NUMBER] = set_number,
-		[OPT_PRICE] = set_price,   [OPT_ENUM] = set_enum,
-		[OPT_MODE] = set_mode,     [OPT_TIME] = set_time,
-		[OPT_SHA256] = set_sha256, [OPT_OPERATIONS] = set_operations,
+		[OPT_BOOL] = set_bool,       [OPT_UINT] = set_uint,
+		[OPT_U64] = set_u64,         [OPT_NUMBER] = set_number,
+		[OPT_PRICE] = set_price,     [OPT_ENUM] = set_enum,
+		[OPT_MODE] = set_mode,       [OPT_TIME] = set_time,
+		[OPT_SHA256] = set_sha256,   [OPT_OPERATIONS] = set_operations,
+		[OPT_MEMBERS] = set_members, [OPT_WORDS] = set_words,
 	};
 	const struct job w = {pool, rep, o, at};
 

@@ -13,9 +13,13 @@ static const struct {
 	const char *name;
 	step_fn *run;
 } steps[REQUEST_N_STEPS] = {
-	{"authenticate", decide_authenticate}, {"demand", decide_demand},
-	{"authorize", decide_authorize},       {"estimate", decide_estimate},
-	{"reserve", decide_reserve},           {"route", decide_route},
+	{"authenticate", decide_authenticate},
+	{"demand", decide_demand},
+	{"authorize", decide_authorize},
+	{"estimate", decide_estimate},
+	{"reserve", decide_reserve},
+	{"route", decide_route},
+	{"adapt", decide_adapt},
 	{"credential", decide_credential},
 };
 

@@ -78,6 +78,8 @@ static void write_plan(const struct request *r, struct buf *line)
 	if (p->deployment) {
 		log_field(line, "deployment", p->deployment->name);
 		log_field(line, "backend", p->backend);
+		if (p->n_edits > 0)
+			log_field_num(line, "edits", p->n_edits);
 	}
 }
 

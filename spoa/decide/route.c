@@ -6,11 +6,12 @@
  * among equals a draw by weight.
  *
  * What runs must be what was authorized. Surfaces that name the deployment in
- * the path always do. Where the upstream reads `model` from the body, the
- * agent cannot change it, so such a deployment is a candidate only when the
- * body's model is its very name and all of the body was seen.
+ * the path always do. Where the upstream reads `model` from the body, such
+ * a deployment is a candidate only when all of the body was seen; decide/adapt
+ * then puts the deployment's name there.
  */
 #include "agent.h"
+#include "decide/adapt.h"
 #include "decide/cooling.h"
 #include "decide/verdict.h"
 
@@ -45,8 +46,9 @@ static bool eligible(const struct request *r, const struct policy_deployment *d)
 	enum model_place place = place_of(d->surface, r->plan.call.operation);
 
 	if (place == PLACE_BODY)
-		return !r->facts.body_cut &&
-		       str_eq(r->facts.scan.model, d->name);
+		return adapt_possible(&r->facts) ||
+		       (!r->facts.body_cut &&
+		        str_eq(r->facts.scan.model, d->name));
 	return place == PLACE_PATH;
 }
 
@@ -239,6 +241,8 @@ enum step_result decide_route(struct request *r)
 	if (!d)
 		return deny_no_deployment(r);
 	plan->deployment = d;
+	plan->model_in_body =
+		place_of(d->surface, plan->call.operation) == PLACE_BODY;
 	plan->resource = &r->policy->resources[d->resource];
 	set_target(r, d);
 	plan->host = plan->resource->host;

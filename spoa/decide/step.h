@@ -17,6 +17,6 @@ enum step_result {
 typedef enum step_result step_fn(struct request *r);
 
 step_fn decide_authenticate, decide_demand, decide_authorize, decide_estimate,
-	decide_reserve, decide_route, decide_credential;
+	decide_reserve, decide_route, decide_adapt, decide_credential;
 
 #endif

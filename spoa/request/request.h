@@ -25,7 +25,7 @@
 
 enum {
 	REQUEST_ARENA = 24576,
-	REQUEST_N_STEPS = 7,
+	REQUEST_N_STEPS = 8,
 };
 
 struct agent;
@@ -72,7 +72,12 @@ struct request_plan {
 	bool reserved;
 	const struct policy_deployment *deployment;
 	const struct policy_resource *resource;
+	bool model_in_body; /* the upstream reads `model` from the body */
 	struct str backend, host, path, query;
+	struct str edits; /* of the body, see decide/adapt.h; or empty */
+	unsigned n_edits;
+	uint64_t edited_length; /* of the body, when there are edits */
+	bool strip_usage;       /* the usage of the answer is only ours */
 	struct str auth_name, auth_value; /* the value is a secret */
 };
 

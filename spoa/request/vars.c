@@ -15,6 +15,7 @@ enum {
 	ON_DENY = 2,
 	ALWAYS = ON_ALLOW | ON_DENY,
 	NEEDED = 4, /* without it HAProxy cannot do what was decided */
+	WHOLE = 8,  /* may be empty, but not left out for its characters */
 };
 
 struct writer {
@@ -200,6 +201,16 @@ static struct str operation(struct writer *w)
 	return str_c(api_operation_name(w->r->plan.call.operation));
 }
 
+static struct str edits(struct writer *w)
+{
+	return w->r->plan.edits;
+}
+
+static struct str strip_usage(struct writer *w)
+{
+	return w->r->plan.strip_usage ? STR("1") : STR_NONE;
+}
+
 /* ---------------------------------------------------------------- numbers */
 
 static int64_t as_int64(uint64_t v)
@@ -221,6 +232,11 @@ static int64_t reserved(const struct request *r)
 static int64_t text_bytes(const struct request *r)
 {
 	return as_int64(r->facts.scan.text_bytes);
+}
+
+static int64_t length(const struct request *r)
+{
+	return r->plan.edits.len > 0 ? as_int64(r->plan.edited_length) : -1;
 }
 
 static bool stream(const struct request *r)
@@ -251,6 +267,9 @@ static const struct var {
 	{"query", ON_ALLOW, .text = query},
 	{"auth_name", ON_ALLOW | NEEDED, .text = auth_name},
 	{"auth_value", ON_ALLOW | NEEDED, .text = auth_value},
+	{"edits", ON_ALLOW | WHOLE, .text = edits},
+	{"length", ON_ALLOW, .number = length},
+	{"strip_usage", ON_ALLOW, .text = strip_usage},
 	{"account", ON_ALLOW, .text = account},
 	{"consumer", ALWAYS, .text = consumer},
 	{"app", ALWAYS, .text = app},
@@ -288,7 +307,7 @@ static bool write_text(struct writer *w, const struct var *v)
 		ack_set_str(&w->ack, v->name, s);
 		return true;
 	}
-	return !(v->when & NEEDED);
+	return !(v->when & NEEDED) && (s.len == 0 || !(v->when & WHOLE));
 }
 
 static bool write_var(struct writer *w, const struct var *v)
