@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Runs tests/e2e on the installed HAProxy and on 2.6, 3.0 and 3.2, each
-# version once. HAPROXY=path runs it on that one only; PYTEST adds arguments.
+# version once, and once more with the agent under the sanitizers (what they
+# report fails the test that stops the agent). HAPROXY=path runs it on that one
+# only; PYTEST adds arguments.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -29,8 +31,21 @@ else
     done
 fi
 
+run_tests() { # NAME BINARY: AGENT in the environment chooses the agent
+    HAPROXY=$(realpath "$2") tests/summary run e2e "$1" \
+        build/venv/bin/python -m pytest -q ${PYTEST-} tests/e2e
+}
+
 for binary in "${binaries[@]}"; do
-    HAPROXY=$(realpath "$binary") tests/summary run e2e \
-        "haproxy-$(version_of "$binary")" build/venv/bin/python -m pytest -q \
-        ${PYTEST-} tests/e2e
+    run_tests "haproxy-$(version_of "$binary")" "$binary"
 done
+
+sanitized=$PWD/build/san/foundry-spoa
+if make --no-print-directory SAN=address,undefined \
+        build/san/foundry-spoa; then
+    export AGENT=$sanitized
+    export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+    run_tests "haproxy-$(version_of "${binaries[0]}")-sanitized" "${binaries[0]}"
+else
+    tests/summary broken e2e
+fi
