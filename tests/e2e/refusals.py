@@ -126,6 +126,32 @@ def read_all(s):
     return got
 
 
+def is_complete(raw):
+    """One whole answer is there."""
+    head, end, body = raw.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+    if not end:
+        return False
+    if length:
+        return len(body) >= int(length.group(1))
+    return body.endswith(b"0\r\n\r\n") and re.search(rb"(?i)\r\ntransfer-encoding: chunked", head)
+
+
+def first_answer(stack, data, tls=False):
+    """Send bytes and read one answer. HAProxy 3.0 and later keep a connection
+    open behind a refusal, for what is missing of the body."""
+    got = b""
+    with connect(stack, tls) as s, contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError):
+            s.sendall(data)
+        while not is_complete(got):
+            chunk = s.recv(65536)
+            if not chunk:
+                break
+            got += chunk
+    return Answer(got)
+
+
 def split_answers(raw):
     """Status codes of all answers in a stream of HTTP/1.1 answers."""
     return [int(m) for m in re.findall(rb"(?:^|\n|\}|\r\n)HTTP/1\.1 (\d{3}) ", raw)]
@@ -157,4 +183,4 @@ def as_bytes(text):
 
 
 def raw_chat(stack, tls=False, **more):
-    return Answer(exchange(stack, chat_bytes(stack, **more), tls=tls))
+    return first_answer(stack, chat_bytes(stack, **more), tls=tls)

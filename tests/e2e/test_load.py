@@ -20,6 +20,7 @@ TOKEN_MIN = 2000  # bytes of the token we send upstream
 def patient(config):
     """Times that a busy machine can keep: what is wrong here lasts forever."""
     config["decision_timeout_ms"] = 5000
+    config["redis"]["deadline_ms"] = 2000
     config["log_level"] = "warn"
     config["limits"]["demo-tokens"] = {"per": "consumer", "unit": "tokens", "amount": 10**12, "window": "day"}
 
@@ -114,7 +115,7 @@ def test_crowd_is_served_and_charged_once(loaded, n, each, http2):
     before = charged(stack), settled(stack), stack.sim.stats()
     errors = stack.metric("foundry_store_errors_total")
     crowd = Crowd(stack, n, each, http2).run()
-    assert crowd.wrong == [], (len(crowd.wrong), crowd.wrong[:5])
+    assert crowd.wrong == [], (len(crowd.wrong), crowd.wrong[:5], stack.logs())
     assert len(crowd.ids) == n * each  # each has an id of its own
 
     (seen, *_) = data_requests(stack)
@@ -129,8 +130,8 @@ def test_crowd_is_served_and_charged_once(loaded, n, each, http2):
 
     wait_until("every request to be settled", lambda: settled(stack) - before[1] >= n * each)
     assert settled(stack) - before[1] == n * each
-    assert charged(stack) - before[0] == crowd.told
     assert stack.metric("foundry_store_errors_total") == errors == 0
+    assert charged(stack) - before[0] == crowd.told
     for result in ("malformed", "unknown", "estimated", "dropped", "refused"):
         assert stack.metric("foundry_usage_records_total", result=result) == 0, result
     assert list(stack.redis.scan_iter("gw:{demo}:r:*")) == []
