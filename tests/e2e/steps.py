@@ -1,0 +1,166 @@
+"""What the tests of failures have in common: exact sums, streams that run in
+the background, and requests that go on while something happens."""
+import threading
+
+import httpx
+
+from harness import request_id, sse_events, wait_until
+
+
+def by_day(config, **limit):
+    """demo's tokens per day: a fixed window, so sums in Redis are exact."""
+    config["limits"]["demo-tokens"].update(window="day", **limit)
+
+
+def spent(stack, account="demo", limit="demo-tokens"):
+    """What a day limit says was used. 2:PERIOD:USED (store/scripts)."""
+    value = stack.limit_state(account).get(f"{limit}:{account}", "2:0:0")
+    kind, _, used = value.split(":")
+    assert kind == "2", value
+    return int(used)
+
+
+def used(stack, *answers):
+    """Tokens of the usage lines of these answers."""
+    lines = [stack.usage(a if isinstance(a, str) else request_id(a)) for a in answers]
+    return sum(int(u["input"]) + int(u["output"]) for u in lines)
+
+
+def wait_spent(stack, tokens, account="demo", limit="demo-tokens"):
+    wait_until(f"{tokens} tokens of {limit}, have {spent(stack, account, limit)}",
+               lambda: spent(stack, account, limit) == tokens)
+
+
+def open_records(stack, account="demo"):
+    """Ids of reservations in Redis that nobody has settled or cancelled."""
+    keys = stack.redis.scan_iter(f"gw:{{{account}}}:r:*")
+    return {k.rsplit(":", 1)[1] for k in keys if stack.redis.hget(k, "n") != "x"}
+
+
+def slow_streams(stack, tokens=60, event_delay_ms=30):
+    stack.sim.post("/control/defaults", tokens=tokens, event_delay_ms=event_delay_ms)
+
+
+def fast_streams(stack):
+    stack.sim.post("/control/defaults", tokens=-1, event_delay_ms=0)
+
+
+def clear_faults(stack):
+    stack.sim.http.delete("/control/fault").raise_for_status()
+
+
+def error_code(answer):
+    assert answer.headers["content-type"] == "application/json", answer.headers
+    error = answer.json()["error"]
+    assert error["message"]
+    return error["code"]
+
+
+def retry_after(answer):
+    seconds = int(answer.headers["retry-after"])
+    assert seconds > 0
+    return seconds
+
+
+class Stream(threading.Thread):
+    """A streamed chat in the background, read to its end."""
+
+    def __init__(self, stack, token=None, model="gpt-4o", **body):
+        super().__init__(daemon=True)
+        self.stack = stack
+        self.head = {"authorization": f"Bearer {token or stack.token()}"}
+        self.body = {"model": model, "stream": True, "stream_options": {"include_usage": True},
+                     "messages": [{"role": "user", "content": "Hello"}], **body}
+        self.text = ""
+        self.status = None
+        self.id = None
+        self.error = None
+        self.leave = threading.Event()
+        self.begun = threading.Event()
+        self.start()
+
+    def run(self):
+        try:
+            with self.stack.client() as client, client.stream(
+                    "POST", "/openai/v1/chat/completions", json=self.body, headers=self.head) as answer:
+                self.status = answer.status_code
+                self.id = request_id(answer)
+                for text in answer.iter_text():
+                    self.text += text
+                    self.begun.set()
+                    if self.leave.is_set():
+                        return
+        except httpx.HTTPError as e:
+            self.error = e
+        finally:
+            self.begun.set()
+
+    def wait_begun(self):
+        assert self.begun.wait(30), "no first event"
+        assert self.error is None and self.status == 200, (self.status, self.error, self.text)
+        return self
+
+    def running(self):
+        return self.is_alive()
+
+    def finish(self):
+        self.join(30)
+        assert not self.is_alive(), "the stream does not end"
+        return self
+
+    def complete(self):
+        """Everything arrived, the usage and [DONE] too."""
+        self.finish()
+        assert self.error is None, self.error
+        assert self.status == 200, self.text
+        events = sse_events(self.text)
+        assert events[-1] == "[DONE]", self.text[-300:]
+        return True
+
+
+class Load:
+    """Requests one after the other, until told to stop. Keeps all answers.
+    With reuse=False each has a connection of its own."""
+
+    def __init__(self, stack, n_threads=2, token=None, reuse=True, **chat):
+        self.stack = stack
+        self.chat = chat
+        self.reuse = reuse
+        self.token = token or stack.token()
+        self.answers = []
+        self.errors = []
+        self.end = threading.Event()
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(n_threads)]
+
+    def run(self):
+        with self.stack.client() as client:
+            while not self.end.is_set():
+                try:
+                    self.answers.append(self.ask(client))
+                except httpx.HTTPError as e:
+                    self.errors.append(e)
+
+    def ask(self, client):
+        return self.stack.chat(token=self.token, client=client if self.reuse else None, **self.chat)
+
+    def wait_more(self, n=10):
+        """n more requests, begun and ended from now on."""
+        have = len(self.answers)
+        wait_until(f"{n} more answers; errors {self.errors}",
+                   lambda: len(self.answers) >= have + n + len(self.threads) or self.errors)
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.end.set()
+        for t in self.threads:
+            t.join(30)
+
+    def all_fine(self):
+        assert not self.errors, self.errors
+        bad = [(a.status_code, a.text) for a in self.answers if a.status_code != 200]
+        assert not bad, bad[:3]
+        assert self.answers

@@ -1,0 +1,647 @@
+"""What goes wrong around the gateway, and what callers and bills see of it.
+
+Sums are exact: limits are per day, and what Redis holds at the end is compared
+with what the usage lines say."""
+import json
+import signal
+import socket
+import uuid
+
+import httpx
+import pytest
+
+from harness import GATEWAY_KEY, fields, free_port, request_id, sse_events, wait_until
+from steps import (Stream, by_day, clear_faults, error_code, fast_streams, open_records, retry_after, slow_streams,
+                   spent, used, wait_spent)
+
+
+def fetches(stack, endpoint):
+    return stack.sim.stats()["endpoints"][endpoint]
+
+
+# ---------------------------------------------------------------- signing keys
+
+
+def test_new_signing_key_works_at_once_and_the_old_one_still(make_stack):
+    stack = make_stack()
+    old = stack.token()
+    before = fetches(stack, "jwks")
+    stack.sim.post("/control/rotate")
+    new = stack.token()
+    assert stack.chat(token=new).status_code == 200
+    assert stack.chat(token=old).status_code == 200
+    assert fetches(stack, "jwks") == before + 1
+
+
+def test_token_of_a_dropped_key_is_refused_although_it_was_verified_before(make_stack):
+    stack = make_stack()
+    old = stack.token()
+    assert stack.chat(token=old).status_code == 200
+    stack.sim.post("/control/rotate", drop_old=True)
+    assert stack.chat(token=stack.token()).status_code == 200
+    answer = stack.chat(token=old)
+    assert answer.status_code == 401
+    assert stack.decision(request_id(answer))["code"] == "token_unknown_key"
+
+
+def test_flood_of_unknown_kids_asks_entra_once(make_stack):
+    stack = make_stack()
+    before = fetches(stack, "metadata"), fetches(stack, "jwks")
+    with stack.client() as client:
+        for _ in range(40):
+            token = stack.sim.token(header={"kid": uuid.uuid4().hex})
+            assert stack.chat(token=token, client=client).status_code == 401
+        assert stack.chat(client=client).status_code == 200
+    assert (fetches(stack, "metadata"), fetches(stack, "jwks")) == (before[0] + 1, before[1] + 1)
+
+
+@pytest.mark.parametrize("endpoint", ["metadata", "jwks"])
+def test_keys_cannot_be_loaded_at_the_start(make_stack, endpoint):
+    stack = make_stack(start=False)
+    stack.start_redis()
+    stack.start_sim()
+    stack.sim.fault(match={"endpoint": endpoint}, status=500, times=-1)
+    agent = stack.start_agent(ready=False)
+    stack.start_haproxy()
+    agent.wait_log("cannot load the signing keys")
+    ready = stack.agent_get("/readyz")
+    assert ready.status_code == 503 and "keys" in ready.text
+    answer = stack.chat()
+    assert answer.status_code == 503, answer.text
+    assert error_code(answer) == "keys_unavailable"
+    retry_after(answer)
+    assert stack.agent_get("/healthz").status_code == 200
+    clear_faults(stack)
+    wait_until("the keys", lambda: stack.chat().status_code == 200)
+    assert stack.agent_get("/readyz").status_code == 200
+
+
+def test_keys_that_are_slow_at_the_start(make_stack):
+    """The first caller waits as long as a decision may take, then is told."""
+    stack = make_stack(start=False)
+    stack.start_redis()
+    stack.start_sim()
+    stack.sim.fault(match={"endpoint": "metadata"}, delay_ms=3000, times=2)
+    stack.start_agent(ready=False)
+    stack.start_haproxy()
+    answer = stack.chat()
+    assert answer.status_code == 503, answer.text
+    assert error_code(answer) == "decision_timeout"
+    assert "signing keys" in answer.json()["error"]["message"]
+    retry_after(answer)
+    stack.wait_ready()
+    assert stack.chat().status_code == 200
+
+
+# ----------------------------------------------------------------------- Redis
+
+
+def restart_redis(stack):
+    """As after an outage of the network: with the data it had."""
+    stack.start_redis()
+    stack.children["agent"].wait_log("msg=connected", after=stack.mark)
+
+
+def kill_redis(stack):
+    stack.redis.save()
+    agent = stack.children["agent"]
+    stack.mark = len(agent.log())
+    stack.children["redis"].stop(signal.SIGKILL)
+    agent.wait_log("no connection", after=stack.mark)
+
+
+@pytest.mark.parametrize("policy", ["local", "allow", "deny"])
+def test_redis_goes_and_comes_back(make_stack, policy):
+    def change(config):
+        by_day(config, on_store_failure=policy)
+        config["redis"]["required"] = False
+
+    stack = make_stack(change=change)
+    first = stack.chat()
+    slow_streams(stack)
+    stream = Stream(stack).wait_begun()
+    kill_redis(stack)
+    assert stream.running()
+    fast_streams(stack)
+
+    during = stack.chat()
+    if policy == "deny":
+        assert during.status_code == 503
+        assert error_code(during) == "limit_store_unavailable"
+        retry_after(during)
+        assert stack.decision(request_id(during))["limit"] == "demo-tokens"
+    else:
+        assert during.status_code == 200, during.text
+        assert used(stack, during) == during.json()["usage"]["total_tokens"]
+    assert stream.complete()
+    wait_until("the stream's settle to wait",
+               lambda: stack.metric("foundry_store_settles_pending") == 1)
+    assert stack.agent_get("/readyz").status_code == 200
+
+    restart_redis(stack)
+    sum_of_both = used(stack, first, stream.id)
+    assert spent(stack) == sum_of_both
+    after = stack.chat()
+    assert after.status_code == 200
+    assert spent(stack) >= sum_of_both
+    sum_of_all = sum_of_both + used(stack, after)
+    assert spent(stack) == sum_of_all
+    assert open_records(stack) == set()
+    assert stack.metric("foundry_store_settles_pending") == 0
+
+
+def test_required_redis_makes_the_agent_not_ready(make_stack):
+    stack = make_stack(change=by_day)
+    kill_redis(stack)
+    answer = wait_until("not ready", lambda: (a := stack.agent_get("/readyz")).status_code == 503 and a)
+    assert "redis" in answer.text.lower()
+    restart_redis(stack)
+    stack.wait_ready()
+
+
+def test_local_limits_hold_while_redis_is_away(make_stack):
+    def change(config):
+        by_day(config, on_store_failure="local", amount=600)
+        config["redis"]["required"] = False
+
+    stack = make_stack(change=change)
+    kill_redis(stack)
+    # the prompt's estimate and 580 fit into 600 only while nothing is used
+    first = stack.chat(max_tokens=580)
+    assert first.status_code == 200, first.text
+    assert used(stack, first) > 10
+    refused = stack.chat(max_tokens=580)
+    assert refused.status_code == 429, refused.text
+    retry_after(refused)
+    assert stack.chat(max_tokens=20).status_code == 200
+
+
+def test_redis_hangs_and_wakes_up(make_stack):
+    """What Redis reads after it woke up was decided elsewhere long ago."""
+    def change(config):
+        by_day(config, on_store_failure="local")
+        config["redis"]["required"] = False
+
+    stack = make_stack(change=change)
+    first = stack.chat()
+    sum_before = used(stack, first)
+    slow_streams(stack)
+    stream = Stream(stack).wait_begun()
+    fast_streams(stack)
+    hung = stack.children["redis"]
+    agent = stack.children["agent"]
+    hung.signal(signal.SIGSTOP)
+    try:
+        during = [stack.chat() for _ in range(4)]
+        assert [a.status_code for a in during] == [200] * 4
+        assert used(stack, *during) > 0
+        assert stream.complete()
+    finally:
+        hung.signal(signal.SIGCONT)
+    total = sum_before + used(stack, stream.id)
+    wait_spent(stack, total)
+    wait_until("nothing left open", lambda: open_records(stack) == set())
+    after = stack.chat()
+    assert used(stack, after) == after.json()["usage"]["total_tokens"]
+    wait_spent(stack, total + used(stack, after))
+    assert agent.alive()
+
+
+# ----------------------------------------------------------- our own credential
+
+
+def stack_without_token(make_stack, change=None, **fault):
+    stack = make_stack(start=False, change=change)
+    stack.start_redis()
+    stack.start_sim()
+    stack.sim.fault(match={"endpoint": "imds"}, **fault)
+    stack.start_agent(ready=False)
+    stack.start_haproxy()
+    return stack
+
+
+def wait_keys(stack):
+    """So that a refusal is about what the test is about."""
+    stack.children["agent"].wait_log("ver=2.0 .*signing keys loaded")
+    stack.children["agent"].wait_log("ver=1.0 .*signing keys loaded")
+
+
+def test_slow_identity_endpoint_at_the_start(make_stack):
+    stack = stack_without_token(make_stack, delay_ms=4000, times=1)
+    wait_keys(stack)
+    answer = stack.chat()
+    assert answer.status_code == 503, answer.text
+    assert error_code(answer) == "decision_timeout"
+    assert "outbound token" in answer.json()["error"]["message"]
+    retry_after(answer)
+    ready = stack.agent_get("/readyz")
+    assert ready.status_code == 503, ready.text
+    stack.wait_ready()
+    assert stack.chat().status_code == 200
+
+
+@pytest.mark.parametrize("status", [404, 410, 429, 500])
+def test_identity_endpoint_not_ready_yet(make_stack, status):
+    """The classes IMDS asks to try again."""
+    stack = stack_without_token(make_stack, status=status, times=1, change=by_day)
+    stack.children["agent"].wait_log(rf"outbound .*status={status}")
+    wait_keys(stack)
+    answer = stack.chat()
+    if answer.status_code != 200:
+        assert answer.status_code == 503, answer.text
+        assert error_code(answer) in ("upstream_credential_unavailable", "decision_timeout")
+        retry_after(answer)
+    stack.wait_ready()
+    after = stack.chat()
+    assert after.status_code == 200
+    served = [a for a in (answer, after) if a.status_code == 200]
+    wait_spent(stack, used(stack, *served))
+
+
+def test_identity_that_does_not_exist_is_said_clearly(make_stack):
+    stack = stack_without_token(
+        make_stack, times=-1, status=400,
+        body={"error": "invalid_request", "error_description": "Identity not found"})
+    line = fields(stack.children["agent"].wait_log(r"(?m)^\S+ error outbound .*$").group(0))
+    assert line["credential"] == "mi" and line["status"] == "400"
+    assert "Identity not found" in line["said"]
+    assert "check it in the config and in Azure" in line["msg"]
+    wait_keys(stack)
+    answer = stack.chat()
+    assert answer.status_code == 503
+    assert error_code(answer) == "upstream_credential_unavailable"
+    retry_after(answer)
+
+
+def upstream_headers(stack):
+    seen = [r for r in stack.sim.requests() if r["endpoint"] == "data"]
+    assert len(seen) == 1, seen
+    return {k.lower(): v for k, v in seen[0]["headers"]}
+
+
+def test_app_service_identity(make_stack, monkeypatch):
+    monkeypatch.setenv("IDENTITY_HEADER", "sim-identity-header")
+
+    def change(config):
+        sim = config["resources"]["east"]["url"]
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{sim}/msi/token")
+        config["credentials"]["mi"] = {"type": "app_service"}
+
+    stack = make_stack(change=change)
+    assert stack.chat().status_code == 200
+    assert fetches(stack, "appservice") == 1 and fetches(stack, "imds") == 0
+    assert upstream_headers(stack)["authorization"].startswith("Bearer eyJ")
+
+
+def test_client_secret(make_stack, monkeypatch):
+    monkeypatch.setenv("TEST_CLIENT_SECRET", "sim-client-secret")
+
+    def change(config):
+        tenant = config["tenants"]["contoso"]
+        config["credentials"]["mi"] = {
+            "type": "client_secret",
+            "tenant_id": tenant["id"],
+            "client_id": "99999999-9999-9999-9999-999999999999",
+            "secret_env": "TEST_CLIENT_SECRET",
+            "authority": tenant["authority"],
+        }
+
+    stack = make_stack(change=change)
+    assert stack.chat().status_code == 200
+    assert fetches(stack, "token") == 1 and fetches(stack, "imds") == 0
+    assert upstream_headers(stack)["authorization"].startswith("Bearer eyJ")
+    assert "sim-client-secret" not in stack.logs()
+
+
+def test_static_key(make_stack, monkeypatch):
+    monkeypatch.setenv("TEST_RESOURCE_KEY", "resource-key-0123456789")
+
+    def change(config):
+        config["credentials"]["mi"] = {"type": "key", "key_env": "TEST_RESOURCE_KEY"}
+
+    stack = make_stack(change=change)
+    stack.sim.post("/control/defaults", auth=False)
+    assert stack.chat(token="", headers={"api-key": GATEWAY_KEY}).status_code == 200
+    headers = upstream_headers(stack)
+    assert headers["api-key"] == "resource-key-0123456789"
+    assert "authorization" not in headers
+    assert "resource-key-0123456789" not in stack.logs()
+
+
+def test_token_is_renewed_before_it_ends(make_stack):
+    """Half of a short life is left for trying again."""
+    stack = make_stack(start=False)
+    stack.start_redis()
+    stack.start_sim()
+    stack.sim.post("/control/defaults", token_lifetime_s=25)
+    stack.start_agent()
+    stack.start_haproxy()
+    assert fetches(stack, "imds") == 1
+    assert stack.chat().status_code == 200
+    answer = stack.sim.http.get("/control/wait", params={"imds": 2, "timeout_ms": 30000})
+    assert answer.status_code == 200
+    first = upstream_headers(stack)["authorization"]
+    wait_until("the new token in use", lambda: stack.chat().status_code == 200 and first not in [
+        v for r in stack.sim.requests()[-1:] for k, v in r["headers"] if k.lower() == "authorization"])
+    assert stack.metric("foundry_requests_total", verdict="deny") == 0
+
+
+# ------------------------------------------------------------------- upstream
+
+
+@pytest.fixture
+def day(shared_day):
+    shared_day.sim.reset()
+    shared_day.redis.flushall()
+    yield shared_day
+    for name, child in shared_day.children.items():
+        assert child.alive(), f"{name} died:\n{child.log()[-4000:]}"
+
+
+@pytest.fixture(scope="module")
+def shared_day(tmp_path_factory, certificate):
+    from harness import Stack
+
+    stack = Stack(tmp_path_factory.mktemp("day"), certificate=certificate, change=by_day).start()
+    yield stack
+    stack.stop()
+
+
+def test_client_goes_away_during_a_stream(day):
+    slow_streams(day, tokens=2000, event_delay_ms=20)
+    stream = Stream(day).wait_begun()
+    stream.leave.set()
+    stream.finish()
+    waited = day.sim.http.get("/control/wait", params={"gone": 1, "streams_open": 0, "timeout_ms": 20000})
+    assert waited.status_code == 200, "the upstream was not cancelled"
+    line = day.usage(stream.id)
+    assert line["estimated"] == "true"
+    events = [r for r in day.sim.requests() if r["endpoint"] == "data"][0]["events"]
+    assert 0 < int(line["output"]) <= events < 2000
+    assert int(line["output"]) == int(line["events"])
+    assert spent(day) == int(line["input"]) + int(line["output"])
+    assert open_records(day) == set()
+
+
+def test_client_goes_away_before_the_first_byte(day):
+    day.sim.fault(match={"endpoint": "data"}, delay_ms=20000)
+    agent = day.children["agent"]
+    mark = len(agent.log())
+    with day.client() as client:
+        with pytest.raises(Exception):
+            client.post("/openai/v1/chat/completions", timeout=2,
+                        headers={"authorization": f"Bearer {day.token()}"},
+                        json={"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]})
+    line = fields(agent.wait_log(r"(?m)^\S+ info usage .*$", after=mark).group(0))
+    assert line["termination"].startswith("C")
+    assert line["estimated"] == "true" and line["output"] == "0"
+    wait_spent(day, int(line["input"]))
+    assert int(line["input"]) > 0
+
+
+def test_upstream_cuts_a_stream(day):
+    day.sim.post("/control/defaults", tokens=50, event_delay_ms=20)
+    day.sim.fault(match={"endpoint": "data"}, cut_after_events=10)
+    stream = Stream(day).finish()
+    assert stream.status == 200 and "[DONE]" not in stream.text
+    line = day.usage(stream.id)
+    assert line["estimated"] == "true"
+    # what comes with the end of the connection passes HAProxy's filters by
+    seen = len(sse_events(stream.text))
+    assert int(line["output"]) == int(line["events"]) and int(line["events"]) in (seen - 1, seen)
+    assert spent(day) == used(day, stream.id) > 10
+
+
+def test_upstream_cuts_a_plain_answer(day):
+    day.sim.fault(match={"endpoint": "data"}, cut_after_bytes=40)
+    agent = day.children["agent"]
+    mark = len(agent.log())
+    with pytest.raises(httpx.RemoteProtocolError):
+        day.chat()
+    line = fields(agent.wait_log(r"(?m)^\S+ info usage .*$", after=mark).group(0))
+    assert line["estimated"] == "true"
+    assert spent(day) == int(line["input"]) + int(line["output"]) > 0
+    assert open_records(day) == set()
+
+
+def test_upstream_pauses_in_a_stream(day):
+    day.sim.fault(match={"endpoint": "data"}, stall_ms=1500, stall_after_events=5)
+    stream = Stream(day)
+    assert stream.complete()
+    line = day.usage(stream.id)
+    assert "estimated" not in line
+    assert spent(day) == int(line["input"]) + int(line["output"])
+
+
+def test_upstream_stalls_for_ever_and_the_client_leaves(day):
+    day.sim.fault(match={"endpoint": "data"}, stall_forever=True, stall_after_events=5)
+    with day.client() as client:
+        with pytest.raises(Exception):
+            with client.stream("POST", "/openai/v1/chat/completions", timeout=2,
+                               headers={"authorization": f"Bearer {day.token()}"},
+                               json={"model": "gpt-4o", "stream": True,
+                                     "messages": [{"role": "user", "content": "Hello"}]}) as answer:
+                number = request_id(answer)
+                answer.read()
+    line = day.usage(number)
+    assert line["estimated"] == "true" and int(line["output"]) == int(line["events"]) > 0
+    assert spent(day) == int(line["input"]) + int(line["output"])
+    waited = day.sim.http.get("/control/wait", params={"gone": 1, "streams_open": 0, "timeout_ms": 20000})
+    assert waited.status_code == 200
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 500, 503])
+def test_errors_of_the_upstream_pass_and_cost_nothing(day, status):
+    text = json.dumps({"error": {"code": "teapot", "message": f"as the upstream says: {status}"}})
+    day.sim.fault(match={"endpoint": "data"}, status=status, body=text, headers={"x-ms-own": "kept"})
+    answer = day.chat()
+    assert answer.status_code == status
+    assert answer.text == text and answer.headers["x-ms-own"] == "kept"
+    line = day.usage(request_id(answer))
+    assert line["input"] == line["output"] == "0" and line["status"] == str(status)
+    assert spent(day) == 0 and open_records(day) == set()
+
+
+def test_error_in_the_middle_of_a_stream_is_settled(day):
+    day.sim.fault(match={"endpoint": "data"}, fail_after_events=7)
+    stream = Stream(day).finish()
+    assert stream.status == 200
+    line = day.usage(stream.id)
+    assert line["estimated"] == "true"
+    assert spent(day) == int(line["input"]) + int(line["output"]) > 0
+
+
+def siblings(config):
+    by_day(config)
+    config["models"]["gpt-4o"]["deployments"] = [
+        {"resource": "east", "name": "gpt-4o-first", "surface": "azure", "priority": 1},
+        {"resource": "west", "name": "gpt-4o-second", "surface": "azure", "priority": 2},
+    ]
+
+
+def served_by(stack, answer):
+    return stack.decision(request_id(answer))["deployment"]
+
+
+@pytest.mark.parametrize("headers", [{"retry-after": "30"}, {"retry-after-ms": "30000"},
+                                     {"retry-after": "1", "retry-after-ms": "30000"}],
+                         ids=["seconds", "milliseconds", "both"])
+def test_throttled_deployment_is_passed_over(make_stack, headers):
+    stack = make_stack(change=siblings)
+    text = json.dumps({"error": {"code": "429", "message": "Please retry after 30 seconds."}})
+    stack.sim.fault(match={"deployment": "gpt-4o-first"}, status=429, body=text, headers=headers)
+    answer = stack.chat()
+    assert answer.status_code == 429 and answer.text == text
+    for name, value in headers.items():
+        assert answer.headers[name] == value
+    stack.children["agent"].wait_log(f"upstream id={request_id(answer)} .*status=429 retry_after_ms=30000")
+    later = [stack.chat() for _ in range(3)]
+    assert [a.status_code for a in later] == [200] * 3
+    assert {served_by(stack, a) for a in later} == {"gpt-4o-second"}
+
+    stack.sim.fault(match={"deployment": "gpt-4o-second"}, status=429, body=text, retry_after=90)
+    second = stack.chat()
+    assert second.status_code == 429
+    stack.children["agent"].wait_log(f"upstream id={request_id(second)} ")
+    before = stack.sim.stats()["requests"]
+    busy = stack.chat()
+    assert busy.status_code == 429
+    assert error_code(busy) == "upstream_busy"
+    # until the first one opens, not the second
+    assert 1 <= retry_after(busy) <= 30
+    assert stack.sim.stats()["requests"] == before
+    wait_spent(stack, used(stack, *later))
+    assert open_records(stack) == set()
+
+
+def test_cooled_deployment_is_used_again(make_stack):
+    stack = make_stack(change=siblings)
+    stack.sim.fault(match={"deployment": "gpt-4o-first"}, status=429, headers={"retry-after-ms": "300"})
+    answer = stack.chat()
+    assert answer.status_code == 429
+    wait_until("the first one to be used again",
+               lambda: served_by(stack, stack.chat()) == "gpt-4o-first")
+
+
+def test_retry_after_of_a_day_is_about_one_request_only(make_stack):
+    stack = make_stack(change=siblings)
+    stack.sim.fault(match={"deployment": "gpt-4o-first"}, status=429, retry_after=86400)
+    answer = stack.chat()
+    assert answer.status_code == 429 and answer.headers["retry-after"] == "86400"
+    stack.children["agent"].wait_log(f"upstream id={request_id(answer)} ")
+    assert served_by(stack, stack.chat()) == "gpt-4o-first"
+
+
+@pytest.mark.parametrize("status", [408, 500, 503])
+def test_failing_deployment_comes_after_its_sibling(make_stack, status):
+    stack = make_stack(change=siblings)
+    stack.sim.fault(match={"deployment": "gpt-4o-first"}, status=status)
+    answer = stack.chat()
+    assert answer.status_code == status
+    stack.children["agent"].wait_log(f"upstream id={request_id(answer)} ")
+    assert served_by(stack, stack.chat()) == "gpt-4o-second"
+
+
+def test_upstream_cannot_be_reached(make_stack):
+    def change(config):
+        by_day(config)
+        config["resources"]["east"]["url"] = f"http://127.0.0.1:{free_port()}"
+
+    stack = make_stack(change=change)
+    answer = stack.chat()
+    assert answer.status_code == 503, answer.text
+    assert error_code(answer) == "upstream_unreachable"
+    retry_after(answer)
+    line = stack.usage(request_id(answer))
+    assert line["input"] == line["output"] == "0"
+    assert spent(stack) == 0 and open_records(stack) == set()
+
+
+@pytest.mark.parametrize("how", [{"close": True}, {"close": True, "reset": True}], ids=["closes", "resets"])
+def test_upstream_hangs_up_without_an_answer(day, how):
+    day.sim.fault(match={"endpoint": "data"}, **how)
+    answer = day.chat()
+    assert answer.status_code == 502, answer.text
+    assert error_code(answer) == "upstream_failed"
+    used(day, answer)
+    assert open_records(day) == set()
+    assert day.sim.stats()["requests"] == 1, "a POST must not be sent twice"
+
+
+# --------------------------------------------------------------- usage records
+
+
+def send_usage(stack, line):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.sendto(line if isinstance(line, bytes) else json.dumps(line, separators=(",", ":")).encode(),
+                 ("127.0.0.1", stack.ports["usage"]))
+
+
+def usage_line(number, tokens=7, **more):
+    return {"v": 1, "id": number, "status": 200, "termination": "--", "retries": "0", "bytes": 100, "ttfb_ms": 1,
+            "total_ms": 2, "verdict": "allow", "code": "allow", "consumer": "demo", "account": "demo", "app": "a",
+            "model": "gpt-4o", "deployment": "gpt-4o-east", "resource": "east", "operation": "chat",
+            "reserved": "1", "text_bytes": "5", "stream": "0", "events": "-", "usage_first": "-",
+            "usage": json.dumps({"prompt_tokens": tokens, "completion_tokens": tokens}), **more}
+
+
+def records(stack, result):
+    return stack.metric("foundry_usage_records_total", result=result)
+
+
+def test_replayed_usage_record_counts_once(day):
+    answer = day.chat()
+    total = used(day, answer)
+    unknown = records(day, "unknown")
+    for _ in range(3):
+        send_usage(day, usage_line(request_id(answer), tokens=1000))
+    wait_until("the replays to be told apart", lambda: records(day, "unknown") == unknown + 3)
+    assert spent(day) == total
+    assert day.children["agent"].log().count(f"info usage id={request_id(answer)} ") == 1
+
+
+def test_forged_usage_record_of_an_unknown_request_changes_nothing(day):
+    total = used(day, day.chat())
+    unknown = records(day, "unknown")
+    tokens = day.metric("foundry_tokens_total")
+    for account in ("demo", "tiny", "no-such-account"):
+        send_usage(day, usage_line(str(uuid.uuid4()), tokens=100000, account=account))
+    wait_until("the forgeries to be told apart", lambda: records(day, "unknown") == unknown + 3)
+    assert spent(day) == total
+    assert day.metric("foundry_tokens_total") == tokens
+    assert set(day.redis.keys()) == {"gw:{demo}:limits"}
+
+
+def test_forged_usage_record_for_the_account_of_another_changes_nothing(day):
+    slow_streams(day)
+    stream = Stream(day).wait_begun()
+    unknown = records(day, "unknown")
+    send_usage(day, usage_line(stream.id, account="tiny"))
+    wait_until("the forgery to be told apart", lambda: records(day, "unknown") == unknown + 1)
+    assert stream.complete()
+    assert used(day, stream.id) == spent(day)
+
+
+@pytest.mark.parametrize("junk", [b"", b"{", b'{"v":1', b'{"v":1,"id":5}', b'{"v":2,"id":"x"}', b"<134>hello",
+                                  b'{"v":1,"id":"' + b"a" * 5000 + b'"}', b'{"v":1,"id":"a}b{c"}',
+                                  b'{"v":1,"id":"\\u0000"}', b"\x00" * 100, b'{"v":' + b"[" * 8000],
+                         ids=range(11))
+def test_junk_on_the_usage_port_harms_nobody(day, junk):
+    send_usage(day, junk)
+    answer = day.chat()
+    assert used(day, answer) == spent(day)
+
+
+def test_negative_and_huge_usage_is_no_usage(day):
+    """A report that makes no sense is estimated instead."""
+    for number, usage in (("1", {"prompt_tokens": -5, "completion_tokens": 1}),
+                          ("2", {"prompt_tokens": 1e300, "completion_tokens": 1}),
+                          ("3", {"prompt_tokens": "9", "completion_tokens": 1})):
+        day.redis.flushall()
+        day.sim.fault(match={"endpoint": "data"}, status=200, headers={"content-type": "application/json"},
+                      body=json.dumps({"object": "chat.completion", "choices": [], "usage": usage}))
+        answer = day.chat()
+        assert answer.status_code == 200, answer.text
+        line = day.usage(request_id(answer))
+        assert line["estimated"] == "true", (number, line)
+        assert spent(day) == int(line["input"]) + int(line["output"]) > 0
