@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 import urllib.parse
 
@@ -129,6 +130,10 @@ class Sim:
         self.proc.terminate()
         self.proc.stdout.close()
         return self.proc.wait(timeout=20)
+
+
+def b64(b):
+    return base64.urlsafe_b64encode(b).decode().rstrip("=")
 
 
 def unb64(s):
@@ -360,6 +365,68 @@ class Entra(SimTest):
                                   (self.sim.token(), 401)):
             a = self.post_token(client_assertion=assertion, **form)
             self.assertEqual(a.status, status)
+
+    def test_federated_subject(self):
+        form = {"client_id": "app", "grant_type": "client_credentials",
+                "scope": AUDIENCE + "/.default", "client_assertion_type":
+                "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}
+        self.sim.control("defaults", {"federated_subject": "pod"})
+        for subject, status in (("pod", 200), ("other", 401)):
+            a = self.post_token(client_assertion=self.sim.token(claims={
+                "aud": "api://AzureADTokenExchange", "sub": subject}), **form)
+            self.assertEqual(a.status, status)
+
+    def assert_assertion(self, codes, folder, pem, header=None, **claims):
+        """What the token endpoint says to an assertion signed by openssl."""
+        url = f"{self.sim.base}/{TENANT}/oauth2/v2.0/token"
+        now = int(time.time())
+        der = subprocess.run(["openssl", "x509", "-in", pem, "-outform",
+                              "DER"], check=True, capture_output=True).stdout
+        head = {"alg": "PS256", "typ": "JWT",
+                "x5t#S256": b64(hashlib.sha256(der).digest()),
+                **(header or {})}
+        body = {"aud": url, "iss": "app", "sub": "app", "jti": "1",
+                "nbf": now, "exp": now + 300, **claims}
+        text = ".".join(b64(json.dumps(o).encode()) for o in (head, body))
+        sig = subprocess.run(
+            ["openssl", "dgst", "-sha256", "-sign",
+             os.path.join(folder, "key"), "-sigopt", "rsa_padding_mode:pss",
+             "-sigopt", "rsa_pss_saltlen:digest"],
+            input=text.encode(), check=True, capture_output=True).stdout
+        a = self.post_token(
+            client_id="app", grant_type="client_credentials",
+            scope=AUDIENCE + "/.default", client_assertion_type=
+            "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            client_assertion=f"{text}.{b64(sig)}")
+        self.assertEqual(a.json().get("error_codes"), codes, a.body)
+
+    def test_certificate_assertion(self):
+        with tempfile.TemporaryDirectory() as d:
+            pems = []
+            for name in ("other", "key"):
+                pems.append(os.path.join(d, name + ".pem"))
+                subprocess.run(
+                    ["openssl", "req", "-x509", "-newkey", "rsa:2048",
+                     "-nodes", "-subj", "/CN=app", "-days", "2", "-keyout",
+                     os.path.join(d, name), "-out", pems[-1]],
+                    check=True, capture_output=True)
+            other, pem = pems
+            self.assert_assertion([700027], d, pem)  # none is registered
+            with open(pem, encoding="ascii") as f:
+                self.sim.control("defaults", {"certificate": f.read()})
+            now = int(time.time())
+            self.assert_assertion(None, d, pem)
+            self.assert_assertion([700027], d, other)
+            self.assert_assertion([700027], d, pem, aud="x")
+            self.assert_assertion([700027], d, pem, iss="x", header={
+                "x5t#S256": "x"})
+            self.assert_assertion([700027], d, pem, sub="x")
+            self.assert_assertion([700027], d, pem, exp=now + 3600)
+            self.assert_assertion([700027], d, pem, nbf=now + 120,
+                                  exp=now + 300)
+            self.assert_assertion([700024], d, pem, exp=now - 1)
+            # what was signed is not what is said
+            self.assert_assertion([700027], d, pem, {"alg": "RS256"})
 
 
 class Identity(SimTest):
