@@ -145,24 +145,13 @@ static enum step_result look_up(struct request *r, struct str id)
 	return STEP_PARKED;
 }
 
-/* What is made without a model goes to the objects it names, else to the
- * resource of the configuration. */
-static enum step_result choose_resource(struct request *r)
-{
-	struct request_plan *plan = &r->plan;
-
-	if (plan->pinned || plan->call.traits.model >= MODEL_BODY)
-		return STEP_NEXT;
-	if (!r->policy->objects.enabled)
-		return verdict_deny(r, DENY_OBJECTS_OFF, NULL);
-	plan->pinned = &r->policy->resources[r->policy->objects.resource];
-	return STEP_NEXT;
-}
-
 enum step_result decide_objects(struct request *r)
 {
 	struct str id;
 
+	/* answered from the configuration: no resource is asked */
+	if (r->plan.call.traits.discover != DISCOVER_NOT)
+		return STEP_NEXT;
 	if (r->plan.owner.len == 0) {
 		r->plan.owner = owner_of(&r->arena, r->plan.identity);
 		if (r->facts.uses.too_many)
@@ -174,5 +163,5 @@ enum step_result decide_objects(struct request *r)
 		if (res != STEP_NEXT)
 			return res;
 	}
-	return choose_resource(r);
+	return STEP_NEXT;
 }

@@ -15,6 +15,7 @@ static const struct {
 } steps[REQUEST_N_STEPS] = {
 	{"authenticate", decide_authenticate},
 	{"demand", decide_demand},
+	{"objects", decide_objects},
 	{"authorize", decide_authorize},
 	{"estimate", decide_estimate},
 	{"reserve", decide_reserve},
@@ -72,6 +73,7 @@ static void finish(struct request *r)
 
 	jwks_cancel(&r->key_wait);
 	outbound_cancel(&r->token_wait);
+	loop_timer_stop(&r->again);
 	if (r->arena.overflow)
 		verdict_deny(r, DENY_WORKSPACE, NULL);
 	told = answer(r);

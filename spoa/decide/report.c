@@ -68,11 +68,13 @@ static void write_plan(const struct request *r, struct buf *line)
 		log_field(line, "model", p->model->name);
 	if (p->rule)
 		log_field(line, "rule", p->rule->name);
-	if (r->step > 3) {
+	if (r->step > 4) {
 		log_field_num(line, "prompt", (int64_t)p->prompt_tokens);
 		log_field_num(line, "output", (int64_t)p->output_tokens);
 	}
 	log_field(line, "limit", r->verdict.limit);
+	if (p->pinned)
+		log_field(line, "pinned", p->pinned->name);
 	if (p->reserved_local && r->policy->redis.enabled)
 		log_field(line, "store", STR("local"));
 	if (p->deployment) {

@@ -18,16 +18,24 @@
 #include <stdlib.h>
 
 static const char default_azure_version[] = "2024-10-21";
+static const char default_realtime_version[] = "2025-04-01-preview";
 static const char default_models_version[] = "2024-05-01-preview";
 
 /* Does this surface have this operation, and where is the model? */
 enum model_place { PLACE_NONE = 0, PLACE_PATH = 1, PLACE_BODY = 2 };
 
-static enum model_place place_of(enum policy_surface s, enum api_operation op)
+static enum model_place place_of(enum policy_surface s,
+                                 const struct api_call *call)
 {
+	enum api_operation op = call->operation;
+
+	/* the agent writes its query */
+	if (call->traits.model == MODEL_QUERY)
+		return s == SURFACE_AZURE || s == SURFACE_V1 ? PLACE_PATH
+		                                             : PLACE_NONE;
 	switch (s) {
 	case SURFACE_AZURE:
-		if (op == API_RESPONSES)
+		if (op == API_RESPONSES || op == API_REALTIME)
 			return PLACE_BODY;
 		return op == API_MESSAGES ? PLACE_NONE : PLACE_PATH;
 	case SURFACE_V1:
@@ -41,14 +49,30 @@ static enum model_place place_of(enum policy_surface s, enum api_operation op)
 	return PLACE_NONE;
 }
 
+/* A form, and what stands deeper than at the top, stays as it came. */
+static bool is_editable(const struct request *r)
+{
+	return !r->facts.is_form && r->plan.call.operation != API_REALTIME;
+}
+
+static struct str asked_model(const struct request *r)
+{
+	const struct request_facts *f = &r->facts;
+
+	return f->scan.model.len > 0 ? f->scan.model : f->uses.session_model;
+}
+
 static bool eligible(const struct request *r, const struct policy_deployment *d)
 {
-	enum model_place place = place_of(d->surface, r->plan.call.operation);
+	enum model_place place = place_of(d->surface, &r->plan.call);
 
+	if (r->plan.pinned &&
+	    r->plan.pinned != &r->policy->resources[d->resource])
+		return false;
+	if (place == PLACE_BODY && is_editable(r) && adapt_possible(&r->facts))
+		return true;
 	if (place == PLACE_BODY)
-		return adapt_possible(&r->facts) ||
-		       (!r->facts.body_cut &&
-		        str_eq(r->facts.scan.model, d->name));
+		return !r->facts.body_cut && str_eq(asked_model(r), d->name);
 	return place == PLACE_PATH;
 }
 
@@ -181,6 +205,114 @@ static struct str percent_encode(struct arena *a, struct str s)
 	return str_of(out, n);
 }
 
+/* Younger than the dated API. */
+static bool is_v1_only(const struct api_call *call)
+{
+	return call->operation == API_REALTIME ||
+	       (call->operation == API_RESPONSES &&
+	        !str_eq(call->suffix, STR("/responses")));
+}
+
+/* A WebSocket: the query names the deployment, and we write it. */
+static void set_socket(struct request *r, const struct policy_deployment *d)
+{
+	struct request_plan *plan = &r->plan;
+	struct str name = percent_encode(&r->arena, d->name);
+
+	if (d->surface == SURFACE_V1) {
+		plan->path = STR("/openai/v1/realtime");
+		plan->query =
+			arena_fmt(&r->arena, "model=%" STR_FMT, STR_ARG(name));
+		return;
+	}
+	plan->path = STR("/openai/realtime");
+	plan->query = arena_fmt(
+		&r->arena, "api-version=%" STR_FMT "&deployment=%" STR_FMT,
+		STR_ARG(version_of(r, d, default_realtime_version)),
+		STR_ARG(name));
+}
+
+/* What callers may say to a resource about its objects; all else of their
+ * query is left out. */
+static bool is_passed_on(struct str name)
+{
+	static const struct str names[] = {
+		STR_INIT("after"),          STR_INIT("before"),
+		STR_INIT("limit"),          STR_INIT("order"),
+		STR_INIT("include"),        STR_INIT("include[]"),
+		STR_INIT("include%5B%5D"),  STR_INIT("stream"),
+		STR_INIT("starting_after"), STR_INIT("filter"),
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (str_eq_nocase(name, names[i]))
+			return true;
+	return false;
+}
+
+static struct str object_query(struct request *r)
+{
+	struct str query = r->facts.query, out = STR_NONE;
+
+	while (query.len > 0) {
+		struct str pair = str_first(query, str_find(query, '&'));
+
+		query = str_from(query, pair.len + 1);
+		if (is_passed_on(str_first(pair, str_find(pair, '='))))
+			out = arena_fmt(&r->arena, "%" STR_FMT "%s%" STR_FMT,
+			                STR_ARG(out), out.len > 0 ? "&" : "",
+			                STR_ARG(pair));
+	}
+	return out;
+}
+
+/* s.NAME watches the body with a Lua filter: streams, and answers that may
+ * not fit a buffer. r.NAME is cheaper and enough for the rest. */
+static bool needs_filter(const struct request *r)
+{
+	const struct api_call *call = &r->plan.call;
+
+	if (call->traits.upgrade)
+		return false;
+	return r->facts.scan.stream || r->facts.body_cut ||
+	       call->operation == API_EMBEDDINGS ||
+	       call->operation == API_IMAGES ||
+	       str_eq(api_query_get(r->facts.query, STR("stream")),
+	              STR("true"));
+}
+
+static void set_backend(struct request *r)
+{
+	struct request_plan *plan = &r->plan;
+
+	plan->host = plan->resource->host;
+	if (plan->resource->port != (plan->resource->tls ? 443 : 80))
+		plan->host = arena_fmt(&r->arena, "%" STR_FMT ":%u",
+		                       STR_ARG(plan->resource->host),
+		                       plan->resource->port);
+	plan->backend = arena_fmt(&r->arena, "%c.%" STR_FMT,
+	                          needs_filter(r) ? 's' : 'r',
+	                          STR_ARG(plan->resource->name));
+}
+
+/* What works without a model goes to where the objects it names are, else to
+ * the resource of the configuration; there, to the v1 API. */
+static enum step_result route_object(struct request *r)
+{
+	struct request_plan *plan = &r->plan;
+	const struct policy *p = r->policy;
+
+	if (!plan->pinned && !p->objects.enabled)
+		return verdict_deny(r, DENY_OBJECTS_OFF, NULL);
+	plan->resource = plan->pinned ? plan->pinned
+	                              : &p->resources[p->objects.resource];
+	plan->path = arena_fmt(&r->arena, "/openai/v1%" STR_FMT,
+	                       STR_ARG(plan->call.suffix));
+	plan->query = object_query(r);
+	set_backend(r);
+	return STEP_NEXT;
+}
+
 static void set_target(struct request *r, const struct policy_deployment *d)
 {
 	struct request_plan *plan = &r->plan;
@@ -189,6 +321,15 @@ static void set_target(struct request *r, const struct policy_deployment *d)
 
 	switch (d->surface) {
 	case SURFACE_AZURE:
+		if (plan->call.traits.model == MODEL_QUERY) {
+			set_socket(r, d);
+			break;
+		}
+		if (is_v1_only(&plan->call)) {
+			plan->path = arena_fmt(a, "/openai/v1%" STR_FMT,
+			                       STR_ARG(suffix));
+			break;
+		}
 		if (plan->call.operation == API_RESPONSES)
 			plan->path = STR("/openai/responses");
 		else
@@ -201,6 +342,10 @@ static void set_target(struct request *r, const struct policy_deployment *d)
 			STR_ARG(version_of(r, d, default_azure_version)));
 		break;
 	case SURFACE_V1:
+		if (plan->call.traits.model == MODEL_QUERY) {
+			set_socket(r, d);
+			break;
+		}
 		plan->path =
 			arena_fmt(a, "/openai/v1%" STR_FMT, STR_ARG(suffix));
 		if (d->api_version.len > 0)
@@ -223,35 +368,23 @@ static void set_target(struct request *r, const struct policy_deployment *d)
 	}
 }
 
-/* s.NAME watches the body with a Lua filter: streams, and answers that may
- * not fit a buffer. r.NAME is cheaper and enough for the rest. */
-static bool needs_filter(const struct request *r)
-{
-	return r->facts.scan.stream || r->facts.body_cut ||
-	       r->plan.call.operation == API_EMBEDDINGS;
-}
-
 enum step_result decide_route(struct request *r)
 {
 	struct request_plan *plan = &r->plan;
-	const struct policy_deployment *d = choose(r, COOLING_NO);
+	const struct policy_deployment *d;
 
+	if (plan->call.traits.model < MODEL_BODY)
+		return route_object(r);
+	d = choose(r, COOLING_NO);
 	if (!d)
 		d = choose(r, COOLING_SOFT);
 	if (!d)
 		return deny_no_deployment(r);
 	plan->deployment = d;
-	plan->model_in_body =
-		place_of(d->surface, plan->call.operation) == PLACE_BODY;
+	plan->model_in_body = place_of(d->surface, &plan->call) == PLACE_BODY &&
+	                      is_editable(r);
 	plan->resource = &r->policy->resources[d->resource];
 	set_target(r, d);
-	plan->host = plan->resource->host;
-	if (plan->resource->port != (plan->resource->tls ? 443 : 80))
-		plan->host = arena_fmt(&r->arena, "%" STR_FMT ":%u",
-		                       STR_ARG(plan->resource->host),
-		                       plan->resource->port);
-	plan->backend = arena_fmt(&r->arena, "%c.%" STR_FMT,
-	                          needs_filter(r) ? 's' : 'r',
-	                          STR_ARG(plan->resource->name));
+	set_backend(r);
 	return STEP_NEXT;
 }

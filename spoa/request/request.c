@@ -10,6 +10,7 @@
 #include "request/request.h"
 
 #include "keys/jose.h"
+#include "request/form.h"
 #include "spop/notify.h"
 
 #include <arpa/inet.h>
@@ -195,10 +196,37 @@ static struct str address(struct arena *a, const struct spop_value *v)
 	return arena_str(a, str_c(text));
 }
 
+static void read_form(struct request *r, struct str body)
+{
+	struct scan_result *scan = &r->facts.scan;
+	struct form form;
+
+	r->facts.is_form = true;
+	switch (form_read(r->facts.content_type, body, &form)) {
+	case FORM_OK:
+		r->facts.scan_status = SCAN_OK;
+		break;
+	case FORM_PARTIAL:
+		r->facts.scan_status = SCAN_PARTIAL;
+		break;
+	case FORM_BAD:
+		r->facts.scan_status = SCAN_BAD;
+		scan->error = form.error;
+		break;
+	}
+	scan->model = arena_str(&r->arena, form.model);
+	scan->has_model = form.model.len > 0;
+}
+
 static void read_body(struct request *r, const struct spop_value *v)
 {
 	struct scan_result *scan = &r->facts.scan;
 
+	if (v->type != SPOP_NULL && form_is(r->facts.content_type)) {
+		r->facts.has_body = true;
+		read_form(r, v->bytes);
+		return;
+	}
 	r->facts.has_body = v->type != SPOP_NULL;
 	r->facts.scan_status = scan_body(v->bytes, &r->arena, scan);
 	scan->model = arena_str(&r->arena, scan->model);
@@ -206,6 +234,8 @@ static void read_body(struct request *r, const struct spop_value *v)
 	scan->previous_response_id =
 		arena_str(&r->arena, scan->previous_response_id);
 	scan->prompt_cache_key = arena_str(&r->arena, scan->prompt_cache_key);
+	if (r->facts.scan_status != SCAN_BAD)
+		uses_read(v->bytes, &r->arena, &r->facts.uses);
 }
 
 /* HAProxy may hold less of the body than was announced, and pass on less than

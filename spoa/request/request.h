@@ -21,11 +21,13 @@
 #include "request/api.h"
 #include "request/identity.h"
 #include "request/scan.h"
+#include "request/uses.h"
+#include "store/objects.h"
 #include "store/store.h"
 
 enum {
 	REQUEST_ARENA = 24576,
-	REQUEST_N_STEPS = 8,
+	REQUEST_N_STEPS = 9,
 };
 
 struct agent;
@@ -51,6 +53,8 @@ struct request_facts {
 	bool body_cut;      /* we did not see all of it */
 	enum scan_status scan_status;
 	struct scan_result scan;
+	struct uses uses;
+	bool is_form; /* multipart; scan.model is the form's */
 };
 
 /* What the steps decided, in the order they did. */
@@ -61,7 +65,12 @@ struct request_plan {
 	struct str account;        /* of the store: team or consumer */
 	struct str agent, project; /* of a trusted Foundry connection */
 	const struct policy_rule *rule;
-	const struct policy_model *model;
+	const struct policy_model *model; /* NULL: works without one */
+	struct str model_name; /* of an object whose model is gone, too */
+	struct str owner;      /* of what is made */
+	struct str origin;     /* request that pays: a background response */
+	size_t n_owned;        /* objects that were found to be the caller's */
+	const struct policy_resource *pinned; /* which holds them, or NULL */
 	uint64_t prompt_tokens; /* estimate */
 	uint64_t output_tokens; /* reserved */
 	uint64_t nano_usd;      /* reserved */
@@ -119,6 +128,10 @@ struct request {
 	struct store_result store_result; /* what woke decide/reserve */
 	uint64_t started_us;
 	uint64_t parked_us;
+	struct object found;              /* what woke decide/objects */
+	enum object_status found_status;
+	bool found_set;
+	struct loop_timer again;
 	uint64_t step_us[REQUEST_N_STEPS];
 
 	struct request *next, **prev; /* the table's list, oldest first */

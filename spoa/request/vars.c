@@ -183,7 +183,8 @@ static struct str project(struct writer *w)
 
 static struct str model(struct writer *w)
 {
-	return w->r->plan.model ? w->r->plan.model->name : STR_NONE;
+	return w->r->plan.model ? w->r->plan.model->name
+	                        : w->r->plan.model_name;
 }
 
 static struct str deployment(struct writer *w)
@@ -216,6 +217,41 @@ static struct str strip_usage(struct writer *w)
 static int64_t as_int64(uint64_t v)
 {
 	return v > INT64_MAX ? INT64_MAX : (int64_t)v;
+/* A response that is not to be stored cannot be asked for. */
+static struct str makes(struct writer *w)
+{
+	const struct request *r = w->r;
+
+	switch (r->plan.call.traits.makes) {
+	case MAKES_ID:
+		return r->facts.uses.unstored ? STR_NONE : STR("id");
+	case MAKES_FILES:
+		return STR("files");
+	case MAKES_NOTHING:
+		break;
+	}
+	return STR_NONE;
+}
+
+static struct str owner(struct writer *w)
+{
+	return makes(w).len > 0 ? w->r->plan.owner : STR_NONE;
+}
+
+/* The request whose reservation pays for a background response: its own, and
+ * that of the requests which ask for the response later. */
+static struct str origin(struct writer *w)
+{
+	const struct request *r = w->r;
+
+	if (r->plan.origin.len > 0)
+		return r->plan.origin;
+	return r->plan.call.operation == API_RESPONSES &&
+	                       r->facts.uses.background
+	               ? r->facts.id
+	               : STR_NONE;
+}
+
 }
 
 static int64_t retry_after(const struct request *r)
@@ -295,6 +331,9 @@ static bool is_one_line(struct str s)
 	}
 	return true;
 }
+	{"makes", ON_ALLOW, .text = makes},
+	{"owner", ON_ALLOW, .text = owner},
+	{"origin", ON_ALLOW, .text = origin},
 
 /* False when the variable is needed and cannot be written. */
 static bool write_text(struct writer *w, const struct var *v)

@@ -6,7 +6,10 @@
  */
 #include "ask.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+#include "objects.h"
 
 enum phase {
 	CREATED = 0,
@@ -58,7 +61,8 @@ static void response_json(const struct ask *a, const char *status,
                           struct sb *out)
 {
 	bool failed = status != NULL && strcmp(status, "failed") == 0;
-	bool full = status != NULL && !failed;
+	bool queued = status != NULL && strcmp(status, "queued") == 0;
+	bool full = status != NULL && !failed && !queued;
 
 	sb_fmt(out,
 	       "{\"id\":\"resp_%s\",\"object\":\"response\",\"created_at\":"
@@ -234,13 +238,34 @@ static bool responses_next(struct exchange *x, struct sb *out)
 	return true;
 }
 
+/* For those who ask for it by its id. In the background it is not ready when
+ * it is asked for the first time. */
+static void keep(struct exchange *x)
+{
+	struct ask *a = x->ask;
+	struct sb json = {0}, waiting = {0};
+	char id[64];
+
+	snprintf(id, sizeof(id), "resp_%s", a->id);
+	response_json(a, a->cut_short ? "incomplete" : "completed", &json);
+	if (objects_flag(x, "background"))
+		response_json(a, NULL, &waiting);
+	objects_keep(x, id, &json, waiting.len > 0 ? &waiting : NULL);
+}
+
 void api_responses(struct exchange *x)
 {
 	struct ask *a = x->ask;
 	struct sb out = {0};
 
+	keep(x);
 	if (a->stream) {
 		http_stream(x, responses_next);
+		return;
+	}
+	if (objects_flag(x, "background")) {
+		response_json(a, "queued", &out);
+		http_answer(x, 200, "application/json", &out);
 		return;
 	}
 	response_json(a, a->cut_short ? "incomplete" : "completed", &out);

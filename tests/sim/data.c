@@ -13,6 +13,9 @@
 #include "ask.h"
 #include "deployments.h"
 #include "issued.h"
+#include "media.h"
+#include "objects.h"
+#include "realtime.h"
 
 struct operation {
 	const char *path;
@@ -407,10 +410,40 @@ static bool path_is(const struct target *t, const char *path)
 	return t->len == strlen(path) && memcmp(t->path, path, t->len) == 0;
 }
 
+/* What stands behind the prefix, or behind the deployment. */
+static bool answer_further(struct exchange *x, const struct target *t)
+{
+	static const char *const prefixes[] = {"/openai/v1/",
+	                                       "/openai/deployments/",
+	                                       "/openai/", "/anthropic/"};
+
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++) {
+		size_t n = strlen(prefixes[i]);
+		const char *p = t->path + n, *slash;
+		size_t len = t->len - n;
+
+		if (!starts(t->path, t->len, prefixes[i]))
+			continue;
+		slash = i == 1 ? memchr(p, '/', len) : NULL;
+		if (slash != NULL) {
+			len -= (size_t)(slash + 1 - p);
+			p = slash + 1;
+		}
+		if (len == 8 && memcmp(p, "realtime", 8) == 0) {
+			realtime_answer(x);
+			return true;
+		}
+		return media_answer(x, p, len) || objects_answer(x, p, len);
+	}
+	return false;
+}
+
 static void answer_other(struct exchange *x, const struct target *t)
 {
 	bool get = strcmp(x->method, "GET") == 0;
 
+	if (answer_further(x, t))
+		return;
 	if (get &&
 	    (path_is(t, "/openai/v1/models") || path_is(t, "/openai/models")))
 		list_models(x, false);

@@ -252,6 +252,15 @@ void http_stream(struct exchange *x, stream_next next)
 	finish_headers(x);
 }
 
+void http_upgrade(struct exchange *x, MHD_UpgradeHandler cb, void *cls)
+{
+	x->status = MHD_HTTP_SWITCHING_PROTOCOLS;
+	x->response = MHD_create_response_for_upgrade(cb, cls);
+	if (x->response == NULL)
+		abort();
+	finish_headers(x);
+}
+
 void http_answer_cjson(struct exchange *x, unsigned status, cJSON *json)
 {
 	char *text = cJSON_PrintUnformatted(json);
@@ -451,7 +460,8 @@ static struct MHD_Daemon *start_daemon(struct listener *l, int fd, char *cert,
 		{MHD_OPTION_HTTPS_MEM_KEY, 0, NULL},
 		{MHD_OPTION_END, 0, NULL},
 	};
-	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
+	unsigned flags =
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
 
 	if (cert != NULL) {
 		flags |= MHD_USE_TLS;

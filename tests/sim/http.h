@@ -96,6 +96,9 @@ void http_answer(struct exchange *x, unsigned status, const char *type,
 /* An answer as text/event-stream; x->stream says the pace. */
 void http_stream(struct exchange *x, stream_next next);
 
+/* The connection is no HTTP any more; `cb` gets its socket. */
+void http_upgrade(struct exchange *x, MHD_UpgradeHandler cb, void *cls);
+
 /* No answer for now: whoever calls this calls http_answer() and then
  * http_wake() later; `cb` (NULL: http_wake()) runs after wake_s seconds unless
  * woken before, never when wake_s is negative. */
