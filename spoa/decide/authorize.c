@@ -2,6 +2,7 @@
 #include "decide/authorize.h"
 
 #include "agent.h"
+#include "decide/discover.h"
 #include "decide/match.h"
 #include "decide/verdict.h"
 
@@ -79,6 +80,8 @@ enum step_result decide_authorize(struct request *r)
 		return verdict_deny(r, DENY_NO_CONSUMER, NULL);
 	plan->account = plan->consumer->team.len > 0 ? plan->consumer->team
 	                                             : plan->consumer->name;
+	if (plan->call.traits.discover != DISCOVER_NOT)
+		return discover_answer(r);
 	believe_foundry(r);
 	plan->rule = authorize_rule(r->policy, plan->consumer, plan->identity,
 	                            model, plan->call.operation);

@@ -3,6 +3,9 @@
 #include "decide/discover.h"
 
 #include "decide/authorize.h"
+#include "decide/verdict.h"
+
+enum { DISCOVER_MAX = 65536, DISCOVER_MARGIN = 64 };
 
 /* OpenAI's `created`: when the model was made. Nobody here knows, clients only
  * want a number. */
@@ -60,7 +63,7 @@ static void write_openai(struct str name, struct buf *out)
 }
 
 void discover_one(const struct policy_model *m, struct str name,
-                  enum discover_format format, struct buf *out)
+                  enum api_discover format, struct buf *out)
 {
 	if (format == DISCOVER_AZURE)
 		write_azure(m, name, out);
@@ -69,7 +72,7 @@ void discover_one(const struct policy_model *m, struct str name,
 }
 
 void discover_list(const struct policy *p, const struct policy_consumer *c,
-                   const struct identity *who, enum discover_format format,
+                   const struct identity *who, enum api_discover format,
                    struct buf *out)
 {
 	const char *comma = "";
@@ -88,4 +91,48 @@ void discover_list(const struct policy *p, const struct policy_consumer *c,
 		comma = ",";
 	}
 	buf_add_str(out, STR("]}"));
+}
+
+/* Unknown and not allowed look the same: a stranger learns nothing. */
+static bool write_one(struct request *r, struct str name, struct buf *out)
+{
+	const struct policy_model *m = policy_model(r->policy, name);
+
+	if (!m ||
+	    !discover_visible(r->policy, r->plan.consumer, r->plan.identity, m))
+		return false;
+	discover_one(m, name, r->plan.call.traits.discover, out);
+	return true;
+}
+
+/* The answer goes through HAProxy's variables: ask for single models, or give
+ * HAProxy larger buffers. */
+static bool fits(const struct request *r, const struct buf *out)
+{
+	size_t room = r->arena.size - r->arena.used;
+
+	return !out->failed && out->len < r->ack_limit &&
+	       out->len + DISCOVER_MARGIN < room;
+}
+
+enum step_result discover_answer(struct request *r)
+{
+	struct str name = r->plan.call.path_model;
+	struct buf out;
+
+	buf_init(&out, DISCOVER_MAX);
+	if (name.len == 0)
+		discover_list(r->policy, r->plan.consumer, r->plan.identity,
+		              r->plan.call.traits.discover, &out);
+	else if (!write_one(r, name, &out))
+		verdict_deny(r, DENY_MODEL_UNKNOWN,
+		             "The model '%" STR_FMT
+		             "' does not exist at this gateway.",
+		             STR_ARG(str_first(name, 128)));
+	if (r->verdict.verdict == VERDICT_NONE && !fits(r, &out))
+		verdict_deny(r, DENY_ACK_TOO_LARGE, NULL);
+	if (r->verdict.verdict == VERDICT_NONE)
+		verdict_answer(r, buf_str(&out));
+	buf_done(&out);
+	return STEP_DONE;
 }

@@ -12,12 +12,7 @@
 
 #include "base/buf.h"
 #include "conf/policy.h"
-#include "request/identity.h"
-
-enum discover_format {
-	DISCOVER_AZURE = 0,  /* {"value":[{"name","properties":{"model"}}]} */
-	DISCOVER_OPENAI = 1, /* {"object":"list","data":[{"id",..}]} */
-};
+#include "decide/step.h"
 
 /* May this caller use the model for anything at all? */
 bool discover_visible(const struct policy *p, const struct policy_consumer *c,
@@ -25,11 +20,15 @@ bool discover_visible(const struct policy *p, const struct policy_consumer *c,
 
 /* The list of all visible models. */
 void discover_list(const struct policy *p, const struct policy_consumer *c,
-                   const struct identity *who, enum discover_format format,
+                   const struct identity *who, enum api_discover format,
                    struct buf *out);
 
 /* One of them, under the name it was asked for (which may be an alias). */
 void discover_one(const struct policy_model *m, struct str name,
-                  enum discover_format format, struct buf *out);
+                  enum api_discover format, struct buf *out);
+
+/* Answer an operation that discovers: the verdict is set. The consumer must be
+ * known. */
+enum step_result discover_answer(struct request *r);
 
 #endif

@@ -17,7 +17,14 @@ enum { REPORT_LINE_MAX = 3072, REPORT_SLOW_STEP_US = 20 };
 
 static const char *verdict_name(const struct request *r)
 {
-	return r->verdict.verdict == VERDICT_ALLOW ? "allow" : "deny";
+	static const char *const names[] = {
+		[VERDICT_NONE] = "deny",
+		[VERDICT_ALLOW] = "allow",
+		[VERDICT_DENY] = "deny",
+		[VERDICT_ANSWER] = "answer",
+	};
+
+	return names[r->verdict.verdict];
 }
 
 static void count(const struct request *r, uint64_t total_us)
@@ -66,6 +73,8 @@ static void write_plan(const struct request *r, struct buf *line)
 	          str_c(api_operation_name(p->call.operation)));
 	if (p->model)
 		log_field(line, "model", p->model->name);
+	if (p->pinned)
+		log_field(line, "pinned", p->pinned->name);
 	if (p->rule)
 		log_field(line, "rule", p->rule->name);
 	if (r->step > 4) {
@@ -73,8 +82,6 @@ static void write_plan(const struct request *r, struct buf *line)
 		log_field_num(line, "output", (int64_t)p->output_tokens);
 	}
 	log_field(line, "limit", r->verdict.limit);
-	if (p->pinned)
-		log_field(line, "pinned", p->pinned->name);
 	if (p->reserved_local && r->policy->redis.enabled)
 		log_field(line, "store", STR("local"));
 	if (p->deployment) {

@@ -178,6 +178,14 @@ void verdict_allow(struct request *r)
 	r->verdict.code = "allow";
 }
 
+void verdict_answer(struct request *r, struct str body)
+{
+	r->verdict.verdict = VERDICT_ANSWER;
+	r->verdict.status = 200;
+	r->verdict.code = "answer";
+	r->verdict.body = arena_str(&r->arena, body);
+}
+
 void verdict_detail(struct request *r, const char *fmt, ...)
 {
 	va_list ap;

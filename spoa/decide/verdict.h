@@ -61,6 +61,9 @@ enum step_result verdict_deny_inbound(struct request *r, enum inbound_status s);
 
 void verdict_allow(struct request *r);
 
+/* The gateway itself answers, 200 with this JSON; copied. */
+void verdict_answer(struct request *r, struct str body);
+
 /* A text for the log that the caller does not see. */
 void verdict_detail(struct request *r, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -16,7 +16,8 @@
 /* One operation. With a further method on the same path it gets a further
  * row; a longer pattern stands before the shorter one it ends with, and a
  * word before the {id} in whose place it stands. {id} is an object of the
- * caller, {part} a name within the object before it. */
+ * caller, {part} a name within the object before it, {model} the name of a
+ * model, with escapes. */
 struct operation {
 	enum api_operation operation;
 	enum api_shape shape;
@@ -128,6 +129,12 @@ static const struct operation operations[] = {
             JSON),
 	ROW(API_REALTIME, "GET", "/realtime", .model = MODEL_QUERY,
             .upgrade = true),
+
+	ROW(API_MODELS, "GET", "/deployments/{model}",
+            .discover = DISCOVER_AZURE),
+	ROW(API_MODELS, "GET", "/deployments", .discover = DISCOVER_AZURE),
+	ROW(API_MODELS, "GET", "/models/{model}", .discover = DISCOVER_OPENAI),
+	ROW(API_MODELS, "GET", "/models", .discover = DISCOVER_OPENAI),
 };
 
 enum { N_ROWS = sizeof(operations) / sizeof(operations[0]) };
@@ -155,6 +162,7 @@ static const char *const names[API_N_OPERATIONS] = {
 	[API_IMAGES] = "images",
 	[API_AUDIO] = "audio",
 	[API_REALTIME] = "realtime",
+	[API_MODELS] = "models",
 };
 
 static const struct str deployments = STR_INIT("/deployments");
@@ -326,7 +334,7 @@ static struct str take_last(struct str *s)
 static bool match_pattern(struct str pattern, struct str *path,
                           struct api_call *out)
 {
-	struct str left = *path, ids[API_IDS_MAX];
+	struct str left = *path, ids[API_IDS_MAX], model = STR_NONE;
 	size_t n = 0;
 
 	while (pattern.len > 0) {
@@ -340,12 +348,17 @@ static bool match_pattern(struct str pattern, struct str *path,
 				return false;
 			continue;
 		}
+		if (str_eq(want, STR("{model}"))) {
+			model = have;
+			continue;
+		}
 		if (!is_id(have))
 			return false;
 		if (str_eq(want, STR("{id}")))
 			ids[n++] = have;
 	}
 	out->suffix = str_from(*path, left.len);
+	out->path_model = model;
 	out->n_ids = n;
 	for (size_t i = 0; i < n; i++)
 		out->ids[i] = ids[n - 1 - i];
@@ -367,14 +380,15 @@ static bool fill(const struct operation *op, struct str lead,
                  struct arena *arena, struct api_call *out)
 {
 	bool takes_model = op->traits.model == MODEL_BODY;
-	struct str d = take_deployment(&lead);
+	bool discovers = op->traits.discover != DISCOVER_NOT;
+	struct str d = discovers ? out->path_model : take_deployment(&lead);
 
 	/* a second {d}, or one in an unknown place, leaves it open which
 	 * model is meant */
 	if (has_segment(lead, STR("deployments")) ||
 	    str_find(lead, '%') < lead.len)
 		return false;
-	if (!takes_model && (d.len > 0 || is_in_collection(lead)))
+	if (!takes_model && !discovers && (d.len > 0 || is_in_collection(lead)))
 		return false;
 	if (!decode(d, arena, &out->path_model))
 		return false;

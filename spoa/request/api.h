@@ -26,6 +26,7 @@ enum api_operation {
 	API_IMAGES = 10,
 	API_AUDIO = 11,
 	API_REALTIME = 12,
+	API_MODELS = 13, /* discovery: answered here, never by Azure */
 	API_N_OPERATIONS,
 };
 
@@ -72,6 +73,13 @@ enum api_makes {
 	MAKES_FILES = 2, /* $.output_file_id and $.error_file_id */
 };
 
+/* The form in which discovery answers. */
+enum api_discover {
+	DISCOVER_NOT = 0,
+	DISCOVER_AZURE = 1,  /* {"value":[{"name","properties":{"model"}}]} */
+	DISCOVER_OPENAI = 2, /* {"object":"list","data":[{"id",..}]} */
+};
+
 enum {
 	API_IDS_MAX = 2, /* in one path */
 	API_ID_LEN = 256,
@@ -83,6 +91,7 @@ struct api_traits {
 	enum api_body body;
 	enum api_tokens tokens;
 	enum api_makes makes;
+	enum api_discover discover;
 	bool upgrade; /* becomes a WebSocket */
 	bool list;    /* would show the objects of other callers */
 };

@@ -94,6 +94,7 @@ enum verdict {
 	VERDICT_NONE = 0,
 	VERDICT_ALLOW = 1,
 	VERDICT_DENY = 2,
+	VERDICT_ANSWER = 3, /* by the gateway itself: discovery */
 };
 
 struct request_verdict {
@@ -103,6 +104,7 @@ struct request_verdict {
 	struct str message;     /* for the caller: a sentence */
 	struct str detail;      /* for the log only */
 	uint64_t retry_after_s; /* 0: none */
+	struct str body;        /* VERDICT_ANSWER: JSON, one line */
 	struct str limit;       /* name of the limit that refused */
 };
 
@@ -126,12 +128,12 @@ struct request {
 	struct jwks_waiter key_wait;
 	struct outbound_waiter token_wait;
 	struct store_result store_result; /* what woke decide/reserve */
-	uint64_t started_us;
-	uint64_t parked_us;
 	struct object found;              /* what woke decide/objects */
 	enum object_status found_status;
 	bool found_set;
 	struct loop_timer again;
+	uint64_t started_us;
+	uint64_t parked_us;
 	uint64_t step_us[REQUEST_N_STEPS];
 
 	struct request *next, **prev; /* the table's list, oldest first */

@@ -13,7 +13,8 @@ enum { SCRATCH_MAX = 8192 };
 enum {
 	ON_ALLOW = 1,
 	ON_DENY = 2,
-	ALWAYS = ON_ALLOW | ON_DENY,
+	ON_ANSWER = 8,
+	ALWAYS = ON_ALLOW | ON_DENY | ON_ANSWER,
 	NEEDED = 4, /* without it HAProxy cannot do what was decided */
 	WHOLE = 8,  /* may be empty, but not left out for its characters */
 };
@@ -32,8 +33,17 @@ static bool allowed(const struct request *r)
 	return r->verdict.verdict == VERDICT_ALLOW;
 }
 
+static unsigned when_of(const struct request *r)
+{
+	if (r->verdict.verdict == VERDICT_ANSWER)
+		return ON_ANSWER;
+	return allowed(r) ? ON_ALLOW : ON_DENY;
+}
+
 static struct str verdict(struct writer *w)
 {
+	if (w->r->verdict.verdict == VERDICT_ANSWER)
+		return STR("answer");
 	return allowed(w->r) ? STR("allow") : STR("deny");
 }
 
@@ -126,6 +136,11 @@ static struct str challenge(struct writer *w)
 	return buf_str(b);
 }
 
+static struct str body(struct writer *w)
+{
+	return w->r->verdict.body;
+}
+
 static struct str backend(struct writer *w)
 {
 	return w->r->plan.backend;
@@ -202,21 +217,6 @@ static struct str operation(struct writer *w)
 	return str_c(api_operation_name(w->r->plan.call.operation));
 }
 
-static struct str edits(struct writer *w)
-{
-	return w->r->plan.edits;
-}
-
-static struct str strip_usage(struct writer *w)
-{
-	return w->r->plan.strip_usage ? STR("1") : STR_NONE;
-}
-
-/* ---------------------------------------------------------------- numbers */
-
-static int64_t as_int64(uint64_t v)
-{
-	return v > INT64_MAX ? INT64_MAX : (int64_t)v;
 /* A response that is not to be stored cannot be asked for. */
 static struct str makes(struct writer *w)
 {
@@ -252,6 +252,21 @@ static struct str origin(struct writer *w)
 	               : STR_NONE;
 }
 
+static struct str edits(struct writer *w)
+{
+	return w->r->plan.edits;
+}
+
+static struct str strip_usage(struct writer *w)
+{
+	return w->r->plan.strip_usage ? STR("1") : STR_NONE;
+}
+
+/* ---------------------------------------------------------------- numbers */
+
+static int64_t as_int64(uint64_t v)
+{
+	return v > INT64_MAX ? INT64_MAX : (int64_t)v;
 }
 
 static int64_t retry_after(const struct request *r)
@@ -295,6 +310,7 @@ static const struct var {
 	{"status", ON_DENY, .number = status},
 	{"code", ON_DENY | NEEDED, .text = code},
 	{"error", ON_DENY | NEEDED, .text = error},
+	{"body", ON_ANSWER | NEEDED, .text = body},
 	{"retry_after", ON_DENY, .number = retry_after},
 	{"challenge", ON_DENY, .text = challenge},
 	{"backend", ON_ALLOW | NEEDED, .text = backend},
@@ -315,6 +331,9 @@ static const struct var {
 	{"deployment", ON_ALLOW, .text = deployment},
 	{"resource", ON_ALLOW, .text = resource},
 	{"operation", ALWAYS, .text = operation},
+	{"makes", ON_ALLOW, .text = makes},
+	{"owner", ON_ALLOW, .text = owner},
+	{"origin", ON_ALLOW, .text = origin},
 	{"reserved", ON_ALLOW, .number = reserved},
 	{"text_bytes", ON_ALLOW, .number = text_bytes},
 	{"stream", ON_ALLOW, .flag = stream},
@@ -331,9 +350,6 @@ static bool is_one_line(struct str s)
 	}
 	return true;
 }
-	{"makes", ON_ALLOW, .text = makes},
-	{"owner", ON_ALLOW, .text = owner},
-	{"origin", ON_ALLOW, .text = origin},
 
 /* False when the variable is needed and cannot be written. */
 static bool write_text(struct writer *w, const struct var *v)
@@ -363,7 +379,7 @@ static bool write_var(struct writer *w, const struct var *v)
 bool vars_write(const struct request *r, struct buf *out)
 {
 	struct writer w = {.r = r};
-	unsigned when = allowed(r) ? ON_ALLOW : ON_DENY;
+	unsigned when = when_of(r);
 
 	buf_init(&w.scratch, SCRATCH_MAX);
 	ack_begin(&w.ack, out, r->conn.stream_id, r->conn.frame_id,
