@@ -32,6 +32,7 @@ door 'ev\.h' 'spoa/base/loop\.[ch]'
 door 'cjson/' 'spoa/base/json\.[ch]'
 door 'hiredis/' 'spoa/store/redis[a-z_]*\.[ch]'
 door 'jwt\.h' 'spoa/keys/jose\.c'
+door 'openssl/' 'spoa/(keys/jose|store/redis)[a-z_]*\.[ch]'
 door 'curl/' 'spoa/keys/fetch\.c'
 door 'microhttpd' 'spoa/net/http\.c'
 
