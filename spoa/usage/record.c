@@ -58,32 +58,44 @@ static uint64_t tokens_of(const struct json *usage, const char *name, bool *bad)
 	return (uint64_t)v;
 }
 
-static uint64_t detail_of(const struct json *usage, const char *group,
-                          const char *name, bool *bad)
-{
-	return tokens_of(json_get(usage, group), name, bad);
-}
-
 static uint64_t larger(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
 }
 
+/* A detail of the input or output, in whichever group it stands: the APIs
+ * differ in the name. */
+static uint64_t detail_of(const struct json *usage, const char *const groups[3],
+                          const char *name, bool *bad)
+{
+	uint64_t most = 0;
+
+	for (size_t i = 0; i < 3; i++)
+		most = larger(most,
+		              tokens_of(json_get(usage, groups[i]), name, bad));
+	return most;
+}
+
 /* chat, completions, embeddings: prompt_* / completion_*;
- * responses, images, audio: input_* / output_*. */
+ * responses, images: input_* / output_*; audio, realtime: the same, with the
+ * details in the singular. What is billed by its duration has no tokens. */
 static void read_openai(const struct json *u, struct usage_tokens *t, bool *bad)
 {
+	static const char *const in[] = {"prompt_tokens_details",
+	                                 "input_tokens_details",
+	                                 "input_token_details"};
+	static const char *const out[] = {"completion_tokens_details",
+	                                  "output_tokens_details",
+	                                  "output_token_details"};
+
 	t->input = larger(tokens_of(u, "prompt_tokens", bad),
 	                  tokens_of(u, "input_tokens", bad));
 	t->output = larger(tokens_of(u, "completion_tokens", bad),
 	                   tokens_of(u, "output_tokens", bad));
-	t->cached = larger(
-		detail_of(u, "prompt_tokens_details", "cached_tokens", bad),
-		detail_of(u, "input_tokens_details", "cached_tokens", bad));
-	t->reasoning = larger(
-		detail_of(u, "completion_tokens_details", "reasoning_tokens",
-	                  bad),
-		detail_of(u, "output_tokens_details", "reasoning_tokens", bad));
+	t->cached = detail_of(u, in, "cached_tokens", bad);
+	t->reasoning = detail_of(u, out, "reasoning_tokens", bad);
+	t->audio = detail_of(u, in, "audio_tokens", bad) +
+	           detail_of(u, out, "audio_tokens", bad);
 }
 
 /* Anthropic counts cached tokens outside input_tokens, and repeats cumulative
@@ -98,9 +110,9 @@ static void read_anthropic(const struct json *u, struct usage_tokens *t,
 	                  tokens_of(u, "input_tokens", bad) + read + made);
 	t->cached = larger(t->cached, read);
 	t->output = larger(t->output, tokens_of(u, "output_tokens", bad));
-	t->reasoning =
-		larger(t->reasoning, detail_of(u, "output_tokens_details",
-	                                       "thinking_tokens", bad));
+	t->reasoning = larger(t->reasoning,
+	                      tokens_of(json_get(u, "output_tokens_details"),
+	                                "thinking_tokens", bad));
 }
 
 static bool read_one(struct str text, enum api_operation op,

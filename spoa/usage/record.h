@@ -20,6 +20,7 @@ struct usage_tokens {
 	uint64_t cached; /* of input, read from a cache */
 	uint64_t output; /* reasoning included */
 	uint64_t reasoning;
+	uint64_t audio; /* of input and output */
 };
 
 struct usage_record {
@@ -30,7 +31,7 @@ struct usage_record {
 	enum api_operation operation;
 	struct str termination; /* HAProxy's two letters: "--", "CD", ... */
 	struct str verdict;
-	int64_t status; /* to the client; 0 or -1: no answer began */
+	int64_t status;           /* to the client; 0 or -1: no answer began */
 	struct str object, owner; /* made by a streamed answer */
 	struct str origin; /* request that pays for a background response */
 	uint64_t reserved; /* tokens; 0: this operation does not count any */

@@ -104,6 +104,8 @@ static void tell(const struct settlement *s)
 	log_field_num(&line, "cached", (int64_t)s->tokens.cached);
 	log_field_num(&line, "output", (int64_t)s->tokens.output);
 	log_field_num(&line, "reasoning", (int64_t)s->tokens.reasoning);
+	if (s->tokens.audio > 0)
+		log_field_num(&line, "audio", (int64_t)s->tokens.audio);
 	if (s->estimated)
 		log_field(&line, "estimated", STR("true"));
 	log_field_num(&line, "nano_usd", (int64_t)s->used.nano_usd);

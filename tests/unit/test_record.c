@@ -49,6 +49,48 @@ static void usage_of_responses(void **state)
 	assert_int_equal(t.reasoning, 4);
 }
 
+/* azure.md 4.8 E, F, and what chat says of audio */
+static void usage_of_audio_and_images(void **state)
+{
+	struct usage_tokens t =
+		read_ok(STR("{\"type\":\"tokens\",\"input_tokens\":14,"
+	                    "\"input_token_details\":{\"text_tokens\":4,"
+	                    "\"audio_tokens\":10,\"cached_tokens\":3},"
+	                    "\"output_tokens\":45,\"total_tokens\":59}"),
+	                STR_NONE, API_CHAT);
+
+	(void)state;
+	assert_int_equal(t.input, 14);
+	assert_int_equal(t.cached, 3);
+	assert_int_equal(t.audio, 10);
+	assert_int_equal(t.output, 45);
+	t = read_ok(STR("{\"input_tokens\":14,\"output_tokens\":101,"
+	                "\"output_token_details\":{\"audio_tokens\":7,"
+	                "\"reasoning_tokens\":2},\"total_tokens\":115}"),
+	            STR_NONE, API_CHAT);
+	assert_int_equal(t.output, 101);
+	assert_int_equal(t.audio, 7);
+	assert_int_equal(t.reasoning, 2);
+	t = read_ok(STR("{\"total_tokens\":100,\"input_tokens\":50,"
+	                "\"output_tokens\":50,\"input_tokens_details\":{"
+	                "\"text_tokens\":10,\"image_tokens\":40}}"),
+	            STR_NONE, API_CHAT);
+	assert_int_equal(t.input, 50);
+	assert_int_equal(t.output, 50);
+	t = read_ok(STR("{\"completion_tokens\":9,\"prompt_tokens\":8,"
+	                "\"completion_tokens_details\":{\"audio_tokens\":5},"
+	                "\"prompt_tokens_details\":{\"audio_tokens\":6}}"),
+	            STR_NONE, API_CHAT);
+	assert_int_equal(t.audio, 11);
+	/* whisper: seconds are no tokens, but nothing to be guessed either */
+	t = read_ok(STR("{\"type\":\"duration\",\"seconds\":9}"), STR_NONE,
+	            API_CHAT);
+	assert_int_equal(t.input + t.output + t.audio, 0);
+	assert_false(record_read_usage(
+		STR("{\"input_token_details\":{\"audio_tokens\":-1}}"),
+		STR_NONE, API_CHAT, &t));
+}
+
 static void usage_of_embeddings(void **state)
 {
 	struct usage_tokens t =
@@ -258,6 +300,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(usage_of_chat),
 		cmocka_unit_test(usage_of_responses),
+		cmocka_unit_test(usage_of_audio_and_images),
 		cmocka_unit_test(usage_of_embeddings),
 		cmocka_unit_test(usage_of_anthropic_is_cumulative),
 		cmocka_unit_test(a_report_that_is_none),

@@ -194,6 +194,33 @@ local image = 'data: {"type":"image_generation.completed","b64_json":"' ..
 expect("usage behind a megabyte", SSE, image,
 	{ usage = '{"total_tokens":100}', events = 1 })
 
+expect("transcription stream", SSE, 'data: {"type":"transcript.text.delta",' ..
+	'"delta":" of","logprobs":[{"token":" of","logprob":-1.9361265e-7,' ..
+	'"bytes":[32,111,102]}]}\n\ndata: {"type":"transcript.text.done",' ..
+	'"text":"I see","logprobs":[{"bytes":[32]}],"usage":{"type":"tokens",' ..
+	'"input_tokens":14,"input_token_details":{"text_tokens":0,' ..
+	'"audio_tokens":14},"output_tokens":45,"total_tokens":59}}\n\n',
+	{ events = 2, usage = '{"type":"tokens","input_tokens":14,' ..
+	'"input_token_details":{"text_tokens":0,"audio_tokens":14},' ..
+	'"output_tokens":45,"total_tokens":59}' })
+expect("speech stream", SSE, 'data: {"type":"speech.audio.delta","audio":"' ..
+	("QUJD"):rep(500) .. '"}\n\ndata: {"type":"speech.audio.done","usage":' ..
+	'{"input_tokens":14,"output_tokens":101,"total_tokens":115}}\n\n',
+	{ events = 2, usage =
+	'{"input_tokens":14,"output_tokens":101,"total_tokens":115}' })
+expect("annotations behind finish_reason", SSE, delta("a") ..
+	'data: {"id":"","choices":[{"index":0,"finish_reason":null,' ..
+	'"content_filter_offsets":{"check_offset":44}}],"usage":null} \n\n' ..
+	last .. 'data: {"choices":[{"index":0,"content_filter_offsets":' ..
+	'{"check_offset":506}}],"usage":null} \n\ndata: [DONE]\n\n',
+	{ usage = chat_usage, events = 5 })
+expect("json image", JSON, '{"created":1,"data":[{"b64_json":"' ..
+	("QUJD"):rep(300000) .. '"}],"usage":{"total_tokens":100}}',
+	{ usage = '{"total_tokens":100}' })
+expect("json transcription by duration", JSON, '{"text":"a",' ..
+	'"usage":{"type":"duration","seconds":9}}',
+	{ usage = '{"type":"duration","seconds":9}' })
+
 local start = 'event: message_start\ndata: {"type":"message_start",' ..
 	'"message":{"id":"m","content":[],"usage":{"input_tokens":11,' ..
 	'"cache_creation":{"ephemeral_5m_input_tokens":0},' ..
