@@ -499,12 +499,8 @@ def test_huge_max_tokens_does_not_wrap_around(gw):
 # --------------------------------------------------------- what is behind us
 
 
-def test_deployment_that_reads_the_model_from_the_body_needs_its_own_name(make_stack):
-    def change(config):
-        config["models"]["gpt-4o-mini"]["aliases"] = ["mini"]
-
-    stack = make_stack(change=change)
-    refused(stack, stack.chat(model="mini"), 400, "no_deployment")
+def test_no_deployment_speaks_the_api_that_was_called(gw):
+    refused(gw, gw.chat(model="claude-sonnet-4-5"), 400, "no_deployment")
 
 
 def test_all_deployments_at_their_limit(make_stack):

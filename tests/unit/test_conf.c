@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "conf_base.h"
 #include "request/api.h"
+#include "request/scan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -294,6 +295,44 @@ static void cap_below_the_default(void **state)
 
 	(void)state;
 	assert_int_equal(p->models[0].default_output_tokens, 300);
+	policy_unref(p);
+}
+
+static void bodies_stay_as_they_are_by_default(void **state)
+{
+	struct policy *p = quiet(NULL, 0);
+	const struct policy_adapt *a = &p->models[0].adapt;
+
+	(void)state;
+	assert_true(p->models[0].ask_usage);
+	assert_int_equal(a->max_tokens, ADAPT_KEEP);
+	assert_int_equal(a->reasoning_effort.n, 0);
+	assert_int_equal(a->drop, 0);
+	assert_int_equal(a->cap_output_tokens, 0);
+	policy_unref(p);
+}
+
+static void bodies_are_adapted(void **state)
+{
+	const struct change c = {
+		"\"aliases\"",
+		"\"ask_usage\": false, \"adapt\": {\"max_tokens\": "
+		"\"max_completion_tokens\", \"reasoning_effort\": {\"none\": "
+		"\"low\", \"minimal\": null}, \"drop\": [\"temperature\", "
+		"\"top_p\"], \"cap_output_tokens\": 4000}, \"aliases\""};
+	struct policy *p = quiet(&c, 1);
+	const struct policy_adapt *a = &p->models[0].adapt;
+
+	(void)state;
+	assert_false(p->models[0].ask_usage);
+	assert_int_equal(a->max_tokens, ADAPT_MAX_COMPLETION_TOKENS);
+	assert_int_equal(a->reasoning_effort.n, 2);
+	assert_str(a->reasoning_effort.v[0].from, "none");
+	assert_str(a->reasoning_effort.v[0].to, "low");
+	assert_str(a->reasoning_effort.v[1].from, "minimal");
+	assert_int_equal(a->reasoning_effort.v[1].to.len, 0);
+	assert_int_equal(a->drop, 1u << SCAN_TEMPERATURE | 1u << SCAN_TOP_P);
+	assert_int_equal(a->cap_output_tokens, 4000);
 	policy_unref(p);
 }
 
@@ -801,6 +840,8 @@ int main(void)
 		cmocka_unit_test(cached_tokens_may_be_free),
 		cmocka_unit_test(comments),
 		cmocka_unit_test(cap_below_the_default),
+		cmocka_unit_test(bodies_stay_as_they_are_by_default),
+		cmocka_unit_test(bodies_are_adapted),
 		cmocka_unit_test(references_are_counted),
 		cmocka_unit_test(warnings),
 		cmocka_unit_test(no_false_warnings),

@@ -89,6 +89,25 @@ static const struct bad bad[] = {
 	{"operation", "\"effect\": \"allow\"",
          "\"effect\": \"allow\", \"operations\": [\"chat\", \"chatt\"]",
          "rules[0].operations[1]: found \"chatt\", expected one of chat"},
+	{"a member that is not dropped", "\"aliases\"",
+         "\"adapt\": {\"drop\": [\"temperature\", \"model\"]}, \"aliases\"",
+         "models[\"gpt-4.1\"].adapt.drop[1]: found \"model\", expected one of "
+         "temperature, top_p,"},
+	{"an effort that is no word", "\"aliases\"",
+         "\"adapt\": {\"reasoning_effort\": {\"none\": \"a\\\"b\"}}, "
+         "\"aliases\"",
+         "models[\"gpt-4.1\"].adapt.reasoning_effort.none: found \"a\\\"b\", "
+         "expected a word"},
+	{"an effort that is a number", "\"aliases\"",
+         "\"adapt\": {\"reasoning_effort\": {\"none\": 1}}, \"aliases\"",
+         "models[\"gpt-4.1\"].adapt.reasoning_effort.none: found 1"},
+	{"efforts in a list", "\"aliases\"",
+         "\"adapt\": {\"reasoning_effort\": [\"none\"]}, \"aliases\"",
+         "models[\"gpt-4.1\"].adapt.reasoning_effort: found an array, expected "
+         "an object of texts and null"},
+	{"a limit by another name", "\"aliases\"",
+         "\"adapt\": {\"max_tokens\": \"max_output_tokens\"}, \"aliases\"",
+         "models[\"gpt-4.1\"].adapt.max_tokens: found \"max_output_tokens\""},
 	{"operation none", "\"effect\": \"allow\"",
          "\"effect\": \"allow\", \"operations\": [\"none\"]",
          "rules[0].operations[0]: found \"none\""},

@@ -475,6 +475,61 @@ static void test_a_cut_picture_is_not_text(void **state)
 	assert_int_equal(got.text_bytes, 0);
 }
 
+static struct str cut_out(const char *body, size_t from, size_t to)
+{
+	return str_of(body + from, to - from);
+}
+
+static void test_spans_are_where_the_members_stand(void **state)
+{
+	static const char body[] =
+		" { \"x\" : [1] , \"mod\\u0065l\" : \"m\" ,\n\"seed\":-1.5e3 ,"
+		"\"stream_options\":{ \"y\":{},\"include_usage\":false } }";
+	const struct scan_span *s = got.spans;
+
+	(void)state;
+	accept(body);
+	assert_true(s[SCAN_MODEL].found);
+	assert_int_equal(s[SCAN_MODEL].index, 1);
+	assert_true(
+		str_eq(cut_out(body, s[SCAN_MODEL].key, s[SCAN_MODEL].key_end),
+	               STR("\"mod\\u0065l\"")));
+	assert_true(
+		str_eq(cut_out(body, s[SCAN_MODEL].value, s[SCAN_MODEL].end),
+	               STR("\"m\"")));
+	assert_true(
+		str_eq(cut_out(body, s[SCAN_MODEL].prev_end, s[SCAN_MODEL].key),
+	               STR(" , ")));
+	assert_int_equal(s[SCAN_MODEL].next, s[SCAN_SEED].key);
+	assert_int_equal(s[SCAN_MODEL].end, s[SCAN_SEED].prev_end);
+	assert_true(str_eq(cut_out(body, s[SCAN_SEED].value, s[SCAN_SEED].end),
+	                   STR("-1.5e3")));
+	assert_true(str_eq(cut_out(body, s[SCAN_STREAM_OPTIONS].value,
+	                           s[SCAN_STREAM_OPTIONS].end),
+	                   STR("{ \"y\":{},\"include_usage\":false }")));
+	assert_int_equal(s[SCAN_STREAM_OPTIONS].next, 0);
+	assert_true(str_eq(cut_out(body, s[SCAN_INCLUDE_USAGE].value,
+	                           s[SCAN_INCLUDE_USAGE].end),
+	                   STR("false")));
+	assert_int_equal(got.top.n_members, 4);
+	assert_int_equal(got.top.inside, 2);
+	assert_int_equal(got.stream_options.n_members, 2);
+	assert_int_equal(body[got.stream_options.inside - 1], '{');
+	assert_false(s[SCAN_TEMPERATURE].found);
+}
+
+static void test_spans_are_of_their_own_level(void **state)
+{
+	(void)state;
+	accept("{\"include_usage\":true,\"a\":{\"model\":1,\"seed\":2},"
+	       "\"reasoning\":{\"stop\":1},\"stream_options\":{\"top_p\":1}}");
+	assert_false(got.spans[SCAN_INCLUDE_USAGE].found);
+	assert_false(got.spans[SCAN_MODEL].found);
+	assert_false(got.spans[SCAN_SEED].found);
+	assert_false(got.spans[SCAN_STOP].found);
+	assert_false(got.spans[SCAN_TOP_P].found);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -507,6 +562,8 @@ int main(void)
 		cmocka_unit_test(test_text_that_poses_as_a_data_url),
 		cmocka_unit_test(test_base64_members_named_data),
 		cmocka_unit_test(test_a_cut_picture_is_not_text),
+		cmocka_unit_test(test_spans_are_where_the_members_stand),
+		cmocka_unit_test(test_spans_are_of_their_own_level),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
