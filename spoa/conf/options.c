@@ -64,7 +64,7 @@ static const struct option redis_rows[] = {
          .help = "file that holds the password"},
 	{"ca_file", OPT_FILE, AT(raw_redis, p.ca_file),
          .help = "certificates to trust for rediss://, else the system's"},
-	{"deadline_ms", OPT_UINT, AT(raw_redis, p.deadline_ms), .def = "50",
+	{"deadline_ms", OPT_UINT, AT(raw_redis, p.deadline_ms), .def = "150",
          .min = 1, .max = 5000,
          .help = "for one command; then on_store_failure applies"},
 	{"required", OPT_BOOL, AT(raw_redis, p.required),
@@ -156,8 +156,9 @@ const struct section options_key = SECTION(key_rows, raw_key);
 static const struct option keys_rows[] = {
 	{"require", OPT_ENUM, AT(raw_keys, require), .def = "\"any\"",
          .names = requires,
-         .help = "any: the token counts when there is one, else the key; "
-                 "token or key: only that; both: both must be good"},
+         .help = "any: the token counts when there is one, else the key, "
+                 "and whatever comes must be good; token or key: only that "
+                 "is looked at; both: both must be there and good"},
 	{"header", OPT_HEADER, AT(raw_keys, header), .def = "\"x-gateway-key\"",
          .help = "a key may come here too, besides api-key, x-api-key and "
                  "Authorization: Bearer"},

@@ -38,7 +38,7 @@ struct policy_redis {
 	struct str username;  /* ACL user, empty: default */
 	struct str password;  /* read from file or environment */
 	struct str ca_file;   /* empty: the system's */
-	unsigned deadline_ms; /* for one command, default 50 */
+	unsigned deadline_ms; /* for one command, default 150 */
 	struct str prefix;    /* of every key, default "gw" */
 };
 

@@ -47,7 +47,7 @@ static const struct denial denials[DENY_N] = {
 		{"permission_missing", 403, 0,
                  "The token has no scope or role for this gateway."},
 	[DENY_KEYS_UNAVAILABLE] =
-		{"signing_keys_unavailable", 503, 5,
+		{"keys_unavailable", 503, 5,
                  "The keys to verify this token are not available yet."},
 	[DENY_NO_CONSUMER] = {"consumer_unknown", 403, 0,
                               "This caller is not registered at the gateway."},
@@ -105,8 +105,6 @@ static const struct denial denials[DENY_N] = {
 		{"object_store_unavailable", 503, 2,
                  "It cannot be looked up at the moment whose object this "
                  "is."},
-	[DENY_DRAINING] = {"gateway_stopping", 503, 1,
-                           "This gateway is stopping."},
 };
 
 /* An inbound refusal is 401 unless this says otherwise. */

@@ -39,7 +39,6 @@ enum deny_reason {
 	DENY_OVERLOAD,
 	DENY_WORKSPACE,
 	DENY_ACK_TOO_LARGE,
-	DENY_DRAINING,
 	DENY_LISTING,
 	DENY_BAD_FORM,
 	DENY_OBJECT_UNKNOWN, /* or it is another caller's */
