@@ -183,6 +183,8 @@ make_certificates() {
                 -out "$dir/gateway.crt" -extfile <(
                     echo "subjectAltName=DNS:localhost,IP:127.0.0.1"
                     echo "extendedKeyUsage=serverAuth"
+                    echo "subjectKeyIdentifier=hash"
+                    echo "authorityKeyIdentifier=keyid"
                 )
     } >"$dir/openssl.log" 2>&1 || {
         cat "$dir/openssl.log" >&2
