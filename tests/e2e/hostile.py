@@ -1,0 +1,392 @@
+r"""Requests that try to make the model that is authorized differ from the model
+that runs. The caller may use `cheap` and nothing else; `dear` is there.
+
+Each row: what it tries, what must come of it, and the request. What must come:
+
+    RUNS     it means `cheap`, however it looks: exactly that runs
+    400 ..   refused with that status, and nothing runs
+    SAFE     either of the two: servers may differ in what they accept
+
+In bodies, @ stands for the rest of a harmless request of that API.
+"""
+import gzip
+import zlib
+from typing import NamedTuple, Union
+
+RUNS = "runs"
+SAFE = "safe"
+
+CHAT = "/openai/v1/chat/completions"
+PLAIN = "/chat/completions"
+RESP = "/openai/v1/responses"
+EMBED = "/openai/v1/embeddings"
+CLAUDE = "/anthropic/v1/messages"
+AUDIO = "/openai/v1/audio/transcriptions"
+IMAGE = "/openai/v1/images/edits"
+D = "/openai/deployments/"
+
+REST = {
+    CHAT: b'"messages":[{"role":"user","content":"Hello"}]',
+    RESP: b'"input":"Hello"',
+    EMBED: b'"input":"Hello"',
+    CLAUDE: b'"max_tokens":10,"messages":[{"role":"user","content":"Hello"}]',
+}
+
+
+class Row(NamedTuple):
+    name: str
+    expect: Union[str, int]
+    body: bytes
+    path: str = CHAT
+    head: tuple = ()  # further header lines, Content-Type among them
+    method: str = "POST"
+    framing: str = "length"  # length | chunked | both | two lengths | short
+    token: bool = True
+
+    def content(self):
+        rest = REST.get(self.path, REST[CHAT])
+        return self.body.replace(b"@", rest)
+
+
+def form(*parts, boundary="b"):
+    """A multipart body: (head lines, value) each."""
+    out = b""
+    for head, value in parts:
+        out += b"--" + boundary.encode() + b"\r\n" + head + b"\r\n\r\n" + value + b"\r\n"
+    return out + b"--" + boundary.encode() + b"--\r\n"
+
+
+def field(name, value):
+    return (b'Content-Disposition: form-data; name="' + name + b'"', value)
+
+
+FILE = (b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav', b"RIFF....WAVE")
+FORM = ("Content-Type: multipart/form-data; boundary=b",)
+JSON = "Content-Type: application/json"
+
+HARMLESS = b'{"model":"cheap",@}'
+DEAR = b'{"model":"dear",@}'
+PAD = b'{"role":"user","content":"' + b"x" * 1000 + b'"},'
+LONG = b'"messages":[' + PAD * 200 + PAD[:-1] + b"]"
+
+BODIES = [
+    # ---- what it tries                 comes  body
+    Row("nothing",                       RUNS, HARMLESS),
+    Row("the dear model, openly",        403,  DEAR),
+    Row("key twice, dear last",          400,  b'{"model":"cheap","model":"dear",@}'),
+    Row("key twice, dear first",         400,  b'{"model":"dear","model":"cheap",@}'),
+    Row("key twice, far apart",          400,  b'{"model":"cheap",@,"model":"dear"}'),
+    Row("key three times",               400,  b'{"model":"cheap","model":"dear","model":"cheap",@}'),
+    Row("key twice, second is null",     400,  b'{"model":"cheap","model":null,@}'),
+    Row("escaped key last",              400,  b'{"model":"cheap","\\u006dodel":"dear",@}'),
+    Row("escaped key first",             400,  b'{"mode\\u006c":"dear","model":"cheap",@}'),
+    Row("escaped key, upper hex",        400,  b'{"model":"cheap","\\u006D\\u006F\\u0064\\u0065\\u006C":"dear",@}'),
+    Row("escaped key alone",             RUNS, b'{"\\u006dodel":"cheap",@}'),
+    Row("escaped value",                 RUNS, b'{"model":"\\u0063heap",@}'),
+    Row("escaped value, dear",           403,  b'{"model":"\\u0064ear",@}'),
+    Row("key in capitals",               400,  b'{"model":"cheap","MODEL":"dear",@}'),
+    Row("key with a capital",            400,  b'{"Model":"dear","model":"cheap",@}'),
+    Row("only a key with a capital",     400,  b'{"Model":"cheap",@}'),
+    Row("key with a Kelvin-like letter", RUNS, b'{"model":"cheap","m\xd0\xbedel":"dear",@}'),
+    Row("key with a long s",             RUNS, '{"model":"cheap","meſſages":"dear",@}'.encode()),
+    Row("NUL behind the key",            400,  b'{"model":"cheap","model\\u0000":"dear",@}'),
+    Row("NUL behind the value",          400,  b'{"model":"cheap\\u0000","x":"dear",@}'),
+    Row("NUL between two names",         400,  b'{"model":"dear\\u0000cheap",@}'),
+    Row("raw NUL in the value",          400,  b'{"model":"cheap\x00dear",@}'),
+    Row("NUL byte, second document",     400,  b'{"model":"cheap",@}\x00{"model":"dear",@}'),
+    Row("second document",               400,  b'{"model":"cheap",@}{"model":"dear",@}'),
+    Row("second document, new line",     400,  b'{"model":"cheap",@}\n{"model":"dear",@}\n'),
+    Row("second document, record sep.",  400,  b'\x1e{"model":"cheap",@}\n\x1e{"model":"dear",@}\n'),
+    Row("array of two",                  400,  b'[{"model":"cheap",@},{"model":"dear",@}]'),
+    Row("closed too often",              400,  b'{"model":"cheap",@}}'),
+    Row("not closed",                    400,  b'{"model":"cheap",@,"x":"'),
+    Row("byte order mark",               400,  b'\xef\xbb\xbf{"model":"cheap",@}'),
+    Row("UTF-16 with a mark",            400,  '{"model":"dear"}'.encode("utf-16")),
+    Row("UTF-16 without one",            400,  '{"model":"dear"}'.encode("utf-16-le")),
+    Row("UTF-7",                         400,  b'+AHsAIg-model":"dear",@}'),
+    Row("overlong UTF-8 in the key",     400,  b'{"model":"cheap","\xc1\xadodel":"dear",@}'),
+    Row("cut UTF-8",                     400,  b'{"model":"cheap\xe2\x82",@}'),
+    Row("lone surrogate in the name",    400,  b'{"model":"cheap\\ud83d",@}'),
+    Row("lone surrogate elsewhere",      400,  b'{"model":"cheap","user":"\\udc00",@}'),
+    Row("surrogates encoded as UTF-8",   400,  b'{"model":"cheap\xed\xa0\xbd\xed\xb8\x80",@}'),
+    Row("nested look-alike before",      RUNS, b'{"metadata":{"model":"dear"},"model":"cheap",@}'),
+    Row("nested look-alike behind",      RUNS, b'{"model":"cheap","metadata":{"model":"dear"},@}'),
+    Row("nested twice look-alike",       RUNS, b'{"model":"cheap","metadata":{"model":"dear","model":"dear"},@}'),
+    Row("only nested",                   400,  b'{"metadata":{"model":"cheap"},@}'),
+    Row("look-alike in a message",       RUNS, b'{"model":"cheap","messages":[{"role":"user","content":"x",'
+                                               b'"model":"dear"}],"input":"x","max_tokens":9}'),
+    Row("look-alike in a string",        RUNS, b'{"user":"\\",\\"model\\":\\"dear","model":"cheap",@}'),
+    Row("string that seems to end",      RUNS, b'{"user":"a\\\\\\"","model":"cheap","x":"\\"model\\":\\"dear\\"",@}'),
+    Row("string of backslashes",         400,  b'{"user":"\\\\","model":"cheap","x":"\\\\","model":"dear",@}'),
+    Row("deep nesting",                  SAFE, b'{"x":' + b"[" * 5000 + b"]" * 5000 + b',"model":"cheap",@}'),
+    Row("deep nesting hides the key",    400,  b'{"model":"cheap","x":' + b'{"a":' * 5000 + b"1" + b"}" * 5001
+                                               + b',"model":"dear",@}'),
+    Row("model is an array",             400,  b'{"model":["cheap","dear"],@}'),
+    Row("model is an object",            400,  b'{"model":{"id":"cheap"},@}'),
+    Row("model is a number",             400,  b'{"model":1,@}'),
+    Row("model is true",                 400,  b'{"model":true,@}'),
+    Row("model is null",                 400,  b'{"model":null,@}'),
+    Row("model is empty",                400,  b'{"model":"",@}'),
+    Row("no model",                      400,  b'{@}'),
+    Row("no body",                       400,  b""),
+    Row("a string for a body",           400,  b'"cheap"'),
+    Row("comment hides the key",         400,  b'{/*"model":"cheap",*/"model":"dear",@}'),
+    Row("line comment hides the key",    400,  b'{//"model":"cheap",\n"model":"dear",@}'),
+    Row("hash comment",                  400,  b'{#"model":"cheap"\n"model":"dear",@}'),
+    Row("trailing comma",                400,  b'{"model":"cheap",@,}'),
+    Row("missing comma",                 400,  b'{"model":"cheap" "model":"dear",@}'),
+    Row("single quotes",                 400,  b"{'model':'cheap',@}"),
+    Row("key without quotes",            400,  b'{model:"cheap",@}'),
+    Row("NaN",                           400,  b'{"model":"cheap","temperature":NaN,@}'),
+    Row("Infinity",                      400,  b'{"model":"cheap","temperature":-Infinity,@}'),
+    Row("huge number",                   RUNS, b'{"model":"cheap","seed":' + b"9" * 400 + b',@}'),
+    Row("huge exponent",                 RUNS, b'{"model":"cheap","seed":1e99999,@}'),
+    Row("number with a hex prefix",      400,  b'{"model":"cheap","seed":0x10,@}'),
+    Row("number with a plus",            400,  b'{"model":"cheap","seed":+1,@}'),
+    Row("bad escape",                    400,  b'{"model":"cheap","x":"\\x6d",@}'),
+    Row("escape of three digits",        400,  b'{"model":"cheap","\\u06d":"dear",@}'),
+    Row("raw new line in a string",      400,  b'{"model":"cheap\n",@}'),
+    Row("raw tab in a key",              400,  b'{"model":"cheap","model\t":"dear",@}'),
+    Row("vertical tab as a blank",       400,  b'{\x0b"model":"cheap",@}'),
+    Row("Unicode blank as a blank",      400,  b'{\xe2\x80\x83"model":"cheap",@}'),
+    Row("blanks that are allowed",       RUNS, b' \t\r\n{ "model" : "cheap" , @ } \n'),
+    # ---- names that are nearly right
+    Row("capital in the name",           404,  b'{"model":"Cheap",@}'),
+    Row("blank behind the name",         404,  b'{"model":"cheap ",@}'),
+    Row("blank before the name",         404,  b'{"model":" cheap",@}'),
+    Row("dot behind the name",           404,  b'{"model":"cheap.",@}'),
+    Row("new line behind the name",      404,  b'{"model":"cheap\\n",@}'),
+    Row("Cyrillic letter",               404,  '{"model":"сheap",@}'.encode()),
+    Row("full width letters",            404,  '{"model":"ｃheap",@}'.encode()),
+    Row("zero width joiner",             404,  '{"model":"cheap\u200d",@}'.encode()),
+    Row("soft hyphen in dear",           404,  '{"model":"de\u00adar",@}'.encode()),
+    Row("capital in dear",               404,  b'{"model":"DEAR",@}'),
+    Row("path in the name",              404,  b'{"model":"cheap/../dear",@}'),
+    Row("deployment behind the name",    404,  b'{"model":"cheap/deployments/dear",@}'),
+    Row("two names",                     404,  b'{"model":"cheap,dear",@}'),
+    Row("connection before the name",    404,  b'{"model":"gateway/cheap",@}'),
+    Row("pattern of a rule",             404,  b'{"model":"*",@}'),
+    Row("query behind the name",         404,  b'{"model":"cheap?model=dear",@}'),
+    Row("header in the name",            404,  b'{"model":"cheap\\r\\nx-model: dear",@}'),
+    Row("very long name",                400,  b'{"model":"' + b"cheap" * 20000 + b'",@}'),
+    # ---- bodies that are long
+    Row("key behind 200 kB",             RUNS, b'{' + LONG + b',"model":"cheap","input":"x","max_tokens":9}'),
+    Row("dear key behind 200 kB",        403,  b'{' + LONG + b',"model":"dear","input":"x","max_tokens":9}'),
+    Row("second key behind 200 kB",      400,  b'{"model":"cheap",' + LONG + b',"model":"dear","input":"x"}'),
+    Row("second key behind the buffer",  SAFE, b'{"model":"cheap",' + LONG + b',"x":[' + PAD * 400
+                                               + b'1],"model":"dear","input":"x"}'),
+    Row("dear key behind the buffer",    SAFE, b'{' + LONG + b',"x":[' + PAD * 400 + b'1],"model":"dear"}'),
+    Row("escaped key behind the buffer", SAFE, b'{"model":"cheap",' + LONG + b',"x":[' + PAD * 400
+                                               + b'1],"\\u006dodel":"dear","input":"x"}'),
+    Row("second document behind it",     SAFE, b'{"model":"cheap",' + LONG + b',"x":[' + PAD * 400
+                                               + b'1]}{"model":"dear",@}'),
+]
+
+# Path, query and body disagree, or the path is not what it seems.
+PATHS = [
+    # ---- what it tries                 comes  body      path
+    Row("cheap path, dear body",         RUNS, DEAR,     D + "cheap/chat/completions"),
+    Row("dear path, cheap body",         403,  HARMLESS, D + "dear/chat/completions"),
+    Row("cheap path, two keys",          400,  b'{"model":"cheap","model":"dear",@}', D + "cheap/chat/completions"),
+    Row("cheap path, no model",          RUNS, b'{@}',   D + "cheap/chat/completions"),
+    Row("cheap path, model is null",     RUNS, b'{"model":null,@}', D + "cheap/chat/completions"),
+    Row("cheap path, model is an array", 400,  b'{"model":["dear"],@}', D + "cheap/chat/completions"),
+    Row("dear query",                    RUNS, HARMLESS, CHAT + "?model=dear"),
+    Row("dear query, no model",          400,  b'{@}',   CHAT + "?model=cheap&model=dear"),
+    Row("dear deployment in the query",  RUNS, HARMLESS, CHAT + "?deployment=dear&api-version=2024-10-21"),
+    Row("api-version with a path",       RUNS, HARMLESS, CHAT + "?api-version=../../deployments/dear"),
+    Row("api-version with another",      RUNS, HARMLESS, CHAT + "?api-version=2024-10-21%26model=dear"),
+    Row("encoded slash",                 404,  HARMLESS, D + "cheap%2f..%2fdear/chat/completions"),
+    Row("encoded backslash",             404,  HARMLESS, D + "cheap%5c..%5cdear/chat/completions"),
+    Row("backslash",                     SAFE, HARMLESS, D + "cheap\\..\\dear/chat/completions"),
+    Row("dot segments",                  404,  HARMLESS, D + "cheap/../dear/chat/completions"),
+    Row("encoded dot segments",          404,  HARMLESS, D + "cheap/%2e%2e/dear/chat/completions"),
+    Row("dots with a parameter",         404,  HARMLESS, D + "cheap/..;/dear/chat/completions"),
+    Row("path parameter",                404,  HARMLESS, D + "cheap;d=dear/chat/completions"),
+    Row("encoded semicolon",             404,  HARMLESS, D + "cheap%3bdear/chat/completions"),
+    Row("double slash",                  404,  HARMLESS, "//openai/deployments/dear/chat/completions"),
+    Row("double slash in the middle",    404,  HARMLESS, D + "/dear/chat/completions"),
+    Row("encoded twice",                 404,  HARMLESS, D + "cheap%252f..%252fdear/chat/completions"),
+    Row("encoded question mark",         404,  HARMLESS, D + "dear%3f/../cheap/chat/completions"),
+    Row("encoded NUL",                   404,  HARMLESS, D + "cheap%00dear/chat/completions"),
+    Row("encoded new line",              404,  HARMLESS, D + "cheap%0d%0ax:%20dear/chat/completions"),
+    Row("fragment",                      SAFE, HARMLESS, D + "cheap#/../dear/chat/completions"),
+    Row("overlong slash",                404,  HARMLESS, D + "cheap%c0%af..%c0%afdear/chat/completions"),
+    Row("Deployments in another case",   404,  HARMLESS, "/openai/Deployments/dear/chat/completions"),
+    Row("deployments with an escape",    404,  HARMLESS, "/openai/%64eployments/dear/chat/completions"),
+    Row("deployments twice",             404,  HARMLESS, D + "dear/deployments/cheap/chat/completions"),
+    Row("deployments twice, apart",      404,  HARMLESS, D + "cheap/x/openai/deployments/dear/chat/completions"),
+    Row("name with an escape",           RUNS, b'{@}',   D + "%63heap/chat/completions"),
+    Row("dear name with an escape",      403,  HARMLESS, D + "%64ear/chat/completions"),
+    Row("capital in the path's name",    404,  HARMLESS, D + "Cheap/chat/completions"),
+    Row("dot behind the path's name",    404,  HARMLESS, D + "cheap./chat/completions"),
+    Row("blank behind the path's name",  404,  HARMLESS, D + "cheap%20/chat/completions"),
+    Row("no name",                       404,  HARMLESS, D + "chat/completions"),
+    Row("very long name in the path",    SAFE, HARMLESS, D + "cheap" * 700 + "/chat/completions"),
+    Row("project in front",              403,  HARMLESS, "/api/projects/x/openai/deployments/dear/chat/completions"),
+    Row("whole URI",                     SAFE, HARMLESS, "http://dear.example/openai/deployments/dear/chat/completions"),
+    Row("slash behind",                  404,  HARMLESS, D + "dear/chat/completions/"),
+    Row("other API behind",              404,  HARMLESS, D + "cheap/chat/completions/../../dear/completions"),
+    Row("anthropic path, chat behind",   404,  HARMLESS, "/anthropic/v1/messages/../../openai/v1/chat/completions"),
+    Row("method in another case",        SAFE, HARMLESS, CHAT, method="post"),
+    Row("method PUT",                    405,  HARMLESS, CHAT, method="PUT"),
+]
+
+# What HAProxy, the agent and the resource may read as different bodies.
+FRAMES = [
+    # ---- what it tries                 comes  body
+    Row("gzip",                          415,  gzip.compress(b'{"model":"dear"}'), head=("Content-Encoding: gzip",)),
+    Row("gzip that is none",             415,  HARMLESS, head=("Content-Encoding: gzip",)),
+    Row("deflate",                       415,  zlib.compress(b'{"model":"dear"}'),
+        head=("Content-Encoding: deflate",)),
+    Row("identity, then gzip",           415,  gzip.compress(b'{"model":"dear"}'),
+        head=("Content-Encoding: identity, gzip",)),
+    Row("charset UTF-16",                400,  '{"model":"dear"}'.encode("utf-16-le"),
+        head=("Content-Type: application/json; charset=utf-16",)),
+    Row("charset UTF-7",                 SAFE, HARMLESS, head=("Content-Type: application/json; charset=utf-7",)),
+    Row("text/plain",                    415,  DEAR, head=("Content-Type: text/plain",)),
+    Row("no content type",               415,  DEAR, head=("Content-Type:",)),
+    Row("urlencoded form",               415,  b"model=dear&messages=x",
+        head=("Content-Type: application/x-www-form-urlencoded",)),
+    Row("form type, JSON body",          415,  DEAR, head=FORM),
+    Row("JSON type twice",               403,  DEAR, head=("Content-Type: text/plain", JSON)),
+    Row("JSON type behind a comma",      415,  DEAR, head=("Content-Type: text/plain, application/json",)),
+    Row("text/plain on a cheap path",    415,  DEAR, D + "cheap/chat/completions", ("Content-Type: text/plain",)),
+    Row("chunked",                       RUNS, HARMLESS, framing="chunked"),
+    Row("chunked, two keys",             400,  b'{"model":"cheap","model":"dear",@}', framing="chunked"),
+    Row("chunk extensions and trailers", SAFE, HARMLESS, framing="extensions"),
+    Row("length and chunked",            SAFE, HARMLESS, framing="both"),
+    Row("two lengths",                   400,  HARMLESS, framing="two lengths"),
+    Row("length with a plus",            400,  HARMLESS, head=("Content-Length: +10",), framing="none"),
+    Row("length too short",              SAFE, b'{"model":"cheap",@}' + b"POST " + CHAT.encode() + b" HTTP/1.1\r\n"
+                                               b'Host: x\r\nContent-Length: 0\r\n\r\n', framing="cut"),
+    Row("unknown transfer coding",       SAFE, HARMLESS, head=("Transfer-Encoding: x",), framing="none"),
+    Row("coding with a blank",           SAFE, HARMLESS, head=("Transfer-Encoding : chunked",)),
+    Row("headers that name a model",     RUNS, HARMLESS, head=(
+        "X-Model: dear", "x-ms-spillover-deployment: dear", "azureml-model-deployment: dear",
+        "x-ms-oai-image-generation-deployment: dear", "X-MS-Deployment-Name: dear", "OpenAI-Model: dear")),
+    Row("headers that name a path",      RUNS, HARMLESS, head=(
+        "X-Original-URL: " + D + "dear/chat/completions", "X-Rewrite-URL: " + D + "dear/chat/completions",
+        "X-HTTP-Method-Override: GET", "X-Forwarded-Host: dear.example", "X-Forwarded-Prefix: " + D + "dear")),
+    Row("header casing",                 RUNS, HARMLESS, head=("CONTENT-TYPE: APPLICATION/JSON",)),
+    Row("expect",                        SAFE, HARMLESS, head=("Expect: 100-continue",)),
+    Row("upgrade",                       SAFE, HARMLESS, head=("Connection: close, upgrade", "Upgrade: websocket")),
+]
+
+# Further APIs that name a model.
+OTHERS = [
+    # ---- what it tries                 comes  body      path
+    Row("responses",                     RUNS, HARMLESS, RESP),
+    Row("responses, dear",               403,  DEAR,     RESP),
+    Row("responses, key twice",          400,  b'{"model":"cheap","model":"dear",@}', RESP),
+    Row("responses, escaped key",        400,  b'{"model":"cheap","\\u006dodel":"dear",@}', RESP),
+    Row("responses, model of a tool",    RUNS, b'{"model":"cheap","tools":[{"type":"image_generation",'
+                                               b'"model":"dear"}],@}', RESP),
+    Row("responses, of another's id",    404,  b'{"model":"cheap","previous_response_id":"resp_of_another",@}', RESP),
+    Row("responses, id of a number",     400,  b'{"model":"cheap","previous_response_id":1,@}', RESP),
+    Row("embeddings",                    RUNS, HARMLESS, EMBED),
+    Row("embeddings, dear",              403,  DEAR,     EMBED),
+    Row("embeddings, key twice",         400,  b'{"model":"cheap","model":"dear",@}', EMBED),
+    Row("messages",                      RUNS, HARMLESS, CLAUDE),
+    Row("messages, dear",                403,  DEAR,     CLAUDE),
+    Row("messages, key twice",           400,  b'{"model":"cheap","model":"dear",@}', CLAUDE),
+    Row("messages, escaped key",         400,  b'{"model":"cheap","\\u006dodel":"dear",@}', CLAUDE),
+    Row("messages, two documents",       400,  b'{"model":"cheap",@}{"model":"dear",@}', CLAUDE),
+    Row("batch: its file names models",  404,  b'{"input_file_id":"file-1","endpoint":"/v1/chat/completions",'
+                                               b'"completion_window":"24h","model":"cheap"}', "/openai/v1/batches"),
+    Row("file for a batch",              403,  form(field(b"purpose", b"batch"), FILE), "/openai/v1/files", FORM),
+    Row("response of somebody",          404,  b"",      RESP + "/resp_1", method="GET"),
+    Row("realtime, no upgrade",          403,  b"",      "/openai/v1/realtime?model=dear", method="GET"),
+    Row("realtime, model twice",         SAFE, b"",      "/openai/v1/realtime?model=cheap&model=dear", method="GET"),
+    Row("realtime, two names",           SAFE, b"",      "/openai/v1/realtime?deployment=cheap&model=dear",
+        method="GET"),
+    Row("form, dear",                    403,  form(FILE, field(b"model", b"dear")), AUDIO, FORM),
+    Row("form, model twice",             400,  form(field(b"model", b"cheap"), FILE, field(b"model", b"dear")),
+        AUDIO, FORM),
+    Row("form, no model",                400,  form(FILE), AUDIO, FORM),
+    Row("form, name without quotes",     400,  form((b"Content-Disposition: form-data; name=model", b"dear"),
+                                                    field(b"model", b"cheap"), FILE), AUDIO, FORM),
+    Row("form, name with an escape",     RUNS, form(field(b"model", b"cheap"), field(b"mod%65l", b"dear"), FILE),
+        AUDIO, FORM),
+    Row("form, name* beside name",       400,  form((b"Content-Disposition: form-data; name=\"x\"; name*=UTF-8''model",
+                                                     b"dear"), field(b"model", b"cheap"), FILE), AUDIO, FORM),
+    Row("form, name twice in a part",    400,  form((b'Content-Disposition: form-data; name="x"; name="model"',
+                                                     b"dear"), field(b"model", b"cheap"), FILE), AUDIO, FORM),
+    Row("form, model as a file",         400,  form((b'Content-Disposition: form-data; name="model"; filename="m"',
+                                                     b"dear"), field(b"model", b"cheap"), FILE), AUDIO, FORM),
+    Row("form, encoded part",            404,  form((b'Content-Disposition: form-data; name="model"\r\n'
+                                                     b"Content-Transfer-Encoding: base64", b"ZGVhcg=="), FILE),
+        AUDIO, FORM),
+    Row("form, folded header",           400,  form((b'Content-Disposition: form-data;\r\n name="model"', b"dear"),
+                                                    field(b"model", b"cheap"), FILE), AUDIO, FORM),
+    Row("form, bare line feeds",         400,  form(field(b"model", b"cheap"), FILE).replace(b"\r\n", b"\n"),
+        AUDIO, FORM),
+    Row("form, other boundary inside",   400,  form(field(b"model", b"cheap"), FILE)
+        + form(field(b"model", b"dear"), boundary="c"), AUDIO,
+        ("Content-Type: multipart/form-data; boundary=b; boundary=c",)),
+    Row("form, boundary in quotes",      403,  form(field(b"model", b"dear"), FILE), AUDIO,
+        ('Content-Type: multipart/form-data; boundary="b"',)),
+    Row("form, behind its end",          RUNS, form(field(b"model", b"cheap"), FILE)
+        + b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ndear\r\n--b--\r\n', AUDIO, FORM),
+    Row("form, image edit, dear",        403,  form(FILE, field(b"model", b"dear")), IMAGE, FORM),
+]
+
+# Whose request is it? `forged` and `unknown` are filled in by the test.
+CREDENTIALS = [
+    # ---- what it tries                 comes  body
+    Row("no credential",                 401,  HARMLESS, token=False),
+    Row("forged token behind",           401,  HARMLESS, head=("Authorization: Bearer {forged}",)),
+    Row("forged token alone",            401,  DEAR, head=("Authorization: Bearer {forged}",), token=False),
+    Row("two tokens in one header",      401,  HARMLESS, head=("Authorization: Bearer {good}, Bearer {forged}",),
+        token=False),
+    Row("unknown key beside the token",  401,  HARMLESS, head=("api-key: unknown",)),
+    Row("unknown key, dear",             401,  DEAR, head=("api-key: unknown",)),
+    Row("consumer in a header",          403,  DEAR, head=("x-gw-consumer: rich", "x-ms-client-principal-id: rich",
+                                                         "x-forwarded-user: rich", "openai-organization: rich")),
+    Row("token in the query",            401,  DEAR, CHAT + "?api-key=unknown&access_token={forged}", token=False),
+    Row("token in a cookie",             401,  DEAR, head=("Cookie: token={forged}",), token=False),
+    Row("basic authorization",           401,  DEAR, head=("Authorization: Basic cmljaDpyaWNo",), token=False),
+]
+
+TABLE = BODIES + PATHS + FRAMES + OTHERS + CREDENTIALS
+
+
+def chunks(body, size, extension=b""):
+    out = b""
+    for i in range(0, len(body), size):
+        piece = body[i:i + size]
+        out += b"%x%s\r\n%s\r\n" % (len(piece), extension, piece)
+    return out + b"0\r\n"
+
+
+def framed(row):
+    """Header lines and bytes of the body."""
+    body = row.content()
+    n = f"Content-Length: {len(body)}"
+    return {
+        "length": lambda: ([n], body),
+        "none": lambda: ([], body),
+        "chunked": lambda: (["Transfer-Encoding: chunked"], chunks(body, 7) + b"\r\n"),
+        "extensions": lambda: (["Transfer-Encoding: chunked"],
+                               chunks(body, 9, b";model=dear")
+                               + b"X-Model: dear\r\n\r\n"),
+        "both": lambda: ([n, "Transfer-Encoding: chunked"], chunks(body, 11) + b"\r\n"),
+        "two lengths": lambda: ([n, f"Content-Length: {len(body) + 1}"], body + b" "),
+        "cut": lambda: ([f"Content-Length: {len(HARMLESS.replace(b'@', REST[CHAT]))}"], body),
+    }[row.framing]()
+
+
+def wire(row, **secrets):
+    """The bytes of the request; its connection is closed behind it."""
+    lines, body = framed(row)
+    if row.token:
+        lines.append(f"Authorization: Bearer {secrets['good']}")
+    head = [h.format(**secrets) if "{" in h else h for h in row.head]
+    if not any(h.lower().startswith("content-type") for h in head):
+        lines.append(JSON)
+    if not any(h.lower().startswith("connection") for h in head):
+        lines.append("Connection: close")
+    path = row.path.format(**secrets) if "{" in row.path else row.path
+    text = "\r\n".join([f"{row.method} {path} HTTP/1.1", "Host: localhost", *lines, *head])
+    return text.encode("latin-1") + b"\r\n\r\n" + body
+

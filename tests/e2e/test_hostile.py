@@ -1,0 +1,145 @@
+"""The table of hostile.py through HAProxy, compared with what the simulator
+executed."""
+import contextlib
+import email
+import re
+import urllib.parse
+
+import httpx
+import pytest
+
+import hostile
+from harness import APP, PATIENCE, Stack
+from hostile import CHAT, HARMLESS, RUNS, SAFE, TABLE
+from refusals import Answer, data_requests, exchange, split_answers
+
+RICH_APP = "44444444-4444-4444-4444-444444444444"
+
+
+def deployments(name, surface):
+    return {"deployments": [{"resource": "east", "name": name, "surface": surface},
+                            {"resource": "west", "name": name, "surface": "anthropic"}]}
+
+
+def configure(surface):
+    """`poor` may use cheap, `rich` both. The rules of `poor` name the model
+    and nothing else, as most operators would write them."""
+    def change(config):
+        config["consumers"] = {"poor": {"match": {"tenant": "contoso", "apps": [APP]}},
+                               "rich": {"match": {"tenant": "contoso", "apps": [RICH_APP]}}}
+        config["rules"] = [{"name": "poor", "effect": "allow", "consumers": ["poor"], "models": ["cheap"]},
+                           {"name": "rich", "effect": "allow", "consumers": ["rich"]}]
+        config["limits"] = {}
+        config["models"] = {name: deployments(name, surface) for name in ("cheap", "dear")}
+
+    return change
+
+
+@pytest.fixture(scope="module", params=["azure", "v1"])
+def world(request, tmp_path_factory, certificate):
+    """On the surface `azure` the path names what runs, on `v1` the body."""
+    stack = Stack(tmp_path_factory.mktemp(request.param), change=configure(request.param),
+                  certificate=certificate).start()
+    yield stack
+    stack.stop()
+
+
+@pytest.fixture
+def gw(world):
+    world.sim.reset()
+    return world
+
+
+def ask(gw, row, tls=False):
+    secrets = {"good": gw.token(), "forged": gw.sim.token({"appid": RICH_APP}, key="other")}
+    raw = exchange(gw, hostile.wire(row, **secrets), tls=tls)
+    # 3.2 may close on what is no HTTP while we still send: its answer is lost
+    raw = raw or b"HTTP/1.1 400 Closed\r\n\r\n"
+    return Answer(raw.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n"))
+
+
+def names(seen):
+    """Every model that the resource may take this request to name."""
+    if "deployment" in seen:
+        return [seen["deployment"]]
+    if found := re.findall(r"/deployments/([^/]*)/", seen["path"]):
+        return found
+    if seen["path"].endswith("/realtime"):
+        return [v for k, v in urllib.parse.parse_qsl(seen["query"]) if k in ("model", "deployment")]
+    kind = next(v for k, v in seen["headers"] if k.lower() == "content-type")
+    form = email.message_from_string(f"Content-Type: {kind}\n\n{seen['body']}")
+    return [part.get_payload() for part in form.get_payload() if part.get_param("name", header="content-disposition")
+            == "model"]
+
+
+def executed(gw):
+    """The models that ran: what was answered with success."""
+    return [n for r in data_requests(gw) if r["status"] == 200 for n in names(r)]
+
+
+def judge(gw, row, answer):
+    ran, reached = executed(gw), [n for r in data_requests(gw) for n in names(r)]
+    assert len(data_requests(gw)) == len(reached) <= 1, (row.name, data_requests(gw))
+    told = (row.name, answer.status_code, answer.text[:300], reached)
+    assert ran in ([], ["cheap"]) and reached in ([], ["cheap"]), told
+    if answer.status_code == 200:
+        assert ran == ["cheap"], told
+        assert gw.decision(answer.headers["x-request-id"])["model"] == "cheap", told
+    else:
+        assert ran == [], told
+    if row.expect == RUNS:
+        assert answer.status_code == 200, told
+    elif row.expect == SAFE:
+        assert answer.status_code == 200 or 400 <= answer.status_code < 502, told
+    else:
+        assert answer.status_code == row.expect, told
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda r: r.name)
+def test_what_runs_is_what_was_authorized(gw, row):
+    judge(gw, row, ask(gw, row))
+
+
+def test_the_table_over_tls(gw):
+    for row in TABLE:
+        gw.sim.reset()
+        judge(gw, row, ask(gw, row, tls=True))
+
+
+def test_names_are_unique_and_many():
+    assert len({r.name for r in TABLE}) == len(TABLE) >= 60
+
+
+def test_dear_runs_for_whoever_may(gw):
+    """Else the table would prove nothing."""
+    with gw.client() as client:
+        answer = client.post(CHAT, content=hostile.DEAR.replace(b"@", hostile.REST[CHAT]),
+                             headers={"authorization": f"Bearer {gw.token(appid=RICH_APP)}",
+                                      "content-type": "application/json"})
+    assert answer.status_code == 200 and executed(gw) == ["dear"]
+
+
+def test_without_the_gateway_dear_would_run(gw):
+    """The simulator obeys these bodies as a resource might: the last of equal
+    keys counts, escapes are read."""
+    fooled = set()
+    for row in hostile.BODIES:
+        gw.sim.reset()
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.post(gw.sim.url + CHAT, content=row.content(), trust_env=False, timeout=PATIENCE,
+                       headers={"api-key": "sim-resource-key", "content-type": "application/json"})
+        if "dear" in executed(gw):
+            fooled.add(row.name)
+    assert {"key twice, dear last", "escaped key last", "second key behind 200 kB", "string of backslashes"} <= fooled
+
+
+def test_second_request_in_the_body_of_the_first(gw):
+    """Bytes behind the body are another request, with its own decision."""
+    row = next(r for r in TABLE if r.name == "nothing")
+    token = gw.token()
+    first = hostile.wire(row, good=token).replace(b"Connection: close\r\n", b"")
+    second = hostile.wire(hostile.Row("", 403, hostile.DEAR), good=token)
+    raw = exchange(gw, first + second)
+    assert split_answers(raw) == [200, 403]
+    assert executed(gw) == ["cheap"]
+    assert HARMLESS.replace(b"@", hostile.REST[CHAT]) in first
