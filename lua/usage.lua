@@ -15,6 +15,8 @@
 -- file: a filter of its own would cost as much again. The agent asks for them:
 --   txn.gw.edits        of the request's body
 --   txn.gw.strip_usage  the answer's usage is ours, not the client's
+-- And it finds the id of a response, where txn.gw.makes asks for it:
+--   txn.gw.object
 --
 -- The agent parses the text; here it is only found. A usage counts when it is
 -- a member of the outermost object or of one directly in it ("response",
@@ -30,6 +32,8 @@
 
 local MAX_TEXT = 2000 -- bytes of a usage object; the record is 8192
 local HEAD = 160      -- bytes from the start that may say message_start
+local BEGINNING = 8192 -- bytes that are searched for the id of a response
+local ID = '"id"%s*:%s*"(resp_[%w_.-]+)"'
 local TAIL = 7        -- bytes kept between chunks: a byte and `"usage`
 
 local folder = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
@@ -255,7 +259,18 @@ local function answer_begins(self, txn, msg)
 	   txn:get_var("txn.gw.strip_usage") then
 		self.strip = edits.Strip.new()
 	end
+	-- Whose the response is has to be remembered: its id stands in the first
+	-- event, or at the beginning.
+	if txn:get_var("txn.gw.makes") == "id" then self.beginning = "" end
 	filter.register_data_filter(self, msg.channel)
+end
+
+-- In a string of the caller's the quotes would be escaped.
+local function look_for_id(self, txn, data)
+	self.beginning = self.beginning .. sub(data, 1, BEGINNING)
+	local id = find(self.beginning, ID) and self.beginning:match(ID)
+	if id then txn:set_var("txn.gw.object", id) end
+	if id or #self.beginning >= BEGINNING then self.beginning = nil end
 end
 
 local function strip(self, msg, data)
@@ -272,6 +287,7 @@ local function answer_goes_on(self, txn, msg)
 	if not self.reader then return end
 	local data = msg:body() or ""
 	if data ~= "" then self.reader:feed(data) end
+	if self.beginning then look_for_id(self, txn, data) end
 	if self.strip then strip(self, msg, data) end
 end
 

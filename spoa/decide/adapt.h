@@ -23,8 +23,8 @@
  * to stand behind.) */
 static inline bool adapt_possible(const struct request_facts *f)
 {
-	return f->has_body && !f->body_cut && f->scan_status == SCAN_OK &&
-	       f->scan.top.inside > 0;
+	return f->has_body && !f->is_form && !f->body_cut &&
+	       f->scan_status == SCAN_OK && f->scan.top.inside > 0;
 }
 
 #endif
