@@ -6,9 +6,10 @@
  * dies takes nothing with it. A series is found by its name and labels; hot
  * paths look it up once and keep the cell.
  *
- * The table has a fixed number of places. When it is full, or the labels are
- * over 224 bytes, a look-up is counted in `foundry_metrics_dropped_total` and
- * goes to a cell nobody prints.
+ * The table has a fixed number of places. When it is full (or nearly: a series
+ * is looked for in a part of it only), or the labels are over 224 bytes, a
+ * look-up is counted in `foundry_metrics_dropped_total` and goes to a cell
+ * nobody prints.
  *
  * A gauge that differs between workers needs a `worker` label; counters do
  * not, they add up.
@@ -38,20 +39,34 @@ void metrics_label(struct buf *labels, const char *key, struct str value);
 void metrics_worker(struct buf *labels, unsigned number);
 
 void metric_add(struct metric *c, int64_t n);
+void metric_take(struct metric *c, int64_t n); /* never below 0 */
 void metric_set(struct metric *c, int64_t value);
 int64_t metric_value(const struct metric *c);
 
 enum { METRIC_BUCKETS = 16 };
 
-/* A histogram of microseconds with fixed bounds; printed in seconds. The
+/* A histogram. The row of its name says what is observed and between which
+ * bounds it is sorted: microseconds, printed as seconds, or whole things. The
  * count is the sum of the buckets. */
+struct metric_kind;
 struct metric_histogram {
-	struct metric *buckets[METRIC_BUCKETS];
-	struct metric *sum_us;
+	const struct metric_kind *kind;
+	struct metric *buckets[METRIC_BUCKETS]; /* NULL behind the last */
+	struct metric *sum;
 };
 void metrics_histogram(struct metrics *m, const char *name, struct str labels,
                        struct metric_histogram *out);
-void metric_observe_us(struct metric_histogram *h, uint64_t us);
+void metric_observe(struct metric_histogram *h, uint64_t n);
+
+/* The same for a series with many others beside it: only the places that it
+ * needs are taken. */
+void metrics_observe(struct metrics *m, const char *name, struct str labels,
+                     uint64_t n);
+
+static inline void metric_observe_us(struct metric_histogram *h, uint64_t us)
+{
+	metric_observe(h, us);
+}
 
 /* All series in the Prometheus text exposition format 0.0.4. */
 void metrics_print(struct metrics *m, struct buf *out);

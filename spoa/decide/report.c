@@ -10,6 +10,7 @@
 #include "agent.h"
 #include "base/log.h"
 #include "decide/pipeline.h"
+#include "usage/count.h"
 
 #include <stdio.h>
 
@@ -25,6 +26,18 @@ static const char *verdict_name(const struct request *r)
 	};
 
 	return names[r->verdict.verdict];
+}
+
+static void count_caller(const struct request *r, bool told)
+{
+	const struct request_plan *p = &r->plan;
+
+	if (p->consumer)
+		count_decision(
+			r->agent->metrics, r->policy, p->consumer->name,
+			p->model ? p->model->name : p->model_name,
+			verdict_name(r),
+			told && r->verdict.verdict == VERDICT_ALLOW);
 }
 
 static void count(const struct request *r, uint64_t total_us)
@@ -116,6 +129,7 @@ void report_decision(const struct request *r, bool told)
 		.p = space, .cap = sizeof(space), .max = sizeof(space)};
 
 	count(r, total_us);
+	count_caller(r, told);
 	if (!log_enabled(LOG_INFO))
 		return;
 	log_field(&line, "id", r->facts.id);

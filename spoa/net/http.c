@@ -17,7 +17,7 @@ enum {
 	IDLE_S = 10,
 	/* of a connection, for request line and headers */
 	POOL_SIZE = 8192,
-	MAX_BODY = 4 * 1024 * 1024,
+	MAX_BODY = 8 * 1024 * 1024,
 };
 
 struct http {

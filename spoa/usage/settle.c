@@ -4,6 +4,7 @@
 #include "agent.h"
 #include "base/log.h"
 #include "decide/estimate.h"
+#include "usage/count.h"
 #include "usage/record.h"
 
 #include <stdlib.h>
@@ -59,23 +60,6 @@ static void count_record(struct agent *a, const char *result)
 	metric_add(metrics_get(a->metrics, "foundry_usage_records_total",
 	                       buf_str(&labels)),
 	           1);
-}
-
-static void count_tokens(const struct settlement *s, const char *type,
-                         uint64_t n)
-{
-	char space[512];
-	struct buf labels = {
-		.p = space, .cap = sizeof(space), .max = sizeof(space)};
-
-	if (n == 0)
-		return;
-	metrics_label(&labels, "model", s->rec.model);
-	metrics_label(&labels, "consumer", s->rec.consumer);
-	metrics_label(&labels, "type", str_c(type));
-	metric_add(metrics_get(s->agent->metrics, "foundry_tokens_total",
-	                       buf_str(&labels)),
-	           (int64_t)n);
 }
 
 /* The usage line: what an operator greps for next to the decision line. */
@@ -163,13 +147,17 @@ static void write_down(const struct settlement *s)
 static void conclude(void *ctx, struct str id, enum store_status status)
 {
 	struct settlement *s = ctx;
+	struct count_usage counted = {
+		.rec = &s->rec,
+		.tokens = &s->tokens,
+		.estimated = s->estimated,
+		.nano_usd = s->used.nano_usd,
+	};
 
 	(void)id;
 	if (status == STORE_OK) {
 		count_record(s->agent, s->estimated ? "estimated" : "settled");
-		count_tokens(s, "input", s->tokens.input - s->tokens.cached);
-		count_tokens(s, "cached", s->tokens.cached);
-		count_tokens(s, "output", s->tokens.output);
+		count_usage(s->agent->metrics, s->policy, &counted);
 		if (s->rec.has_usage)
 			learned_add(s->agent->learned, s->rec.model,
 			            s->rec.text_bytes, s->tokens.input);
@@ -268,6 +256,7 @@ void settle_datagram(void *agent, struct str datagram)
 		record_done(&rec);
 		return;
 	}
+	count_end(a->metrics, a->policy, &rec);
 	bind_object(a, &rec);
 	if (is_left_open(&rec)) {
 		count_record(a, "open");
