@@ -20,6 +20,8 @@ enum phase {
 
 static const char *stop_reason(const struct ask *a)
 {
+	if (a->tool != NULL)
+		return "tool_use";
 	return a->cut_short ? "max_tokens" : "end_turn";
 }
 
@@ -52,10 +54,40 @@ static void start_event(const struct ask *a, struct sb *out)
 	sb_lit(out, "}}\n\n");
 }
 
+static void block_start_event(const struct ask *a, struct sb *out)
+{
+	sb_lit(out, "event: content_block_start\n"
+	            "data: {\"type\":\"content_block_start\",\"index\":0,"
+	            "\"content_block\":");
+	if (a->tool != NULL)
+		sb_fmt(out,
+		       "{\"type\":\"tool_use\",\"id\":\"toolu_%.24s\","
+		       "\"name\":\"%s\",\"input\":{}}}\n\n",
+		       a->id, a->tool);
+	else
+		sb_lit(out, "{\"type\":\"text\",\"text\":\"\"}}\n\n");
+}
+
+/* The arguments of a tool come with the first token. */
+static void tool_delta_event(const struct ask *a, struct sb *out)
+{
+	sb_fmt(out,
+	       "event: content_block_delta\n"
+	       "data: {\"type\":\"content_block_delta\",\"index\":0,"
+	       "\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":"
+	       "\"%s\"}}\n\n",
+	       a->step == 0 ? "{}" : "");
+}
+
 static void delta_event(const struct ask *a, struct sb *out)
 {
 	size_t len;
 	const char *p = ask_piece(a, a->step, &len);
+
+	if (a->tool != NULL) {
+		tool_delta_event(a, out);
+		return;
+	}
 
 	sb_lit(out, "event: content_block_delta\n"
 	            "data: {\"type\":\"content_block_delta\",\"index\":0,"
@@ -97,10 +129,7 @@ static bool messages_next(struct exchange *x, struct sb *out)
 		start_event(a, out);
 		break;
 	case BLOCK_START:
-		sb_lit(out, "event: content_block_start\n"
-		            "data: {\"type\":\"content_block_start\",\"index\":"
-		            "0,\"content_block\":{\"type\":\"text\",\"text\":"
-		            "\"\"}}\n\n");
+		block_start_event(a, out);
 		break;
 	case PING:
 		sb_lit(out, "event: ping\ndata: {\"type\": \"ping\"}\n\n");
@@ -145,11 +174,19 @@ void api_messages(struct exchange *x)
 	message_head(a, &out);
 	sb_lit(&out, "\"model\":");
 	sb_json(&out, a->model.p, a->model.len);
-	sb_lit(&out, ",\"content\":[{\"type\":\"text\",\"text\":\"");
-	ask_said(a, &out);
+	sb_lit(&out, ",\"content\":[");
+	if (a->tool != NULL) {
+		sb_fmt(&out,
+		       "{\"type\":\"tool_use\",\"id\":\"toolu_%.24s\","
+		       "\"name\":\"%s\",\"input\":{}}",
+		       a->id, a->tool);
+	} else {
+		sb_lit(&out, "{\"type\":\"text\",\"text\":\"");
+		ask_said(a, &out);
+		sb_lit(&out, "\"}");
+	}
 	sb_fmt(&out,
-	       "\"}],\"stop_reason\":\"%s\",\"stop_sequence\":null,"
-	       "\"usage\":",
+	       "],\"stop_reason\":\"%s\",\"stop_sequence\":null,\"usage\":",
 	       stop_reason(a));
 	usage_json(a, ask_total(a), &out);
 	sb_lit(&out, "}");
