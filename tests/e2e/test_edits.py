@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from harness import Stack, request_id, sse_events
+from origin import BREAK, GONE, Origin
 
 KB = 1000
 ASK = '"stream_options":{"include_usage":true}'
@@ -268,6 +269,18 @@ def test_responses_and_messages_are_renamed(gw):
     assert second["model"] == "claude-x" and second["max_tokens"] == 50
 
 
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "public"], ids=["as it came", "renamed"])
+def test_a_response_belongs_to_its_maker(gw, model):
+    head = {"authorization": f"Bearer {gw.token()}"}
+    with gw.client() as client:
+        made = client.post("/openai/v1/responses", json={"model": model, "input": "x"}, headers=head)
+        assert made.status_code == 200, made.text
+        again = client.get(f"/openai/v1/responses/{made.json()['id']}", headers=head)
+    assert again.status_code == 200, again.text
+    assert again.json()["id"] == made.json()["id"]
+    assert int(gw.usage(request_id(made))["output"]) == made.json()["usage"]["output_tokens"]
+
+
 # ---- parameters
 
 
@@ -298,55 +311,6 @@ CHUNK = 'data: {"choices":[{"delta":{"content":"%s"},"index":0}],"usage":null}\n
 FILTERED = 'data: {"choices":[],"prompt_filter_results":[{"prompt_index":0}]}\n\n'
 EXTRA = 'data: {"choices":[],"created":1,"usage":{"completion_tokens":7,"prompt_tokens":9,"total_tokens":16}}\n\n'
 DONE = "data: [DONE]\n\n"
-BREAK = object()  # in a script: close here
-
-
-class Origin:
-    """Answers every request with the stream of its script, one write per piece;
-    an Event in the script waits for the test."""
-
-    def __init__(self):
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self.socket.getsockname()[1]
-        self.script, self.gone = [], threading.Event()
-        threading.Thread(target=self.run, daemon=True).start()
-
-    def run(self):
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
-
-    def serve(self, connection):
-        with connection, contextlib.suppress(OSError):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            got = b""
-            while b"\r\n\r\n" not in got:
-                got += connection.recv(65536)
-                if not got:
-                    return
-            head, body = got.split(b"\r\n\r\n", 1)
-            length = int(re.search(rb"(?i)content-length: (\d+)", head).group(1))
-            while len(body) < length:
-                body += connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-                               b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n")
-            for piece in self.script:
-                if piece is BREAK:
-                    return
-                if isinstance(piece, threading.Event):
-                    piece.wait(30)
-                elif piece is None:  # until the other side closes
-                    with contextlib.suppress(ConnectionError):
-                        while connection.recv(65536):
-                            pass
-                    self.gone.set()
-                    return
-                else:
-                    connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece.encode()))
-            connection.sendall(b"0\r\n\r\n")
 
 
 @pytest.fixture(scope="module")
@@ -429,7 +393,7 @@ def test_only_the_extra_chunk_is_held_back(played):
 def test_client_leaves_while_an_event_is_held_back(played):
     stack, origin = played
     origin.gone.clear()
-    origin.script = [CHUNK % "a", EXTRA[:60], None]
+    origin.script = [CHUNK % "a", EXTRA[:60], GONE]
     with stream(stack) as answer:
         ident = request_id(answer)
         assert next(answer.iter_raw()).decode() == CHUNK % "a"

@@ -1,0 +1,93 @@
+"""What every API says of its usage, as it stands in the documents, on both
+ways an answer can take: read by rules when it is short JSON, by the filter
+when it is a stream or its request was edited."""
+import json
+
+import pytest
+
+from harness import Stack, request_id
+from origin import Origin
+
+LONG = "QUJD" * 300000
+CHAT = ('"usage":{"completion_tokens":2,"completion_tokens_details":{"accepted_prediction_tokens":0,"audio_tokens":0,'
+        '"reasoning_tokens":1},"prompt_tokens":1706,"prompt_tokens_details":{"audio_tokens":0,"cached_tokens":1664},'
+        '"total_tokens":1708}')
+RESPONSE = ('"usage":{"input_tokens":37,"input_tokens_details":{"cached_tokens":30},"output_tokens":11,'
+            '"output_tokens_details":{"reasoning_tokens":4},"total_tokens":48}')
+AUDIO = ('"usage":{"type":"tokens","input_tokens":14,"input_token_details":{"text_tokens":0,"audio_tokens":14},'
+         '"output_tokens":45,"total_tokens":59}')
+SCHEMA = '"tools":[{"parameters":{"properties":{"usage":{"total_tokens":1,"input_tokens":999}}}}]'
+
+JSON = {
+    "chat": ('{"choices":[{"message":{"content":"a"}}],%s}' % CHAT, (1706, 1664, 2)),
+    "response": ('{"id":"r",%s,%s,"user":null,"metadata":{}}' % (SCHEMA, RESPONSE), (37, 30, 11)),
+    "embeddings": ('{"data":[{"embedding":[0.1,-2e-3]}],"usage":{"prompt_tokens":8,"total_tokens":8}}', (8, 0, 0)),
+    "image": ('{"data":[{"b64_json":"QUJD"}],"usage":{"total_tokens":100,"input_tokens":50,"output_tokens":50,'
+              '"input_tokens_details":{"text_tokens":10,"image_tokens":40}}}', (50, 0, 50)),
+    "transcription": ('{"text":"I see",%s}' % AUDIO, (14, 0, 45)),
+    "duration": ('{"text":"I see","usage":{"type":"duration","seconds":9}}', (0, 0, 0)),
+    "pretty": ('{\n  "choices": [],\n  "usage" : {\n    "prompt_tokens": 5,\n    "completion_tokens": 6\n  }\n}\n',
+               (5, 0, 6)),
+}
+
+SSE = {
+    "responses": (
+        'event: response.created\ndata: {"type":"response.created","response":{"id":"r",%s,"usage":null}}\n\n'
+        'event: response.completed\ndata: {"type":"response.completed","response":{"output":[{"text":"%s"}],%s,%s,'
+        '"user":null,"metadata":{"long":"%s"}},"sequence_number":9}\n\n'
+        % (SCHEMA, "x" * 9000, SCHEMA, RESPONSE, "y" * 9000), (37, 30, 11)),
+    "image": ('event: image_generation.completed\ndata: {"type":"image_generation.completed","b64_json":"%s",'
+              '"usage":{"total_tokens":100,"input_tokens":50,"output_tokens":50}}\n\n' % LONG, (50, 0, 50)),
+    "transcription": ('data: {"type":"transcript.text.delta","delta":" of"}\n\n'
+                      'data: {"type":"transcript.text.done","text":"of",%s}\n\n' % AUDIO, (14, 0, 45)),
+    "speech": ('data: {"type":"speech.audio.done","usage":{"input_tokens":14,"output_tokens":101,"total_tokens":115}}\n\n',
+               (14, 0, 101)),
+    "chat": ('data: {"choices":[{"delta":{"content":"a"}}],"usage":null}\r\n\r\ndata: {"choices":[],%s}\r\n\r\n'
+             'data: [DONE]\r\n\r\n' % CHAT, (1706, 1664, 2)),
+}
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory, certificate):
+    origin = Origin()
+
+    def change(config):
+        config["resources"]["east"] = {"url": f"http://127.0.0.1:{origin.port}", "credential": "mi"}
+        config["models"] = {"same": {"aliases": ["nickname"], "deployments": [{"resource": "east", "surface": "v1"}]}}
+        config["rules"] = [{"name": "all", "effect": "allow"}]
+
+    stack = Stack(tmp_path_factory.mktemp("samples"), change=change, certificate=certificate).start()
+    yield stack, origin
+    stack.stop()
+    origin.socket.close()
+
+
+def charged(stack, **request):
+    answer = stack.chat(**request)
+    assert answer.status_code == 200, answer.text
+    decision, usage = stack.decision(request_id(answer)), stack.usage(request_id(answer))
+    assert "estimated" not in usage
+    return decision["backend"], tuple(int(usage[k]) for k in ("input", "cached", "output")), answer.text
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_json(played, name):
+    stack, origin = played
+    text, want = JSON[name]
+    origin.kind = "application/json; charset=utf-8"
+    for pieces in ([text], [text[:50], text[50:]]):
+        origin.script = pieces
+        assert charged(stack, model="same") == ("r.east", want, text)
+        assert charged(stack, model="nickname") == ("s.east", want, text)
+
+
+@pytest.mark.parametrize("name", SSE)
+def test_stream(played, name):
+    stack, origin = played
+    text, want = SSE[name]
+    origin.kind = "text/event-stream"
+    step = max(1, len(text) // 40)
+    for pieces in ([text], [text[i : i + step] for i in range(0, len(text), step)]):
+        origin.script = pieces
+        given = {"model": "same", "stream": True, "stream_options": {"include_usage": True}}
+        assert charged(stack, **given) == ("s.east", want, text)
