@@ -71,9 +71,9 @@ struct request_plan {
 	struct str origin;     /* request that pays: a background response */
 	size_t n_owned;        /* objects that were found to be the caller's */
 	const struct policy_resource *pinned; /* which holds them, or NULL */
-	uint64_t prompt_tokens; /* estimate */
-	uint64_t output_tokens; /* reserved */
-	uint64_t nano_usd;      /* reserved */
+	uint64_t prompt_tokens;               /* estimate */
+	uint64_t output_tokens;               /* reserved */
+	uint64_t nano_usd;                    /* reserved */
 	struct store_charge charges[STORE_MAX_CHARGES];
 	const struct policy_limit *limits[STORE_MAX_CHARGES];
 	size_t n_charges;

@@ -184,6 +184,34 @@ static void test_allow_without_what_is_optional(void **state)
 }
 
 /* HAProxy must never see an allow that it cannot carry out. */
+static void test_edits_go_with_their_length(void **state)
+{
+	(void)state;
+	plan_all();
+	write_and_read();
+	assert_null(var("edits"));
+	assert_null(var("length"));
+	assert_null(var("strip_usage"));
+	plan_all();
+	r.plan.edits = STR("1,0,6:\"a\":1,");
+	r.plan.edited_length = 106;
+	r.plan.strip_usage = true;
+	write_and_read();
+	is_text("edits", "1,0,6:\"a\":1,");
+	is_number("length", 106);
+	is_text("strip_usage", "1");
+}
+
+/* Left out, the body would go as it came, with another model. */
+static void test_edits_that_cannot_be_written(void **state)
+{
+	(void)state;
+	plan_all();
+	r.plan.edits = STR("1,0,1:\n");
+	assert_false(vars_write(&r, &out));
+	assert_int_equal(out.len, 0);
+}
+
 static void test_allow_that_lacks_something(void **state)
 {
 	struct str *const needed[] = {&r.plan.backend, &r.plan.host,
@@ -427,6 +455,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_allow),
 		cmocka_unit_test(test_allow_without_what_is_optional),
+		cmocka_unit_test(test_edits_go_with_their_length),
+		cmocka_unit_test(test_edits_that_cannot_be_written),
 		cmocka_unit_test(test_allow_that_lacks_something),
 		cmocka_unit_test(test_header_injection_through_the_plan),
 		cmocka_unit_test(test_deny_says_nothing_about_the_way),
