@@ -21,6 +21,8 @@ struct session {
 static void end(struct session *s)
 {
 	ev_io_stop(s->loop, &s->io);
+	/* libmicrohttpd closes it when it runs the next time */
+	shutdown(s->io.fd, SHUT_RDWR);
 	MHD_upgrade_action(s->handle, MHD_UPGRADE_ACTION_CLOSE);
 	sb_free(&s->in);
 	free(s);
