@@ -91,6 +91,11 @@ static const struct option ledger_rows[] = {
 	{"max_mb", OPT_U64, AT(raw_ledger, max_mb), .def = "256", .min = 0,
          .max = 1000000,
          .help = "then it is moved to FILE.TIME; 0: left to logrotate"},
+	{"stream_max", OPT_U64, AT(raw_ledger, p.stream_max), .def = "100000",
+         .min = 0, .max = 100000000,
+         .help = "the newest lines of each account, about this many, are "
+                 "also kept in Redis, in the stream PREFIX:{ACCOUNT}:ledger; "
+                 "0: none"},
 	{.key = NULL}};
 static const struct section ledger = SECTION(ledger_rows, raw_ledger);
 

@@ -260,6 +260,7 @@ struct policy_ledger {
 	struct str file;    /* empty: none */
 	uint64_t max_bytes; /* rotated then; 0: never */
 };
+	uint64_t stream_max; /* entries an account keeps in Redis; 0: none */
 
 /* ----------------------------------------------------------- all of it */
 

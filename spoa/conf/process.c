@@ -161,6 +161,8 @@ static void build_ledger(struct build *b)
 
 	b->policy->ledger = raw->p;
 	b->policy->ledger.max_bytes = raw->max_mb * 1000000;
+	if (raw->p.file.len == 0) /* no section: its defaults are not meant */
+		b->policy->ledger.stream_max = 0;
 }
 
 void process_build(struct build *b)

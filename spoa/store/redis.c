@@ -418,7 +418,7 @@ bool store_redis_configure(struct store_redis *s, struct policy *p,
 		else
 			redis_link_stop(s->link);
 	}
-	settles_prefix(s->settles, to->prefix);
+	settles_configure(s->settles, to->prefix, p->ledger.stream_max);
 	if (!to->enabled)
 		settles_give_up(s->settles);
 	policy_unref(old);

@@ -9,7 +9,7 @@ enum {
 	ARGS_PREFIX_MAX = 256,
 	ARGS_KEY_MAX = ARGS_PREFIX_MAX + CHECK_ACCOUNT_MAX + STORE_ID_MAX + 16,
 	ARGS_NUMBER_MAX = 20,
-	ARGS_TEXT = 2 * ARGS_KEY_MAX + REDIS_LINK_ARGS_MAX * ARGS_NUMBER_MAX +
+	ARGS_TEXT = 3 * ARGS_KEY_MAX + REDIS_LINK_ARGS_MAX * ARGS_NUMBER_MAX +
 	            1, /* the NUL of buf_fmt */
 };
 
@@ -52,6 +52,16 @@ bool redis_args_begin(struct redis_args *a, struct str prefix,
 	        STR_ARG(prefix), STR_ARG(account), STR_ARG(id));
 	cut(a, from);
 	return true;
+}
+
+void redis_args_ledger(struct redis_args *a, struct str prefix,
+                       struct str account)
+{
+	size_t from = a->text.len;
+
+	buf_fmt(&a->text, "%" STR_FMT ":{%" STR_FMT "}:ledger", STR_ARG(prefix),
+	        STR_ARG(account));
+	cut(a, from);
 }
 
 void redis_args_done(struct redis_args *a)

@@ -462,8 +462,9 @@ static void on_reply(redisAsyncContext *ac, void *reply, void *privdata)
 
 static bool format(struct ticket *t, const struct str *argv, size_t argc)
 {
-	const char *p[REDIS_LINK_ARGS_MAX + 3] = {"EVALSHA",
-	                                          t->link->sha[t->script], "2"};
+	const char n_keys[2] = {(char)('0' + script_keys(t->script)), '\0'};
+	const char *p[REDIS_LINK_ARGS_MAX + 3] = {
+		"EVALSHA", t->link->sha[t->script], n_keys};
 	size_t len[REDIS_LINK_ARGS_MAX + 3] = {7, SHA_LEN, 1};
 	size_t i;
 	int n;

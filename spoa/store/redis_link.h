@@ -79,8 +79,8 @@ bool redis_link_is_up(const struct redis_link *l);
  * longer what it was. */
 void redis_link_drop(struct redis_link *l, const char *why);
 
-/* EVALSHA of a script with two keys, argv[0] and argv[1]. False: not up, or
- * out of memory; cb does not run. Else cb runs once, later, but for
+/* EVALSHA of a script, its keys first in argv. False: not up, or out of
+ * memory; cb does not run. Else cb runs once, later, but for
  * redis_link_free(). When Redis has forgotten the script, it is loaded and
  * called again, once. */
 bool redis_link_call(struct redis_link *l, enum script script,

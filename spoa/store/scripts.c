@@ -36,3 +36,8 @@ struct str script_text(enum script which)
 		return str_c(script_reserve_text);
 	}
 }
+
+unsigned script_keys(enum script which)
+{
+	return which == SCRIPT_SETTLE ? 3 : 2;
+}

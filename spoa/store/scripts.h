@@ -18,4 +18,7 @@ enum script {
 
 struct str script_text(enum script which);
 
+/* How many of its arguments are keys, in front. */
+unsigned script_keys(enum script which);
+
 #endif

@@ -25,7 +25,7 @@ struct settle {
 	struct store_usage used;
 	uint64_t sent_us;
 	bool cancel;
-	struct str account, id; /* behind */
+	struct str account, id; /* behind, and used.note */
 	char text[];
 };
 
@@ -34,6 +34,7 @@ struct settles {
 	const struct clock *clock;
 	struct redis_link *link;
 	struct str prefix;
+	uint64_t ledger_max;
 	struct settles_metrics metrics;
 	struct list queued, sent;
 	size_t n_queued, n_sent;
@@ -124,11 +125,16 @@ static bool settle_send(struct settle *w)
 		return false;
 	ok = redis_args_begin(&a, s->prefix, w->account, w->id);
 	if (ok) {
+		redis_args_ledger(&a, s->prefix, w->account);
 		for (unit = UNIT_REQUESTS; unit <= UNIT_USD; unit++)
 			redis_args_num(
 				&a, (uint64_t)check_used(
 					    &w->used, (enum limit_unit)unit));
 		redis_args_num(&a, w->cancel ? SETTLES_CANCEL_MS : 0);
+		if (w->used.note.len > 0 && s->ledger_max > 0) {
+			redis_args_num(&a, s->ledger_max);
+			redis_args_str(&a, w->used.note);
+		}
 		w->sent_us = clock_mono_us(s->clock);
 		ok = redis_args_call(&a, s->link, SCRIPT_SETTLE, on_settled, w);
 	}
@@ -156,13 +162,13 @@ static void on_flush(void *data)
 }
 
 static struct settle *settle_new(struct settles *s, struct str account,
-                                 struct str id)
+                                 struct str id, const struct store_usage *used)
 {
 	struct settle *w;
 
 	if (settles_pending(s) >= STORE_PENDING_MAX)
 		return NULL;
-	w = calloc(1, sizeof(*w) + account.len + id.len);
+	w = calloc(1, sizeof(*w) + account.len + id.len + used->note.len);
 	if (!w)
 		return NULL;
 	w->settles = s;
@@ -170,6 +176,11 @@ static struct settle *settle_new(struct settles *s, struct str account,
 	memcpy(w->text + account.len, id.p, id.len);
 	w->account = str_of(w->text, account.len);
 	w->id = str_of(w->text + account.len, id.len);
+	w->used = *used;
+	w->used.note = str_of(w->text + account.len + id.len, used->note.len);
+	if (used->note.len > 0)
+		memcpy(w->text + account.len + id.len, used->note.p,
+		       used->note.len);
 	return w;
 }
 
@@ -187,13 +198,12 @@ static void send_or_wait(struct settles *s, struct settle *w)
 bool settles_add(struct settles *s, struct str account, struct str id,
                  const struct store_usage *used, store_settle_cb *cb, void *ctx)
 {
-	struct settle *w = settle_new(s, account, id);
+	struct settle *w = settle_new(s, account, id, used);
 
 	if (!w) {
 		count(s->metrics.dropped);
 		return false;
 	}
-	w->used = *used;
 	w->cb = cb;
 	w->ctx = ctx;
 	send_or_wait(s, w);
@@ -202,7 +212,8 @@ bool settles_add(struct settles *s, struct str account, struct str id,
 
 void settles_cancel(struct settles *s, struct str account, struct str id)
 {
-	struct settle *w = settle_new(s, account, id);
+	static const struct store_usage nothing;
+	struct settle *w = settle_new(s, account, id, &nothing);
 
 	if (!w) {
 		count(s->metrics.dropped);
@@ -247,9 +258,11 @@ void settles_measure(struct settles *s, const struct settles_metrics *m)
 	s->metrics = *m;
 }
 
-void settles_prefix(struct settles *s, struct str prefix)
+void settles_configure(struct settles *s, struct str prefix,
+                       uint64_t ledger_max)
 {
 	s->prefix = prefix;
+	s->ledger_max = ledger_max;
 }
 
 struct settles *settles_new(struct loop *loop, const struct clock *clock,

@@ -30,15 +30,17 @@ void settles_free(struct settles *s); /* without callbacks */
 
 void settles_measure(struct settles *s, const struct settles_metrics *m);
 
-/* The keys' prefix; borrowed until the next call. */
-void settles_prefix(struct settles *s, struct str prefix);
+/* The keys' prefix, borrowed until the next call, and how many notes the ledger
+ * of an account keeps, about; 0: none is written. */
+void settles_configure(struct settles *s, struct str prefix,
+                       uint64_t ledger_max);
 
 /* Zero use of a reserve of which nobody knows whether Redis has seen it: leaves
  * a mark, so that it takes nothing when it comes after this. */
 void settles_cancel(struct settles *s, struct str account, struct str id);
 
 /* False: there were STORE_PENDING_MAX, or no memory; it is dropped and
- * counted, and cb does not run. The names are copied. */
+ * counted, and cb does not run. The names and the note are copied. */
 bool settles_add(struct settles *s, struct str account, struct str id,
                  const struct store_usage *used, store_settle_cb *cb,
                  void *ctx);

@@ -10,10 +10,11 @@
  * says so. A reservation that nobody settles stays charged; its record goes
  * after STORE_RECORD_TTL_S.
  *
- * All state of an account (a team, or a consumer without a team) lives in two
- * kinds of Redis keys with one hash tag, so a call touches one slot:
+ * All state of an account (a team, or a consumer without a team) lives in
+ * Redis keys with one hash tag, so a call touches one slot:
  *   PREFIX:{ACCOUNT}:limits    hash, one field per limit and scope
  *   PREFIX:{ACCOUNT}:r:ID      hash, the record of one request
+ *   PREFIX:{ACCOUNT}:ledger    stream, one entry per settled request
  *
  * Minute limits are token buckets: capacity = amount, refill = amount per 60
  * s, the level may go negative when more was used than reserved (debt). Hour,
@@ -80,6 +81,10 @@ struct store_usage {
 	uint64_t requests;
 	uint64_t tokens;
 	uint64_t nano_usd;
+	/* Written to the account's ledger by the very call that settles, so it
+	 * is there when and only when that has counted. Copied; may be empty.
+	 * The memory store has no ledger. */
+	struct str note;
 };
 
 /* ---------------------------------------------------------------- memory */

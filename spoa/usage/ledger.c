@@ -95,17 +95,13 @@ static void count(struct ledger *l, const char *labels)
 	           1);
 }
 
-void ledger_add(struct ledger *l, const struct usage_entry *e)
+void ledger_add(struct ledger *l, struct str line)
 {
-	char space[ENTRY_LINE_MAX];
-	struct buf line = {
-		.p = space, .cap = sizeof(space), .max = sizeof(space)};
 	ssize_t n = -1;
 
 	if (!l->path)
 		return;
-	entry_write(e, &line);
-	if (l->fd >= 0 && !line.failed)
+	if (l->fd >= 0 && line.len > 0)
 		n = write(l->fd, line.p, line.len);
 	if (n == (ssize_t)line.len) {
 		count(l, "result=\"written\"");

@@ -3,8 +3,10 @@
  *
  * JSON lines (usage/entry), appended once per settled request by whichever
  * worker settled it; one write per line, so lines of several workers do not
- * mix. The file is rotated by size (FILE -> FILE.TIME), and opened again when
- * somebody else has moved it away (logrotate), so no signal is needed.
+ * mix. What is settled in Redis has the same line there, in a stream per
+ * account (store/store.h), which is short but all nodes'. The file is rotated
+ * by size (FILE -> FILE.TIME), and opened again when somebody else has moved it
+ * away (logrotate), so no signal is needed.
  */
 #ifndef USAGE_LEDGER_H
 #define USAGE_LEDGER_H
@@ -23,9 +25,9 @@ void ledger_free(struct ledger *l);
  * that cannot be opened is logged and tried again with every ledger_tick(). */
 void ledger_configure(struct ledger *l, struct str path, uint64_t max_bytes);
 
-/* Append. A line that cannot be written is counted
+/* Append a line of entry_write(). One that cannot be written is counted
  * (foundry_ledger_records_total{result="lost"}) and logged once per trouble. */
-void ledger_add(struct ledger *l, const struct usage_entry *e);
+void ledger_add(struct ledger *l, struct str line);
 
 /* Once a second: rotate when it is time, follow a file that was moved. */
 void ledger_tick(struct ledger *l);

@@ -19,6 +19,7 @@ struct settlement {
 	struct usage_tokens tokens;
 	struct store_usage used;
 	bool estimated;
+	struct buf line; /* of the ledger; empty: there is none */
 	struct settlement *next, **prev; /* the agent's list */
 };
 
@@ -31,6 +32,7 @@ static struct settlement *settlement_new(struct agent *a,
 		return NULL;
 	s->agent = a;
 	s->rec = *rec;
+	buf_init(&s->line, ENTRY_LINE_MAX);
 	s->policy = policy_ref(a->policy);
 	s->next = a->settlements;
 	s->prev = &a->settlements;
@@ -46,6 +48,7 @@ static void settlement_free(struct settlement *s)
 	if (s->next)
 		s->next->prev = s->prev;
 	record_done(&s->rec);
+	buf_done(&s->line);
 	policy_unref(s->policy);
 	free(s);
 }
@@ -106,7 +109,9 @@ static uint64_t not_negative(int64_t v)
 	return v > 0 ? (uint64_t)v : 0;
 }
 
-static void write_down(const struct settlement *s)
+/* The ledger's line, before it is known whether it counts: Redis writes it down
+ * with the settlement or not at all, and the file gets it after that. */
+static void write_up(struct settlement *s)
 {
 	const struct usage_record *rec = &s->rec;
 	struct str team =
@@ -139,8 +144,13 @@ static void write_down(const struct settlement *s)
 		.total_ms = not_negative(rec->total_ms),
 	};
 
+	if (s->policy->ledger.file.len == 0)
+		return;
 	clock_iso8601(clock_real_ms(s->agent->clock), now);
-	ledger_add(s->agent->ledger, &e);
+	entry_write(&e, &s->line);
+	if (s->line.failed) /* counted as lost */
+		s->line.len = 0;
+	s->used.note = str_trim(buf_str(&s->line));
 }
 
 /* The store has spoken: only now does the record count. */
@@ -162,7 +172,7 @@ static void conclude(void *ctx, struct str id, enum store_status status)
 			learned_add(s->agent->learned, s->rec.model,
 			            s->rec.text_bytes, s->tokens.input);
 		tell(s);
-		write_down(s);
+		ledger_add(s->agent->ledger, buf_str(&s->line));
 	} else if (status == STORE_UNKNOWN) {
 		count_record(s->agent, "unknown");
 		log_debug("usage",
@@ -192,6 +202,7 @@ static void settle(struct settlement *s)
 	 * is odd; never let a subtraction below wrap. */
 	if (s->tokens.cached > s->tokens.input)
 		s->tokens.cached = s->tokens.input;
+	write_up(s);
 	st = store_memory_settle(a->memory, rec->account, rec->id, &s->used);
 	if (st == STORE_UNKNOWN && s->policy->redis.enabled)
 		store_redis_settle(a->redis, rec->account, rec->id, &s->used,

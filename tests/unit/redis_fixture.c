@@ -18,6 +18,7 @@ struct policy *rf_policy(const struct redis_server *server)
 	p->redis.host = str_c(server->socket);
 	p->redis.deadline_ms = 50;
 	p->redis.prefix = STR("t");
+	p->ledger.stream_max = 100000;
 	return p;
 }
 

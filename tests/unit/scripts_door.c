@@ -79,10 +79,11 @@ static void eval_begin(struct eval *e, const char *script, struct str account,
 	e->n = 0;
 	eval_add(e, "EVAL");
 	e->argv[e->n++] = script;
-	eval_add(e, "2");
+	eval_add(e, "3");
 	eval_add(e, "t:{%" STR_FMT "}:limits", STR_ARG(account));
 	eval_add(e, "t:{%" STR_FMT "}:r:%" STR_FMT, STR_ARG(account),
 	         STR_ARG(id));
+	eval_add(e, "t:{%" STR_FMT "}:ledger", STR_ARG(account));
 }
 
 static redisReply *eval_run(struct eval *e, redisContext *redis)
@@ -141,6 +142,10 @@ static enum store_status settle(struct scripts_door *d, struct str account,
 	eval_add(&e, "%llu", (unsigned long long)used->tokens);
 	eval_add(&e, "%llu", (unsigned long long)used->nano_usd);
 	eval_add(&e, "%u", mark_ms);
+	if (used->note.len > 0) {
+		eval_add(&e, "100000000");
+		eval_add(&e, "%" STR_FMT, STR_ARG(used->note));
+	}
 	reply = eval_run(&e, d->redis);
 	status = (enum store_status)reply->element[0]->integer;
 	freeReplyObject(reply);

@@ -131,6 +131,16 @@ static size_t lines_in(const char *file)
 	return n;
 }
 
+static void add(struct ledger *l, const struct usage_entry *e)
+{
+	struct buf line;
+
+	buf_init(&line, ENTRY_LINE_MAX);
+	entry_write(e, &line);
+	ledger_add(l, buf_str(&line));
+	buf_done(&line);
+}
+
 static void ledger_is_rotated_by_size(void **state)
 {
 	struct ledger *l = ledger_new(&fake_clock, metrics);
@@ -140,16 +150,16 @@ static void ledger_is_rotated_by_size(void **state)
 
 	(void)state;
 	ledger_configure(l, str_c(path), 400);
-	ledger_add(l, &e);
+	add(l, &e);
 	ledger_tick(l);
 	assert_int_equal(lines_in(path), 1);
-	ledger_add(l, &e);
+	add(l, &e);
 	ledger_tick(l);
 	snprintf(moved, sizeof(moved), "%s.20231114T221320Z", path);
 	assert_int_equal(lines_in(moved), 2);
 	/* the same second: nothing is overwritten */
-	ledger_add(l, &e);
-	ledger_add(l, &e);
+	add(l, &e);
+	add(l, &e);
 	ledger_tick(l);
 	assert_int_equal(lines_in(moved), 2);
 	assert_int_equal(lines_in(path), 2);
@@ -173,11 +183,11 @@ static void ledger_follows_a_file_that_was_moved(void **state)
 
 	(void)state;
 	ledger_configure(l, str_c(path), 0);
-	ledger_add(l, &e);
+	add(l, &e);
 	snprintf(moved, sizeof(moved), "%s.1", path);
 	assert_int_equal(rename(path, moved), 0);
 	ledger_tick(l);
-	ledger_add(l, &e);
+	add(l, &e);
 	assert_int_equal(lines_in(moved), 1);
 	assert_int_equal(lines_in(path), 1);
 	ledger_free(l);
@@ -197,7 +207,7 @@ static void a_ledger_that_cannot_be_written_counts_what_is_lost(void **state)
 
 	(void)state;
 	ledger_configure(l, STR("/nonexistent/ledger.jsonl"), 0);
-	ledger_add(l, &e);
+	add(l, &e);
 	assert_int_equal(metric_value(lost), before + 1);
 	ledger_free(l);
 }
@@ -240,10 +250,10 @@ static void sums_are_exact(void **state)
 	for (i = 0; i < 1000; i++) {
 		e = entry("2026-11-22T14:03:05.123Z", i % 2 ? "hr" : "it",
 		          "no-such-model", 3, 1, (uint64_t)i);
-		ledger_add(l, &e);
+		add(l, &e);
 	}
 	e = entry("2026-12-01T00:00:00.000Z", "hr", "no-such-model", 7, 0, 7);
-	ledger_add(l, &e);
+	add(l, &e);
 	ledger_free(l);
 
 	assert_true(report("consumer", "2026-11", "2026-12", 1));

@@ -4,6 +4,7 @@
 #include "redis_fixture.h"
 #include "store_scenarios.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -52,6 +53,91 @@ static void a_debt_outlives_the_minute(void **state)
 	assert_in_range(rf_command(f, "PTTL t:{a}:limits"), 1, 2001);
 	assert_int_equal(rf_settle(f, STR("a"), STR("1"), &used), STORE_OK);
 	assert_in_range(rf_command(f, "PTTL t:{a}:limits"), 5900000, 6001000);
+}
+
+/* An entry is there when and only when the settlement has counted. */
+static void a_settlement_is_written_down_once(void **state)
+{
+	struct redis_fixture *f = *state;
+	const struct store_usage used = {.tokens = 7, .note = STR("{\"v\":1}")};
+	struct redis_answer a;
+
+	redis_server_start(&f->server, NULL);
+	rf_connect(f);
+	assert_int_equal(rf_settle(f, STR("a"), STR("none"), &used),
+	                 STORE_UNKNOWN);
+	assert_int_equal(rf_command(f, "XLEN t:{a}:ledger"), 0);
+	rf_take(f, "1", 10, &a);
+	assert_int_equal(rf_settle(f, STR("a"), STR("1"), &used), STORE_OK);
+	assert_int_equal(rf_settle(f, STR("a"), STR("1"), &used),
+	                 STORE_UNKNOWN);
+	assert_int_equal(rf_command(f, "XLEN t:{a}:ledger"), 1);
+	rf_take(f, "2", 10, &a);
+	assert_int_equal(rf_settle(f, STR("a"), STR("2"), &rf_nothing),
+	                 STORE_OK);
+	assert_int_equal(rf_command(f, "XLEN t:{a}:ledger"), 1);
+}
+
+/* What cannot be written down is not settled either. */
+static void a_ledger_that_is_none_settles_nothing(void **state)
+{
+	struct redis_fixture *f = *state;
+	const struct store_usage used = {.note = STR("{}")};
+	struct redis_answer a;
+
+	redis_server_start(&f->server, NULL);
+	rf_connect(f);
+	rf_take(f, "1", 10, &a);
+	rf_command(f, "SADD t:{a}:ledger x");
+	assert_int_equal(rf_settle(f, STR("a"), STR("1"), &used), STORE_FAILED);
+	assert_int_equal(rf_remaining(f), 90);
+	rf_command(f, "DEL t:{a}:ledger");
+	assert_int_equal(rf_settle(f, STR("a"), STR("1"), &used), STORE_OK);
+	assert_int_equal(rf_remaining(f), 100);
+}
+
+/* Settled while Redis is away: the text waits with the rest. */
+static void what_is_written_down_waits_for_redis(void **state)
+{
+	struct redis_fixture *f = *state;
+	char text[] = "{\"v\":1}";
+	const struct store_usage used = {.note = str_c(text)};
+	struct redis_answer a;
+
+	redis_server_start(&f->server, NULL);
+	rf_connect(f);
+	rf_take(f, "1", 10, &a);
+	redis_server_signal(&f->server, SIGSTOP);
+	a = (struct redis_answer){0};
+	store_redis_settle(f->s, STR("a"), STR("1"), &used, rf_on_settled, &a);
+	memset(text, 'x', sizeof(text)); /* it was copied */
+	rf_until(f, !store_redis_connected(f->s));
+	assert_int_equal(store_redis_pending(f->s), 1);
+	redis_server_signal(&f->server, SIGCONT);
+	rf_until(f, a.n == 1);
+	assert_int_equal(rf_command(f, "XLEN t:{a}:ledger"), 1);
+}
+
+/* Unbounded, it would fill Redis, which then counts nothing any more. */
+static void attack_the_ledger_grows_without_bound(void **state)
+{
+	struct redis_fixture *f = *state;
+	const struct store_usage used = {.note = STR("{}")};
+	struct redis_answer a;
+	char id[16];
+	int i;
+
+	f->policy->ledger.stream_max = 50;
+	redis_server_start(&f->server, NULL);
+	rf_connect(f);
+	for (i = 0; i < 500; i++) {
+		snprintf(id, sizeof(id), "%d", i);
+		rf_take(f, id, 1, &a);
+		rf_settle(f, STR("a"), str_c(id), &used);
+	}
+	/* "~": whole nodes of 100 entries */
+	assert_in_range(rf_command(f, "XLEN t:{a}:ledger"), 50, 150);
+	f->policy->ledger.stream_max = 100000;
 }
 
 static void a_reload_keeps_the_connection(void **state)
@@ -151,6 +237,10 @@ int main(void)
 		with_store(scenarios_all_the_way),
 		with_store(nothing_stays_for_ever),
 		with_store(a_debt_outlives_the_minute),
+		with_store(a_settlement_is_written_down_once),
+		with_store(a_ledger_that_is_none_settles_nothing),
+		with_store(what_is_written_down_waits_for_redis),
+		with_store(attack_the_ledger_grows_without_bound),
 		with_store(a_reload_keeps_the_connection),
 		with_store(freed_with_calls_under_way),
 		with_store(a_thousand_at_once_are_not_granted_too_much),

@@ -1,8 +1,11 @@
 -- settle: replace what was reserved by what was used, once.
 --
--- KEYS  the account's limits (hash), the record of this request (hash)
+-- KEYS  the account's limits (hash), the record of this request (hash), its
+--       ledger (stream)
 -- ARGV  used, by unit: requests, tokens, nano-dollars; then, in ms, how long
---       to remember that an unknown id was cancelled (0: not)
+--       to remember that an unknown id was cancelled (0: not); then, when
+--       there is something to write down: how many entries the ledger keeps,
+--       about, and the text of this one
 -- ->    status: 0 done, 3 no such open reservation
 --
 -- Cancelling what is unknown matters when the connection broke with a reserve
@@ -31,6 +34,12 @@ for i = 1, #record, 2 do
 	elseif record[i + 1] == 'x' then
 		return { UNKNOWN }
 	end
+end
+
+-- The first write: when it fails, nothing has changed and all of this can be
+-- sent again. So an entry is there exactly when the settlement has counted.
+if ARGV[6] then
+	redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[5], '*', 'entry', ARGV[6])
 end
 
 local now = clock_ms()
