@@ -7,6 +7,8 @@
  *   foundry-spoa options              document every option
  *   foundry-spoa connection FILE ..   the Foundry connection that leads here
  *   foundry-spoa report FILE ..       who consumed what, from the ledger
+ *   foundry-spoa top [URL]            live use per consumer and model
+ *   foundry-spoa prices FILE ..       prices from LiteLLM's price file
  *   foundry-spoa healthcheck [URL]    ask a running agent
  *   foundry-spoa -V                   versions of the agent and its libraries
  */
@@ -19,8 +21,10 @@
 #include "keys/fetch.h"
 #include "keys/jose.h"
 #include "net/http.h"
+#include "prices.h"
 #include "report.h"
 #include "store/redis_link.h"
+#include "top.h"
 #include "version.h"
 #include "workers.h"
 
@@ -200,6 +204,40 @@ static int report(int argc, char **argv)
 	return print(&out, ok);
 }
 
+/* Standard output has the prices alone, to go into a file. */
+static int prices(int argc, char **argv)
+{
+	struct prices_options o;
+	struct buf out, notes;
+	bool ok;
+
+	buf_init(&out, MAIN_REPORT_MAX);
+	buf_init(&notes, MAIN_REPORT_MAX);
+	ok = prices_read_options(argc, argv, &o, &notes);
+	if (ok)
+		ok = prices_run(&o, &out, &notes);
+	else
+		prices_usage(&notes);
+	fprintf(stderr, "%" STR_FMT, STR_ARG(buf_str(&notes)));
+	buf_done(&notes);
+	return print(&out, ok);
+}
+
+static int top(int argc, char **argv)
+{
+	struct top_options o;
+	struct buf error;
+	bool ok;
+
+	buf_init(&error, MAIN_TEXT_MAX);
+	ok = top_read_options(argc, argv, &o, &error);
+	if (!ok)
+		top_usage(&error);
+	fprintf(stderr, "%" STR_FMT, STR_ARG(buf_str(&error)));
+	buf_done(&error);
+	return ok ? top_run(&o) : MAIN_EXIT_USAGE;
+}
+
 static const struct command {
 	const char *name;
 	int min, max; /* arguments behind the name */
@@ -215,6 +253,10 @@ static const struct command {
          "print the Foundry connection that leads here"},
 	{"report", 0, 16, report, "FILE ..",
          "who consumed what, from the ledger"},
+	{"top", 0, 4, top, "[URL] ..",
+         "live use per consumer and model; --once for scripts"},
+	{"prices", 0, 8, prices, "FILE ..",
+         "prices for gateway.json from LiteLLM's price file"},
 	{"healthcheck", 0, 1, healthcheck, "[URL]",
          "exit 0 when a running agent answers"},
 	{"-V", 0, 0, versions, "", "versions of agent and libraries"},
@@ -226,7 +268,7 @@ static int usage(void)
 
 	fprintf(stderr, "usage: foundry-spoa COMMAND\n");
 	for (i = 0; i < sizeof(commands) / sizeof(*commands); i++)
-		fprintf(stderr, "  %-14s %-7s  %s\n", commands[i].name,
+		fprintf(stderr, "  %-14s %-8s  %s\n", commands[i].name,
 		        commands[i].arguments, commands[i].help);
 	return MAIN_EXIT_USAGE;
 }

@@ -22,13 +22,21 @@ static bool set(const struct word *w, const char *value, void *into)
 	return true;
 }
 
+/* *used: how many words of the command line it was. */
 static bool read_one(const struct word *table, size_t n, const char *name,
-                     const char *value, void *into, struct buf *error)
+                     const char *value, void *into, int *used,
+                     struct buf *error)
 {
 	size_t i = 0;
 
 	while (i < n && strcmp(table[i].name, name) != 0)
 		i++;
+	*used = 2;
+	if (i < n && table[i].type == WORD_FLAG) {
+		*(bool *)((char *)into + table[i].at) = true;
+		*used = 1;
+		return true;
+	}
 	if (i == n || !value) {
 		buf_fmt(error, "%s: found %s\n", name,
 		        i == n ? "no such option" : "no value behind it");
@@ -44,18 +52,17 @@ static bool read_one(const struct word *table, size_t n, const char *name,
 bool words_read(const struct word *table, size_t n, int argc, char **argv,
                 void *into, const char **file, struct buf *error)
 {
-	int i;
+	int i, used;
 
 	*file = NULL;
-	for (i = 0; i < argc; i++) {
-		if (strncmp(argv[i], "--", 2) != 0) {
+	for (i = 0; i < argc; i += used) {
+		used = 1;
+		if (strncmp(argv[i], "--", 2) != 0)
 			*file = argv[i];
-			continue;
-		}
-		if (!read_one(table, n, argv[i],
-		              i + 1 < argc ? argv[i + 1] : NULL, into, error))
+		else if (!read_one(table, n, argv[i],
+		                   i + 1 < argc ? argv[i + 1] : NULL, into,
+		                   &used, error))
 			return false;
-		i++;
 	}
 	return true;
 }

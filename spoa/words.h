@@ -10,6 +10,7 @@ enum word_type {
 	WORD_TEXT = 0, /* struct str */
 	WORD_ENUM = 1, /* int: the position among `names` */
 	WORD_BOOL = 2, /* bool: not the first of `names` */
+	WORD_FLAG = 3, /* bool: it is there; no value follows */
 };
 
 struct word {
