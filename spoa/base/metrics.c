@@ -125,6 +125,9 @@ static const struct metric_name names[] = {
 	{"foundry_jwks_keys", &gauge,
          "Signing keys of the tenant that the worker holds; with 0 it cannot "
          "verify a token of that tenant."},
+	/* limit */
+	{"foundry_limit_warnings_total", &counter,
+         "Requests that passed with a limit used beyond its warn_at."},
 	/* - */
 	{"foundry_metrics_dropped_total", &counter,
          "Series that found no place in the table."},

@@ -458,6 +458,18 @@ static void build_amount(struct build *b, const struct place *top,
 		l->amount = (uint64_t)units;
 }
 
+static void build_warning(struct build *b, const struct place *top,
+                          const struct raw_limit *raw, struct policy_limit *l)
+{
+	struct place at = place_key(top, STR("warn_at"));
+
+	if (raw->warn_at > 1)
+		report_error(b->rep, &at,
+		             "found %.10g, expected a share from 0 to 1",
+		             raw->warn_at);
+	l->warn_at = raw->warn_at;
+}
+
 static void build_limits(struct build *b)
 {
 	struct place section = place_key(NULL, STR("limits"));
@@ -479,6 +491,7 @@ static void build_limits(struct build *b)
 		v[i].on_store_failure =
 			(enum limit_on_failure)raw->on_store_failure;
 		build_amount(b, &at, raw, &v[i]);
+		build_warning(b, &at, raw, &v[i]);
 		b->policy->n_limits++;
 	}
 }

@@ -376,6 +376,9 @@ static const struct option limit_rows[] = {
          .names = windows,
          .help = "minute refills steadily; hour, day and month are fixed, "
                  "UTC"},
+	{"warn_at", OPT_NUMBER, AT(raw_limit, warn_at), .def = "0",
+         .help = "a share from 0 to 1: answers carry a warning once so much "
+                 "of it is used; 0: never"},
 	{"on_store_failure", OPT_ENUM, AT(raw_limit, on_store_failure),
          .def = "\"local\"", .names = on_failures,
          .help = "while Redis is away: count in this process, or let "

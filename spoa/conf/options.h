@@ -200,7 +200,7 @@ struct raw_model {
 struct raw_limit {
 	struct raw_head head;
 	int per, unit, window, on_store_failure;
-	double amount;
+	double amount, warn_at;
 };
 
 struct raw_config {

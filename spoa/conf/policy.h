@@ -254,13 +254,14 @@ struct policy_limit {
 	enum limit_window window;
 	uint64_t amount; /* requests, tokens, or nano-dollars */
 	enum limit_on_failure on_store_failure;
+	double warn_at; /* share from which it warns; 0: never */
 };
 
 struct policy_ledger {
 	struct str file;    /* empty: none */
 	uint64_t max_bytes; /* rotated then; 0: never */
-};
 	uint64_t stream_max; /* entries an account keeps in Redis; 0: none */
+};
 
 /* ----------------------------------------------------------- all of it */
 

@@ -33,11 +33,10 @@ static void count_caller(const struct request *r, bool told)
 	const struct request_plan *p = &r->plan;
 
 	if (p->consumer)
-		count_decision(
-			r->agent->metrics, r->policy, p->consumer->name,
-			p->model ? p->model->name : p->model_name,
-			verdict_name(r),
-			told && r->verdict.verdict == VERDICT_ALLOW);
+		count_decision(r->agent->metrics, r->policy, p->consumer->name,
+		               p->model ? p->model->name : p->model_name,
+		               verdict_name(r),
+		               told && r->verdict.verdict == VERDICT_ALLOW);
 }
 
 static void count(const struct request *r, uint64_t total_us)
@@ -95,6 +94,7 @@ static void write_plan(const struct request *r, struct buf *line)
 		log_field_num(line, "output", (int64_t)p->output_tokens);
 	}
 	log_field(line, "limit", r->verdict.limit);
+	log_field(line, "limit_warning", p->warning);
 	if (p->reserved_local && r->policy->redis.enabled)
 		log_field(line, "store", STR("local"));
 	if (p->deployment) {

@@ -12,6 +12,7 @@
 #include "agent.h"
 #include "decide/pipeline.h"
 #include "decide/reserve.h"
+#include "decide/standing.h"
 #include "decide/verdict.h"
 
 /* One agent of one project, whatever its version: Foundry names it
@@ -143,6 +144,7 @@ static enum step_result refuse(struct request *r,
 static enum step_result conclude(struct request *r,
                                  const struct store_result *res)
 {
+	standing_take(r, res);
 	if (res->status != STORE_OK)
 		return refuse(r, res);
 	r->plan.reserved = true;

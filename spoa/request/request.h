@@ -79,6 +79,8 @@ struct request_plan {
 	size_t n_charges;
 	bool reserved_local; /* Redis was away: held in memory */
 	bool reserved;
+	/* what the caller is told of its limits, see decide/standing.h */
+	struct str rate_requests, rate_tokens, warning;
 	const struct policy_deployment *deployment;
 	const struct policy_resource *resource;
 	bool model_in_body; /* the upstream reads `model` from the body */

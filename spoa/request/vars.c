@@ -257,6 +257,27 @@ static struct str edits(struct writer *w)
 	return w->r->plan.edits;
 }
 
+/* A request that a later step refused has given back what it took. */
+static bool stands(const struct request *r)
+{
+	return allowed(r) || r->verdict.limit.len > 0;
+}
+
+static struct str rate_requests(struct writer *w)
+{
+	return stands(w->r) ? w->r->plan.rate_requests : STR_NONE;
+}
+
+static struct str rate_tokens(struct writer *w)
+{
+	return stands(w->r) ? w->r->plan.rate_tokens : STR_NONE;
+}
+
+static struct str warning(struct writer *w)
+{
+	return w->r->plan.warning;
+}
+
 static struct str strip_usage(struct writer *w)
 {
 	return w->r->plan.strip_usage ? STR("1") : STR_NONE;
@@ -337,6 +358,9 @@ static const struct var {
 	{"reserved", ON_ALLOW, .number = reserved},
 	{"text_bytes", ON_ALLOW, .number = text_bytes},
 	{"stream", ON_ALLOW, .flag = stream},
+	{"rate_requests", ON_ALLOW | ON_DENY, .text = rate_requests},
+	{"rate_tokens", ON_ALLOW | ON_DENY, .text = rate_tokens},
+	{"warning", ON_ALLOW, .text = warning},
 };
 
 /* HAProxy puts these into headers, paths and log lines. */

@@ -303,6 +303,8 @@ static const struct bad bad[] = {
 	/* limits */
 	{"limit of nothing", "60000", "0",
          "limits.std.amount: found 0, expected more than 0"},
+	{"warns beyond the limit", "60000", "60000, \"warn_at\": 1.5",
+         "limits.std.warn_at: found 1.5, expected a share from 0 to 1"},
 	{"half a token", "60000", "0.5", "limits.std.amount: found 0.5"},
 	{"a token and a half", "60000", "1.5",
          "limits.std.amount: found 1.5, expected a whole number"},

@@ -17,7 +17,7 @@ static struct buf out;
 static struct {
 	struct str name;
 	struct spop_value value;
-} seen[32];
+} seen[40];
 static size_t n_seen;
 
 static void start(void)
@@ -181,6 +181,31 @@ static void test_allow_without_what_is_optional(void **state)
 	assert_null(var("app"));
 	assert_false(var("stream")->boolean);
 	is_number("text_bytes", 0);
+}
+
+/* What a later step refused has given back what it took. */
+static void test_what_is_left_of_limits(void **state)
+{
+	(void)state;
+	plan_all();
+	r.plan.rate_requests = STR("600/599/100ms");
+	r.plan.rate_tokens = STR("500/450/1.5s");
+	r.plan.warning = STR("tight");
+	write_and_read();
+	is_text("rate_requests", "600/599/100ms");
+	is_text("rate_tokens", "500/450/1.5s");
+	is_text("warning", "tight");
+	r.verdict.verdict = VERDICT_DENY;
+	r.verdict.status = 429;
+	buf_clear(&out);
+	write_and_read();
+	assert_null(var("rate_requests"));
+	assert_null(var("rate_tokens"));
+	r.verdict.limit = STR("tight");
+	buf_clear(&out);
+	write_and_read();
+	is_text("rate_tokens", "500/450/1.5s");
+	assert_null(var("warning"));
 }
 
 /* HAProxy must never see an allow that it cannot carry out. */
@@ -455,6 +480,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_allow),
 		cmocka_unit_test(test_allow_without_what_is_optional),
+		cmocka_unit_test(test_what_is_left_of_limits),
 		cmocka_unit_test(test_edits_go_with_their_length),
 		cmocka_unit_test(test_edits_that_cannot_be_written),
 		cmocka_unit_test(test_allow_that_lacks_something),

@@ -1,0 +1,164 @@
+"""Limits as callers meet them: what is told, what is refused, what is paid."""
+import re
+import time
+
+from harness import request_id
+from steps import by_day, error_code, retry_after, spent, used, wait_spent
+
+DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?$")
+
+
+def seconds(text):
+    """A duration as OpenAI writes it."""
+    h, m, s, ms = DURATION.fullmatch(text).groups("0")
+    return int(h) * 3600 + int(m) * 60 + float(s) + int(ms) / 1000
+
+
+def limits(config, consumer="demo", **named):
+    """These limits, and no others, for a consumer."""
+    config["limits"].update(named)
+    config["consumers"][consumer]["limits"] = list(named)
+    if not any("demo-tokens" in c["limits"] for c in config["consumers"].values()):
+        del config["limits"]["demo-tokens"]
+
+
+def rates(answer, unit):
+    """limit, remaining, reset of one unit."""
+    return tuple(answer.headers.get(f"x-ratelimit-{what}-{unit}") for what in ("limit", "remaining", "reset"))
+
+
+def day(amount, unit="requests", per="consumer", **more):
+    return {"per": per, "unit": unit, "amount": amount, "window": "day", **more}
+
+
+def test_what_is_left_is_told_in_openais_names(make_stack):
+    def change(config):
+        limits(config, roomy=day(100000, "tokens"), tight=day(5000, "tokens"), asks=day(3))
+
+    stack = make_stack(change=change)
+    answer = stack.chat(max_tokens=50)
+    assert answer.status_code == 200
+    limit, remaining, reset = rates(answer, "requests")
+    assert (limit, remaining) == ("3", "2")
+    assert 0 < seconds(reset) <= 86400
+    limit, remaining, reset = rates(answer, "tokens")
+    decision = stack.decision(request_id(answer))
+    assert (limit, int(remaining)) == ("5000", 5000 - int(decision["prompt"]) - int(decision["output"]))
+    assert 0 < seconds(reset) <= 86400
+
+    assert [rates(stack.chat(), "requests")[1] for _ in range(2)] == ["1", "0"]
+    refused = stack.chat()
+    assert refused.status_code == 429
+    assert rates(refused, "requests")[:2] == ("3", "0")
+    assert rates(refused, "tokens")[0] == "5000"
+    assert abs(seconds(rates(refused, "requests")[2]) - retry_after(refused)) <= 1
+
+
+def test_the_limits_of_the_resource_are_nobodys_business(make_stack):
+    """It sends x-ratelimit-* about a deployment that all callers share."""
+    def change(config):
+        config["models"]["gpt-4o"].pop("price")
+        limits(config, cheap=day(5))
+
+    stack = make_stack(change=change)
+    for stream in (False, True):
+        answer = stack.chat(stream=stream)
+        assert answer.status_code == 200
+        assert rates(answer, "tokens") == (None, None, None)
+        assert not [h for h in answer.headers if h.startswith("x-ratelimit-renewal")]
+        assert rates(answer, "requests")[0] == "5"
+    stack.sim.fault(status=429, times=1, retry_after=1)
+    answer = stack.chat()
+    assert answer.status_code == 429
+    assert rates(answer, "tokens") == (None, None, None)
+
+
+def test_retrying_after_retry_after_succeeds(make_stack):
+    """The bucket of the minute refills by one a second."""
+    def change(config):
+        limits(config, asks={"per": "consumer", "unit": "requests", "amount": 60, "window": "minute"})
+
+    stack = make_stack(change=change)
+    token = stack.token()
+    with stack.client() as client:
+        def ask():
+            return stack.chat(token=token, client=client)
+
+        for _ in range(5):
+            for _ in range(1000):
+                answer = ask()
+                if answer.status_code == 429:
+                    break
+                assert answer.status_code == 200, answer.text
+            assert answer.status_code == 429 and error_code(answer) == "rate_limit_exceeded"
+            wait = retry_after(answer)
+            assert wait == 1
+            time.sleep(wait)  # this is what the answer asks for
+            answer = ask()
+            assert answer.status_code == 200, (answer.status_code, answer.text)
+
+
+def test_more_than_a_limit_ever_allows_is_no_matter_of_time(make_stack):
+    stack = make_stack(change=lambda c: by_day(c, amount=1000))
+    answer = stack.chat(max_tokens=5000)
+    assert answer.status_code == 400
+    assert error_code(answer) == "request_exceeds_limit"
+    assert "demo-tokens" in answer.json()["error"]["message"]
+    assert "retry-after" not in answer.headers
+    assert spent(stack) == 0
+
+
+def test_a_debt_is_paid_by_the_next_requests(make_stack):
+    """Used is more than reserved: nothing passes until the window ends, and
+    what is written down is what was used."""
+    def change(config):
+        by_day(config, amount=300)
+        config["models"]["gpt-4o"]["default_output_tokens"] = 10
+
+    stack = make_stack(change=change)
+    stack.sim.post("/control/defaults", tokens=400)
+    first = stack.chat()
+    assert first.status_code == 200
+    total = used(stack, first)
+    assert total > 400
+    wait_spent(stack, total)
+    second = stack.chat()
+    assert second.status_code == 429 and error_code(second) == "rate_limit_exceeded"
+    assert rates(second, "tokens")[:2] == ("300", "0")
+    assert spent(stack) == total
+
+
+def test_app_and_team_both_count(make_stack):
+    """Two apps of one team: each has its own limit, and the team's ends
+    first for both."""
+    def change(config):
+        config["limits"].update({"app": day(3, per="app"), "team": day(4, per="team")})
+        for name in ("demo", "tiny"):
+            config["consumers"][name].update(team="research", limits=["app", "team"])
+        del config["limits"]["tiny-tokens"]
+
+    stack = make_stack(change=change)
+    tiny = stack.token(appid="33333333-3333-3333-3333-333333333333")
+    assert [stack.chat().status_code for _ in range(4)] == [200, 200, 200, 429]
+    refused = stack.chat()
+    assert stack.decision(request_id(refused))["limit"] == "app"
+    assert stack.chat(token=tiny).status_code == 200
+    refused = stack.chat(token=tiny)
+    assert refused.status_code == 429
+    assert stack.decision(request_id(refused))["limit"] == "team"
+    state = stack.limit_state("research")
+    assert {name: value.split(":")[2] for name, value in state.items()} == {
+        "app:22222222-2222-2222-2222-222222222222": "3",
+        "app:33333333-3333-3333-3333-333333333333": "1",
+        "team": "4"}
+
+
+def test_a_warning_before_the_refusal(make_stack):
+    stack = make_stack(change=lambda c: limits(c, soft=day(5, warn_at=0.8)))
+    answers = [stack.chat() for _ in range(6)]
+    assert [a.status_code for a in answers] == [200] * 5 + [429]
+    told = [a.headers.get("x-gateway-limit-warning") for a in answers]
+    assert told == [None, None, None, "soft", "soft", None]
+    logged = [stack.decision(request_id(a)).get("limit_warning") for a in answers]
+    assert logged == told
+    assert stack.metric("foundry_limit_warnings_total", limit="soft") == 2
