@@ -116,6 +116,23 @@ static void add_url(cJSON *o, const char *name, const struct exchange *x,
 	sb_free(&s);
 }
 
+/* What clients ask next stands where they asked: over TLS, when they came
+ * that way (azure-identity refuses anything else). */
+static void add_door(cJSON *o, const char *name, struct exchange *x,
+                     const char *tenant, const char *path)
+{
+	const char *host = http_header(x, "host");
+	struct sb s = {0};
+
+	if (host == NULL || !http_is_tls(x)) {
+		add_url(o, name, x, tenant, path);
+		return;
+	}
+	sb_fmt(&s, "https://%s/%s%s", host, tenant, path);
+	cJSON_AddStringToObject(o, name, s.p);
+	sb_free(&s);
+}
+
 static void add_list(cJSON *o, const char *name, const char *const *items,
                      int n)
 {
@@ -132,8 +149,8 @@ static void metadata(struct exchange *x, const char *tenant, bool v2)
 	                                    "code id_token"};
 	cJSON *o = cJSON_CreateObject();
 
-	add_url(o, "token_endpoint", x, tenant,
-	        v2 ? "/oauth2/v2.0/token" : "/oauth2/token");
+	add_door(o, "token_endpoint", x, tenant,
+	         v2 ? "/oauth2/v2.0/token" : "/oauth2/token");
 	add_list(o, "token_endpoint_auth_methods_supported", methods, 3);
 	add_url(o, "jwks_uri", x, tenant,
 	        v2 ? "/discovery/v2.0/keys" : "/discovery/keys");
@@ -141,8 +158,8 @@ static void metadata(struct exchange *x, const char *tenant, bool v2)
 	add_list(o, "id_token_signing_alg_values_supported", algs, 1);
 	add_list(o, "response_types_supported", types, 3);
 	add_url(o, "issuer", x, tenant, v2 ? "/v2.0" : "/");
-	add_url(o, "authorization_endpoint", x, tenant,
-	        v2 ? "/oauth2/v2.0/authorize" : "/oauth2/authorize");
+	add_door(o, "authorization_endpoint", x, tenant,
+	         v2 ? "/oauth2/v2.0/authorize" : "/oauth2/authorize");
 	cJSON_AddStringToObject(o, "tenant_region_scope", "EU");
 	cJSON_AddStringToObject(o, "cloud_instance_name",
 	                        "microsoftonline.com");

@@ -47,6 +47,12 @@ struct http {
 
 /* ---- the exchange ---- */
 
+bool http_is_tls(const struct exchange *x)
+{
+	return MHD_get_connection_info(x->con, MHD_CONNECTION_INFO_PROTOCOL) !=
+	       NULL;
+}
+
 const char *http_header(struct exchange *x, const char *name)
 {
 	return MHD_lookup_connection_value(x->con, MHD_HEADER_KIND, name);

@@ -76,6 +76,9 @@ int http_listen(struct http *h, const char *addr, char *cert, char *key);
 /* The descriptor of its connection. */
 int http_socket(const struct exchange *x);
 
+/* Whether it came over TLS. */
+bool http_is_tls(const struct exchange *x);
+
 /* A request header, NULL when absent. */
 const char *http_header(struct exchange *x, const char *name);
 
