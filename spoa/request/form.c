@@ -156,6 +156,10 @@ static enum form_status read_parts(struct str s, struct str delimiter,
 		const char *error;
 		size_t head, len;
 
+		/* to some readers the form goes on behind such an end */
+		if (str_starts(s, STR("--")) && s.len > 2 &&
+		    !str_starts(STR("--\r\n"), s))
+			return bad(out, "something stands behind the form");
 		if (str_starts(s, STR("--")))
 			return FORM_OK;
 		if (s.len < 2)
