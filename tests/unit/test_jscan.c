@@ -17,6 +17,7 @@ bool portable_to_u53(struct str number, uint64_t *out);
 #undef __SSE2__
 #define jscan_init     portable_init
 #define jscan_next     portable_next
+#define jscan_pos      portable_pos
 #define jscan_unescape portable_unescape
 #define jscan_str      portable_str
 #define jscan_compare  portable_compare
@@ -26,6 +27,7 @@ bool portable_to_u53(struct str number, uint64_t *out);
 #undef jscan_next
 #undef jscan_unescape
 #undef jscan_str
+#undef jscan_pos
 #undef jscan_compare
 #undef jscan_to_u53
 
