@@ -9,6 +9,7 @@
 /* The same code once more as it is on machines without SSE2. */
 void portable_init(struct jscan *s, struct str text, unsigned max_depth);
 enum jscan_token portable_next(struct jscan *s);
+size_t portable_pos(const struct jscan *s);
 size_t portable_unescape(struct str raw, char *out);
 struct str portable_str(const struct jscan *s, struct arena *arena);
 int portable_compare(struct str raw_a, struct str raw_b);
