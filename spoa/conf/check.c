@@ -81,6 +81,12 @@ static void check_workers(struct build *b)
 	const struct policy *p = b->policy;
 	struct place at = section_of("workers");
 
+	if (p->workers > 1 && p->objects.enabled && !p->redis.enabled)
+		report_error(b->rep, &at,
+		             "found %u with objects and without redis, "
+		             "expected redis or 1: a process would not know "
+		             "what was made through another",
+		             p->workers);
 	if (p->workers > 1 && p->n_limits > 0 && !p->redis.enabled)
 		report_error(b->rep, &at,
 		             "found %u with limits and without redis, "

@@ -126,7 +126,7 @@ static void test_forms(void **state)
 	                      "--b--",
 	         FORM_OK, "m"},
 		{type, PART("x") "\r\n\r\n1\r\n--b--", FORM_OK, ""},
-		{type, MODEL, FORM_PARTIAL, "m"},
+		{type, MODEL, FORM_PARTIAL, ""},
 		{type, MODEL "--b\r\nContent-Disp", FORM_PARTIAL, "m"},
 		{type, PART("model") "\r\n\r\nm", FORM_PARTIAL, ""},
 		{type, "--", FORM_PARTIAL, ""},
