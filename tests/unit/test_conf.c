@@ -60,7 +60,7 @@ static void defaults(void **state)
 	assert_int_equal(p->listen.unix_group.len, 0);
 	assert_str(p->listen.usage, "127.0.0.1:9103");
 	assert_str(p->listen.http, "127.0.0.1:9102");
-	assert_int_equal(p->redis.deadline_ms, 50);
+	assert_int_equal(p->redis.deadline_ms, 150);
 	assert_false(p->redis.required);
 	assert_str(p->redis.prefix, "gw");
 	assert_int_equal(p->tenants[0].skew_s, 60);
