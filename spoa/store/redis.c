@@ -88,7 +88,7 @@ static void show_connected(struct store_redis *s, bool up)
 
 static void observe(struct store_redis *s, uint64_t sent_us)
 {
-	if (s->metrics)
+	if (s->connected)
 		metric_observe_us(&s->seconds,
 		                  clock_mono_us(s->clock) - sent_us);
 }
@@ -476,7 +476,6 @@ struct store_redis *store_redis_new(struct loop *loop,
 		free(s);
 		return NULL;
 	}
-	metrics_begin(s, STR_NONE);
 	return s;
 }
 

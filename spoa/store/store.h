@@ -18,8 +18,10 @@
  *
  * Minute limits are token buckets: capacity = amount, refill = amount per 60
  * s, the level may go negative when more was used than reserved (debt). Hour,
- * day and month are fixed windows in UTC. The store's clock (Redis TIME) is
- * the only one that counts. Time stepping back is treated as no time passing.
+ * day and month are fixed windows in UTC. What is open (streams in flight) is
+ * given back whole by its settle, or forgotten after its record. The store's
+ * clock (Redis TIME) is the only one that counts. Time stepping back is treated
+ * as no time passing.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -39,11 +41,11 @@ enum {
 
 /* One limit to take from. */
 struct store_charge {
-	struct str field;  /* "LIMIT" or "LIMIT:SCOPE": unique per account */
+	struct str field; /* "LIMIT" or "LIMIT:SCOPE": unique per account */
 	enum limit_unit unit;
 	enum limit_window window;
-	uint64_t limit;    /* its amount */
-	uint64_t amount;   /* to reserve: requests, tokens or nano-dollars */
+	uint64_t limit;  /* its amount */
+	uint64_t amount; /* to reserve: requests, tokens or nano-dollars */
 };
 
 struct store_reservation {
@@ -63,12 +65,12 @@ enum store_status {
 
 struct store_result {
 	enum store_status status;
-	size_t refused;      /* index of the charge that refused; of several,
-	                      * that with the longest retry */
-	uint64_t retry_ms;   /* STORE_REFUSED: when this amount fits again */
+	size_t refused;    /* index of the charge that refused; of several,
+	                    * that with the longest retry */
+	uint64_t retry_ms; /* STORE_REFUSED: when this amount fits again */
 	int64_t remaining[STORE_MAX_CHARGES]; /* after the call, per charge */
 	uint64_t reset_ms[STORE_MAX_CHARGES]; /* until full / window's end */
-	const char *error;   /* STORE_FAILED: what happened; a constant */
+	const char *error; /* STORE_FAILED: what happened; a constant */
 };
 
 typedef void store_reserve_cb(void *ctx, uint64_t ref,
@@ -156,8 +158,7 @@ void store_redis_settle(struct store_redis *s, struct str account,
  * the process ends. */
 size_t store_redis_pending(const struct store_redis *s);
 
-/* Label the gauges of this connection with the worker's number. Without it all
- * workers write to the same ones. */
+/* Begin to count, the gauges of this connection under the worker's number. */
 void store_redis_label(struct store_redis *s, unsigned worker);
 
 #endif
