@@ -205,7 +205,7 @@ CREDENTIALS = {
     "identity, resourcegroups": lambda gw: bearer(identity_token(gw, mirid=MIRID.replace("eGroups", "egroups"))),
     "identity and api-key": lambda gw: {**bearer(identity_token(gw)), "api-key": GATEWAY_KEY},
 }
-# foundry.md 2.1: what stands in front in connections that people have.
+# What stands in front in connections that people have.
 TARGETS = ["", "/api/v1/custom", "/v2/custom", "/openai", "/models", "/openai/v1", "/v1", "/default/models/openai/v1"]
 API_VERSIONS = [None, "", "2024-10-21", "v1"]
 
@@ -270,6 +270,51 @@ def test_model_name_that_must_be_escaped(make_stack, in_path):
     turn = AgentService(gw, {"api-key": GATEWAY_KEY}).ask(model="gpt-4.1 (ü)", in_path=in_path)
     assert turn.finish == "stop"
     assert [r["deployment"] for r in data_requests(gw)] == ["gpt-4o-east"]
+
+
+# Of connections that ask for their models: endpoints behind `target`, and where
+# the names stand in the answer.
+DISCOVERY = {
+    "AzureOpenAI": ("/deployments", "/deployments/{deploymentName}", "value", "name"),
+    "OpenAI": ("/v1/models", "/v1/models/{deploymentName}", "data", "id"),
+}
+
+
+@pytest.mark.parametrize("provider", DISCOVERY)
+@pytest.mark.parametrize("credential", ["api-key", "bearer key", "custom header", "oauth2", "identity"])
+def test_models_that_are_found_can_be_used(gw, credential, provider):
+    """Dynamic discovery: list, get each by its escaped name, then ask it."""
+    list_at, get_at, members, key = DISCOVERY[provider]
+    sent = CREDENTIALS[credential](gw)
+    with gw.client() as client:
+        service = AgentService(gw, sent, client)
+        for target in TARGETS:
+            for version in ("", "?api-version=2023-05-01"):
+                base = target.removesuffix("/v1") if provider == "OpenAI" else target
+                listed = client.get(base + list_at + version, headers=sent)
+                assert listed.status_code == 200, (target, listed.text)
+                names = [m[key] for m in listed.json()[members]]
+                assert "gpt-4o" in names and "forbidden-model" not in names
+                for name in names:
+                    path = get_at.replace("{deploymentName}", urllib.parse.quote(name, safe=""))
+                    found = client.get(base + path + version, headers=sent).json()
+                    check_found(found, name, provider)
+            chat = [n for n in names if n.startswith("gpt-")]
+            for name in chat:
+                assert service.ask(model=name, target=target).finish == "stop"
+        unknown = client.get(list_at + "/no-such-model", headers=sent)
+        assert unknown.status_code == 404 and unknown.json()["error"]["message"]
+        assert client.get(list_at).status_code == client.get(list_at + "/gpt-4o").status_code == 401
+    assert service.asked == len(TARGETS) * len(chat)
+
+
+def check_found(found, name, provider):
+    """What the service insists on."""
+    if provider == "OpenAI":
+        assert found["id"] == name and "properties" not in found
+        return
+    assert found["name"] == name
+    assert found["properties"]["model"]["name"] and found["properties"]["model"]["format"] in ("OpenAI", "Anthropic")
 
 
 def test_path_wins_over_the_body(gw):
