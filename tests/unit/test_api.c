@@ -97,7 +97,6 @@ static void test_what_is_not_in_the_table(void **state)
 		"",
 		"/",
 		"/v1",
-		"/v1/models",
 		"/chat",
 		"/completions/x",
 		"/v1/chat/completions/x",
@@ -467,7 +466,7 @@ static void test_methods(void **state)
 static void test_shape_of_what_is_no_operation(void **state)
 {
 	(void)state;
-	assert_int_equal(find("GET", STR("/anthropic/v1/models")).shape,
+	assert_int_equal(find("GET", STR("/anthropic/v1/skills")).shape,
 	                 SHAPE_ANTHROPIC);
 	assert_int_equal(find("POST", STR("/v1/messages/count")).shape,
 	                 SHAPE_ANTHROPIC);
