@@ -458,6 +458,29 @@ static void build_amount(struct build *b, const struct place *top,
 		l->amount = (uint64_t)units;
 }
 
+/* What is in flight has no window; all else has one, and it is too important
+ * to be a default. */
+static void build_window(struct build *b, const struct place *top,
+                         const struct raw_limit *raw, struct policy_limit *l)
+{
+	struct place at = place_key(top, STR("window"));
+	bool given = options_given(&options_limit, raw, "window");
+
+	if (l->unit == UNIT_CONCURRENT) {
+		l->window = WINDOW_OPEN;
+		if (given)
+			report_error(b->rep, &at,
+			             "found a window, expected none: "
+			             "concurrent counts what is in flight");
+		return;
+	}
+	l->window = (enum limit_window)raw->window;
+	if (!given)
+		report_error(b->rep, &at,
+		             "found nothing, expected one of minute, hour, "
+		             "day, month");
+}
+
 static void build_warning(struct build *b, const struct place *top,
                           const struct raw_limit *raw, struct policy_limit *l)
 {
@@ -487,9 +510,9 @@ static void build_limits(struct build *b)
 		v[i].name = raw->head.name;
 		v[i].per = (enum limit_per)raw->per;
 		v[i].unit = (enum limit_unit)raw->unit;
-		v[i].window = (enum limit_window)raw->window;
 		v[i].on_store_failure =
 			(enum limit_on_failure)raw->on_store_failure;
+		build_window(b, &at, raw, &v[i]);
 		build_amount(b, &at, raw, &v[i]);
 		build_warning(b, &at, raw, &v[i]);
 		b->policy->n_limits++;

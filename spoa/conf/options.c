@@ -28,7 +28,8 @@ static const char *const pers[] = {"consumer", "app",  "agent",
                                    "model",    "team", NULL};
 static const char *const windows[] = {"minute", "hour", "day", "month", NULL};
 static const char *const on_failures[] = {"local", "allow", "deny", NULL};
-const char *const options_units[] = {"requests", "tokens", "usd", NULL};
+const char *const options_units[] = {"requests", "tokens", "usd", "concurrent",
+                                     NULL};
 const char *const options_credential_types[] = {
 	"managed_identity",  "app_service", "client_secret", "key",
 	"workload_identity", "certificate", "azure_arc",     NULL};
@@ -372,10 +373,10 @@ static const struct option limit_rows[] = {
          .names = options_units, .help = "what is counted"},
 	{"amount", OPT_NUMBER, .required = true, AT(raw_limit, amount),
          .help = "per window; usd may have decimals"},
-	{"window", OPT_ENUM, .required = true, AT(raw_limit, window),
-         .names = windows,
+	{"window", OPT_ENUM, AT(raw_limit, window), .names = windows,
+         .def = "\"minute\"",
          .help = "minute refills steadily; hour, day and month are fixed, "
-                 "UTC"},
+                 "UTC; required but for concurrent, which has none"},
 	{"warn_at", OPT_NUMBER, AT(raw_limit, warn_at), .def = "0",
          .help = "a share from 0 to 1: answers carry a warning once so much "
                  "of it is used; 0: never"},

@@ -227,13 +227,19 @@ enum limit_per {
 	PER_TEAM = 4,
 };
 
-enum limit_unit { UNIT_REQUESTS = 0, UNIT_TOKENS = 1, UNIT_USD = 2 };
+enum limit_unit {
+	UNIT_REQUESTS = 0,
+	UNIT_TOKENS = 1,
+	UNIT_USD = 2,
+	UNIT_CONCURRENT = 3, /* requests and streams in flight */
+};
 
 enum limit_window {
 	WINDOW_MINUTE = 0, /* token bucket: refills steadily */
 	WINDOW_HOUR = 1,   /* fixed, UTC */
 	WINDOW_DAY = 2,
 	WINDOW_MONTH = 3,
+	WINDOW_OPEN = 4, /* no time: what is taken is given back */
 };
 
 /* What to do while the store is away. */
@@ -252,14 +258,14 @@ struct policy_limit {
 	enum limit_per per;
 	enum limit_unit unit;
 	enum limit_window window;
-	uint64_t amount; /* requests, tokens, or nano-dollars */
+	uint64_t amount; /* requests, tokens, nano-dollars, streams */
 	enum limit_on_failure on_store_failure;
 	double warn_at; /* share from which it warns; 0: never */
 };
 
 struct policy_ledger {
-	struct str file;    /* empty: none */
-	uint64_t max_bytes; /* rotated then; 0: never */
+	struct str file;     /* empty: none */
+	uint64_t max_bytes;  /* rotated then; 0: never */
 	uint64_t stream_max; /* entries an account keeps in Redis; 0: none */
 };
 

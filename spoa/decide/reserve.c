@@ -54,8 +54,14 @@ static struct str scope_of(struct request *r, const struct policy_limit *l)
 	return STR_NONE;
 }
 
-static uint64_t amount_of(const struct request_plan *plan, enum limit_unit unit)
+/* A background response is not in flight: it is answered at once, and settled
+ * when somebody asks for it. */
+static uint64_t amount_of(const struct request *r, enum limit_unit unit)
 {
+	const struct request_plan *plan = &r->plan;
+	bool background = plan->call.operation == API_RESPONSES &&
+	                  r->facts.uses.background;
+
 	switch (unit) {
 	case UNIT_REQUESTS:
 		return 1;
@@ -63,6 +69,8 @@ static uint64_t amount_of(const struct request_plan *plan, enum limit_unit unit)
 		return plan->prompt_tokens + plan->output_tokens;
 	case UNIT_USD:
 		break;
+	case UNIT_CONCURRENT:
+		return background ? 0 : 1;
 	}
 	return plan->nano_usd;
 }
@@ -86,7 +94,7 @@ static void make_charges(struct request *r)
 		charge->unit = l->unit;
 		charge->window = l->window;
 		charge->limit = l->amount;
-		charge->amount = amount_of(&r->plan, l->unit);
+		charge->amount = amount_of(r, l->unit);
 		r->plan.limits[i] = l;
 		r->plan.n_charges++;
 	}
@@ -108,6 +116,7 @@ static const char *unit_name(enum limit_unit unit)
 		[UNIT_REQUESTS] = "requests",
 		[UNIT_TOKENS] = "tokens",
 		[UNIT_USD] = "nano-dollars",
+		[UNIT_CONCURRENT] = "requests at once",
 	};
 
 	return names[unit];

@@ -67,6 +67,8 @@ int64_t check_used(const struct store_usage *used, enum limit_unit unit)
 {
 	uint64_t n = used->nano_usd;
 
+	if (unit == UNIT_CONCURRENT)
+		return 0; /* it has ended */
 	if (unit == UNIT_REQUESTS)
 		n = used->requests;
 	else if (unit == UNIT_TOKENS)

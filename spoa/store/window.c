@@ -34,6 +34,8 @@ int64_t window_period(enum limit_window kind, int64_t now)
 		now = 0;
 	if (kind == WINDOW_HOUR)
 		return now / HOUR_MS;
+	if (kind == WINDOW_OPEN)
+		return now / WINDOW_SLOT_MS;
 	if (kind == WINDOW_DAY)
 		return now / DAY_MS;
 	return month_of(now / DAY_MS);
@@ -43,6 +45,8 @@ int64_t window_period_end(enum limit_window kind, int64_t period)
 {
 	if (kind == WINDOW_HOUR)
 		return (period + 1) * HOUR_MS;
+	if (kind == WINDOW_OPEN)
+		return (period + WINDOW_SLOTS) * WINDOW_SLOT_MS;
 	if (kind == WINDOW_DAY)
 		return (period + 1) * DAY_MS;
 	return month_start(period + 1) * DAY_MS;
@@ -97,7 +101,44 @@ static void bucket_refill(struct window *w, int64_t now)
 	w->frac = (int64_t)(parts % WINDOW_MINUTE_MS);
 }
 
-/* ----------------------------------------------------------------- both */
+/* ----------------------------------------------------------------- open */
+
+static int64_t *slot_of(struct window *w, int64_t period)
+{
+	return &w->open[period % WINDOW_SLOTS];
+}
+
+/* The slots that come into use again hold what nobody gave back. */
+static void open_advance(struct window *w, int64_t period)
+{
+	int64_t p = w->at;
+	int i;
+
+	if (period <= p)
+		return;
+	for (i = 0; i < WINDOW_SLOTS && p < period; i++) {
+		int64_t *slot = slot_of(w, ++p);
+
+		w->count -= *slot;
+		*slot = 0;
+	}
+	w->at = period;
+}
+
+static void open_give_back(struct window *w, int64_t at, int64_t amount)
+{
+	int64_t *slot;
+
+	if (at > w->at || at <= w->at - WINDOW_SLOTS)
+		return;
+	slot = slot_of(w, at);
+	if (amount > *slot)
+		amount = *slot;
+	*slot -= amount;
+	w->count -= amount;
+}
+
+/* ----------------------------------------------------------------- all */
 
 void window_init(struct window *w, enum limit_window kind, int64_t limit,
                  int64_t now)
@@ -127,6 +168,10 @@ void window_advance(struct window *w, enum limit_window kind, int64_t limit,
 		return;
 	}
 	period = window_period(kind, now);
+	if (kind == WINDOW_OPEN) {
+		open_advance(w, period);
+		return;
+	}
 	if (period > w->at) {
 		w->at = period;
 		w->count = 0;
@@ -142,6 +187,8 @@ int64_t window_reset_ms(const struct window *w, int64_t now)
 {
 	if (w->kind == WINDOW_MINUTE)
 		return bucket_wait(w, w->limit - w->count);
+	if (w->kind == WINDOW_OPEN && w->count == 0)
+		return 0;
 	return window_period_end(w->kind, w->at) - now;
 }
 
@@ -151,11 +198,15 @@ int64_t window_retry_ms(const struct window *w, int64_t amount, int64_t now)
 		return 0;
 	if (w->kind == WINDOW_MINUTE)
 		return bucket_wait(w, amount - w->count);
+	if (w->kind == WINDOW_OPEN)
+		return WINDOW_RETRY_MS;
 	return window_period_end(w->kind, w->at) - now;
 }
 
 void window_take(struct window *w, int64_t amount)
 {
+	if (w->kind == WINDOW_OPEN)
+		*slot_of(w, w->at) += amount;
 	w->count += w->kind == WINDOW_MINUTE ? -amount : amount;
 	if (w->count > WINDOW_COUNT_MAX)
 		w->count = WINDOW_COUNT_MAX;
@@ -166,6 +217,10 @@ void window_settle(struct window *w, int64_t at, int64_t reserved, int64_t used)
 	if (w->kind == WINDOW_MINUTE) {
 		w->count += reserved - used;
 		bucket_bound(w);
+		return;
+	}
+	if (w->kind == WINDOW_OPEN) {
+		open_give_back(w, at, reserved);
 		return;
 	}
 	if (w->at != at)

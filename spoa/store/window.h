@@ -3,6 +3,9 @@
  *
  *   minute            token bucket: holds `limit`, gains `limit` per 60 s
  *   hour, day, month  fixed UTC windows, counted from 1970
+ *   open              no time: taken, and given back. What nobody gives back
+ *                     is forgotten with its record: counts are kept by the
+ *                     quarter of an hour in which they were taken
  *
  * scripts/common.lua does the same sums for Redis, to the last unit: both
  * count in integers only. Lua has doubles, exact to 2^53, which is where the
@@ -25,6 +28,9 @@
 #define WINDOW_COUNT_MAX INT64_C(4000000000000000)
 
 enum {
+	WINDOW_SLOT_MS = 900000,
+	WINDOW_SLOTS = 9, /* STORE_RECORD_TTL_S, and the slot it began in */
+	WINDOW_RETRY_MS = 1000, /* nobody knows when a stream ends */
 	WINDOW_MINUTE_MS = 60000,
 	WINDOW_DEBT_MINUTES = 1000000, /* a bucket's debt stops here, too */
 };
@@ -35,6 +41,7 @@ struct window {
 	int64_t count; /* bucket: level, negative in debt; else: used */
 	int64_t frac;  /* bucket: 0..59999 of 1/60000 unit */
 	int64_t at;    /* bucket: time of `count`; else: the period */
+	int64_t open[WINDOW_SLOTS]; /* open: `count` by period, in a ring */
 };
 
 /* Full / unused. */
@@ -55,13 +62,15 @@ int64_t window_remaining(const struct window *w);
 int64_t window_reset_ms(const struct window *w, int64_t now);
 
 /* 0: `amount` fits. Else the time after which it does, if nobody takes
- * anything meanwhile. `amount` must not be more than the limit. */
+ * anything meanwhile; a guess for what is open. `amount` must not be more than
+ * the limit. */
 int64_t window_retry_ms(const struct window *w, int64_t amount, int64_t now);
 
 void window_take(struct window *w, int64_t amount);
 
 /* Replace `reserved` by `used`. `at` is that of the window when it was
- * reserved: a fixed window that has ended since is left as it is. */
+ * reserved: a fixed window that has ended since is left as it is. What is open
+ * is given back whole. */
 void window_settle(struct window *w, int64_t at, int64_t reserved,
                    int64_t used);
 

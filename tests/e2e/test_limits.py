@@ -2,8 +2,9 @@
 import re
 import time
 
-from harness import request_id
-from steps import by_day, error_code, retry_after, spent, used, wait_spent
+from harness import request_id, wait_until
+from steps import (Stream, by_day, error_code, fast_streams, retry_after, slow_streams, spent, used,
+                   wait_spent)
 
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?$")
 
@@ -162,3 +163,49 @@ def test_a_warning_before_the_refusal(make_stack):
     logged = [stack.decision(request_id(a)).get("limit_warning") for a in answers]
     assert logged == told
     assert stack.metric("foundry_limit_warnings_total", limit="soft") == 2
+
+
+def in_flight(stack, field="two:demo", account="demo"):
+    """What a limit of concurrent requests holds. 4:SLOT:N,N,.. (store/scripts)."""
+    kind, _, slots = stack.limit_state(account).get(field, "4:0:0").split(":")
+    assert kind == "4"
+    return sum(map(int, slots.split(",")))
+
+
+def two_at_once(config):
+    limits(config, two={"per": "consumer", "unit": "concurrent", "amount": 2})
+
+
+def test_two_streams_at_once_and_no_third(make_stack):
+    stack = make_stack(change=two_at_once)
+    slow_streams(stack, tokens=100000, event_delay_ms=20)
+    streams = [Stream(stack).wait_begun() for _ in range(2)]
+    for stream in (False, True):
+        refused = stack.chat(stream=stream)
+        assert refused.status_code == 429 and error_code(refused) == "rate_limit_exceeded"
+        assert retry_after(refused) == 1
+        assert stack.decision(request_id(refused))["limit"] == "two"
+        assert rates(refused, "requests") == (None, None, None)
+    assert in_flight(stack) == 2
+
+    streams[0].leave.set()  # the client hangs up
+    streams[0].finish()
+    wait_until("the place to be free", lambda: in_flight(stack) == 1)
+    fast_streams(stack)
+    for _ in range(5):
+        assert stack.chat().status_code == 200
+        wait_until("the place to be free again", lambda: in_flight(stack) == 1)
+    streams[1].leave.set()
+    streams[1].finish()
+    wait_until("all places to be free", lambda: in_flight(stack) == 0)
+
+
+def test_places_come_back_from_whatever_fails(make_stack):
+    stack = make_stack(change=two_at_once)
+    for status in (400, 500):
+        stack.sim.fault(status=status, times=1)
+        assert stack.chat().status_code == status
+    stack.sim.fault(cut_after_events=2, times=1)
+    Stream(stack).finish()
+    wait_until("all places to be free", lambda: in_flight(stack) == 0)
+    assert stack.chat().status_code == 200

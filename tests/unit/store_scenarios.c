@@ -58,6 +58,10 @@ struct scenario {
 	{                                                                      \
 		UNIT_USD, WINDOW_MONTH, n                                      \
 	}
+#define OPEN(n)                                                                \
+	{                                                                      \
+		UNIT_CONCURRENT, WINDOW_OPEN, n                                \
+	}
 #define HALF_HOUR 1800000
 #define HOUR      3600000
 #define DAY       INT64_C(86400000)
@@ -112,6 +116,47 @@ static const struct scenario scenarios[] = {
 	{ RESERVE, "2", 2, 0, STORE_REFUSED, { 1 }, -1 },
 	{ SETTLE, "1", 123456789012345, 0, STORE_OK, { 0 }, 0 },
 	{ RESERVE, "3", 0, 0, STORE_OK, { 876543210987655 }, 0 } } },
+
+{ "what is in flight comes back whole", false, { OPEN(2) }, {
+	{ RESERVE, "1", 1, 0, STORE_OK, { 1 }, 0 },
+	{ RESERVE, "2", 1, 0, STORE_OK, { 0 }, 0 },
+	{ RESERVE, "3", 1, 0, STORE_REFUSED, { 0 }, 1000 },
+	{ SETTLE, "1", 777, 0, STORE_OK, { 0 }, 0 },
+	{ RESERVE, "4", 1, 0, STORE_OK, { 0 }, 0 },
+	{ SETTLE, "2", 0, 0, STORE_OK, { 0 }, 0 },
+	{ SETTLE, "4", 0, 0, STORE_OK, { 0 }, 0 },
+	{ RESERVE, "5", 1, 0, STORE_OK, { 1 }, 0 } } },
+{ "attack: settle twice for two places", false, { OPEN(2) }, {
+	{ RESERVE, "1", 1, 0, STORE_OK, { 1 }, 0 },
+	{ RESERVE, "2", 1, 0, STORE_OK, { 0 }, 0 },
+	{ SETTLE, "1", 0, 0, STORE_OK, { 0 }, 0 },
+	{ SETTLE, "1", 0, 0, STORE_UNKNOWN, { 0 }, 0 },
+	{ RESERVE, "3", 1, 0, STORE_OK, { 0 }, 0 },
+	{ RESERVE, "4", 1, 0, STORE_REFUSED, { 0 }, 1000 } } },
+{ "the other limit refuses: no place is taken", false,
+  { OPEN(1), TPD(10) }, {
+	{ RESERVE, "1", 1, 10, STORE_OK, { 0, 0 }, 0 },
+	{ SETTLE, "1", 0, 10, STORE_OK, { 0 }, 0 },
+	{ RESERVE, "2", 1, 5, STORE_REFUSED, { 1, 0 }, -1 },
+	{ RESERVE, "3", 1, 0, STORE_OK, { 0, 0 }, 0 } } },
+{ "a place that nobody gives back is free after its record", true,
+  { OPEN(2) }, {
+	{ RESERVE, "1", 1, 0, STORE_OK, { 1 }, 0 },
+	{ PASS, NULL, HOUR, 0, STORE_OK, { 0 }, 0 },
+	{ RESERVE, "2", 1, 0, STORE_OK, { 0 }, 0 },
+	{ PASS, NULL, HOUR + HALF_HOUR / 2 - 1, 0, STORE_OK, { 0 }, 0 },
+	{ RESERVE, "3", 1, 0, STORE_REFUSED, { 0 }, 1000 },
+	{ PASS, NULL, 1, 0, STORE_OK, { 0 }, 0 },
+	{ RESERVE, "4", 1, 0, STORE_OK, { 0 }, 0 },
+	{ RESERVE, "5", 1, 0, STORE_REFUSED, { 0 }, 1000 },
+	{ PASS, NULL, DAY, 0, STORE_OK, { 0 }, 0 },
+	{ RESERVE, "6", 1, 0, STORE_OK, { 1 }, 0 } } },
+{ "a place outlives a clock that steps back", true, { OPEN(1) }, {
+	{ RESERVE, "1", 1, 0, STORE_OK, { 0 }, 0 },
+	{ PASS, NULL, -DAY, 0, STORE_OK, { 0 }, 0 },
+	{ RESERVE, "2", 1, 0, STORE_REFUSED, { 0 }, 1000 },
+	{ SETTLE, "1", 0, 0, STORE_OK, { 0 }, 0 },
+	{ RESERVE, "3", 1, 0, STORE_OK, { 0 }, 0 } } },
 
 { "a bucket refills by the second", true, { TPM(600) }, {
 	{ RESERVE, "1", 600, 0, STORE_OK, { 0 }, 0 },
@@ -198,7 +243,7 @@ static const struct scenario scenarios[] = {
 static struct store_usage used_of(const struct scenario *s,
                                   const struct step *t)
 {
-	uint64_t used[3] = {0, 0, 0};
+	uint64_t used[4] = {0, 0, 0, 0};
 
 	used[s->limits[1].unit] = (uint64_t)t->b;
 	used[s->limits[0].unit] = (uint64_t)t->a;

@@ -46,6 +46,7 @@ static const struct store_charge all_limits[] = {
 	{STR_INIT("tpd"), UNIT_TOKENS, WINDOW_DAY, 1000000, 0},
 	{STR_INIT("usd-month"), UNIT_USD, WINDOW_MONTH, 800000000000000, 0},
 	{STR_INIT("one"), UNIT_TOKENS, WINDOW_MINUTE, 1, 0},
+	{STR_INIT("open"), UNIT_CONCURRENT, WINDOW_OPEN, 12, 0},
 };
 
 enum { N_LIMITS = sizeof(all_limits) / sizeof(all_limits[0]) };

@@ -4,12 +4,15 @@
 -- A field of the account's hash is one limit:
 --   0:LEVEL:FRAC:TIME:LIMIT   minute, a token bucket
 --   K:PERIOD:USED             hour 1, day 2, month 3: a fixed UTC window
+--   4:SLOT:N,N,..             what is open, by the slot it was taken in; of
+--                             slots before these nothing can be open any more
 --
 -- Numbers are doubles, exact up to 2^53. They are printed with %.0f, never
 -- with `..`, which rounds to 14 digits.
 
 local LIMITS, RECORD = KEYS[1], KEYS[2]
 local MINUTE, HOUR, DAY = 60000, 3600000, 86400000
+local SLOT, SLOTS = 900000, 9 -- a record's life, and the slot it began in
 local COUNT_MAX = 4000000000000000
 local DEBT_MINUTES = 1000000
 local SLACK_MS = 1000 -- that a key lives longer than it must
@@ -35,6 +38,7 @@ end
 
 local function period_of(kind, now)
 	if kind == 1 then return floor(now / HOUR) end
+	if kind == 4 then return floor(now / SLOT) end
 	local day = floor(now / DAY)
 	if kind == 2 then return day end
 	local month = 1970 * 12 + floor(day * 120000 / 3652425)
@@ -45,6 +49,7 @@ end
 
 local function period_end(kind, period)
 	if kind == 1 then return (period + 1) * HOUR end
+	if kind == 4 then return (period + SLOTS) * SLOT end
 	if kind == 2 then return (period + 1) * DAY end
 	return month_start(period + 1) * DAY
 end
@@ -91,7 +96,40 @@ local function fresh(kind, limit, now)
 		return { kind = 0, limit = limit, count = limit, frac = 0, at = now }
 	end
 	return { kind = kind, limit = limit, count = 0,
-		at = period_of(kind, now) }
+		at = period_of(kind, now), open = {} }
+end
+
+-- Slots are numbered from 1970, and kept in a ring.
+local function open_add(w, slot, amount)
+	local i = slot % SLOTS
+	local was = w.open[i] or 0
+	w.open[i] = max(0, was + amount)
+	w.count = w.count + w.open[i] - was
+end
+
+-- The slots that come into use again hold what nobody gave back.
+local function open_advance(w, slot)
+	for s = w.at + 1, min(slot, w.at + SLOTS) do
+		open_add(w, s, -(w.open[s % SLOTS] or 0))
+	end
+	w.at = max(w.at, slot)
+end
+
+local function open_parse(at, list, limit)
+	local w = { kind = 4, limit = limit, count = 0, at = tonumber(at),
+		open = {} }
+	local i = 0
+	for n in list:gmatch('%d+') do
+		open_add(w, i, tonumber(n))
+		i = i + 1
+	end
+	return w
+end
+
+local function open_text(w)
+	local list = {}
+	for i = 1, SLOTS do list[i] = int(w.open[i - 1] or 0) end
+	return table.concat(list, ',')
 end
 
 -- The limit in `text` as it was written; nil when there is none that can be
@@ -104,6 +142,8 @@ local function parse(text, limit)
 		return { kind = 0, limit = tonumber(cap), count = tonumber(level),
 			frac = tonumber(frac), at = tonumber(at) }
 	end
+	local slot, open = text:match('^4:(%d+):([%d,]+)$')
+	if slot then return open_parse(slot, open, limit) end
 	local kind, period, used = text:match('^([123]):(%d+):(%d+)$')
 	if not kind then return nil end
 	return { kind = tonumber(kind), limit = limit, count = tonumber(used),
@@ -116,6 +156,8 @@ local function advance(w, kind, limit, now)
 	w.limit = limit
 	if kind == 0 then
 		refill(w, now)
+	elseif kind == 4 then
+		open_advance(w, period_of(kind, now))
 	else
 		local period = period_of(kind, now)
 		if period > w.at then w.at, w.count = period, 0 end
@@ -130,6 +172,7 @@ end
 
 local function reset_ms(w, now)
 	if w.kind == 0 then return wait_ms(w, w.limit - w.count) end
+	if w.kind == 4 and w.count == 0 then return 0 end
 	return period_end(w.kind, w.at) - now
 end
 
@@ -138,6 +181,8 @@ local function write(field, w)
 	if w.kind == 0 then
 		text = '0:' .. int(w.count) .. ':' .. int(w.frac) .. ':' ..
 			int(w.at) .. ':' .. int(w.limit)
+	elseif w.kind == 4 then
+		text = '4:' .. int(w.at) .. ':' .. open_text(w)
 	else
 		text = int(w.kind) .. ':' .. int(w.at) .. ':' .. int(w.count)
 	end

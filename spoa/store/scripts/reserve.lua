@@ -13,6 +13,7 @@
 
 local OK, REFUSED, TOO_LARGE, FAILED = 0, 1, 2, 4
 local SWEEP_FROM = 32
+local OPEN_RETRY_MS = 1000 -- nobody knows when a stream ends
 
 local now = clock_ms()
 local n = (#ARGV - 1) / 5
@@ -53,6 +54,7 @@ local function longest_wait()
 		local short = c.amount - remaining(c.w)
 		if short > 0 then
 			local ms = c.kind == 0 and wait_ms(c.w, short)
+				or c.kind == 4 and OPEN_RETRY_MS
 				or reset_ms(c.w, now)
 			if ms > longest then refused, longest = i - 1, ms end
 		end
@@ -84,8 +86,12 @@ local function take()
 	local record, life, grown = { 'n', int(n) }, 0, false
 	for i, c in ipairs(charges) do
 		local w = c.w
-		w.count = w.count + (w.kind == 0 and -c.amount or c.amount)
-		w.count = min(w.count, COUNT_MAX)
+		if w.kind == 4 then
+			open_add(w, w.at, c.amount)
+		else
+			w.count = w.count + (w.kind == 0 and -c.amount or c.amount)
+			w.count = min(w.count, COUNT_MAX)
+		end
 		write(fields[i], w)
 		grown = grown or c.is_new
 		life = max(life, reset_ms(w, now))

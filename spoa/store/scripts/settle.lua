@@ -52,6 +52,10 @@ local function current(c)
 		or fresh(c.kind, c.limit, now)
 	if w.kind ~= c.kind then return nil end
 	w = advance(w, w.kind, w.limit, now)
+	if w.kind == 4 then
+		local known = c.at <= w.at and c.at > w.at - SLOTS
+		return known and w or nil
+	end
 	if w.kind ~= 0 and w.at ~= c.at then return nil end
 	return w
 end
@@ -63,6 +67,8 @@ for _, c in ipairs(charges) do
 		if w.kind == 0 then
 			w.count = w.count + c.amount - c.used
 			bound(w)
+		elseif w.kind == 4 then
+			open_add(w, c.at, -c.amount)
 		else
 			w.count = max(0, w.count + c.used - c.amount)
 			w.count = min(w.count, COUNT_MAX)
