@@ -388,6 +388,9 @@ static bool fill(const struct operation *op, struct str lead,
 	if (has_segment(lead, STR("deployments")) ||
 	    str_find(lead, '%') < lead.len)
 		return false;
+	/* Anthropic's list has a form of its own, which nobody asked for yet */
+	if (discovers && has_segment(lead, STR("anthropic")))
+		return false;
 	if (!takes_model && !discovers && (d.len > 0 || is_in_collection(lead)))
 		return false;
 	if (!decode(d, arena, &out->path_model))

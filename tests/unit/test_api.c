@@ -463,6 +463,46 @@ static void test_methods(void **state)
 	}
 }
 
+static void test_discovery(void **state)
+{
+	static const struct {
+		const char *path;
+		enum api_discover form;
+		const char *model;
+	} cases[] = {
+		{"/deployments", DISCOVER_AZURE, ""},
+		{"/openai/deployments", DISCOVER_AZURE, ""},
+		{"/any/prefix/deployments/gpt-4o", DISCOVER_AZURE, "gpt-4o"},
+		{"/deployments/a%20b", DISCOVER_AZURE, "a b"},
+		{"/models", DISCOVER_OPENAI, ""},
+		{"/v1/models", DISCOVER_OPENAI, ""},
+		{"/openai/v1/models/gpt-4o", DISCOVER_OPENAI, "gpt-4o"},
+	};
+	static const char *const none_of_it[] = {
+		"/deployments/a%2fb",
+		"/deployments/a/deployments",
+		"/deployments/a/models",
+		"/deployments/%00",
+		"/models/..",
+		"/models/",
+		"/anthropic/v1/models",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct api_call c = find("GET", str_c(cases[i].path));
+
+		assert_int_equal(c.operation, API_MODELS);
+		assert_true(c.method_ok);
+		assert_int_equal(c.traits.discover, cases[i].form);
+		assert_true(str_eq(c.path_model, str_c(cases[i].model)));
+		assert_false(find("POST", str_c(cases[i].path)).method_ok);
+	}
+	for (size_t i = 0; i < sizeof(none_of_it) / sizeof(none_of_it[0]); i++)
+		if (find("GET", str_c(none_of_it[i])).operation != API_NONE)
+			fail_msg("%s is an operation", none_of_it[i]);
+}
+
 static void test_shape_of_what_is_no_operation(void **state)
 {
 	(void)state;
@@ -523,6 +563,7 @@ int main(void)
 		cmocka_unit_test(test_escapes_in_the_deployment),
 		cmocka_unit_test(test_a_name_that_fills_the_arena),
 		cmocka_unit_test(test_methods),
+		cmocka_unit_test(test_discovery),
 		cmocka_unit_test(test_shape_of_what_is_no_operation),
 		cmocka_unit_test(test_operation_names),
 		cmocka_unit_test(test_query_parameters),

@@ -814,7 +814,7 @@ class Refusals(SimTest):
         self.assertEqual(self.sim.last()["deployment"], "gpt-4o-mini")
 
     def test_unknown_paths(self):
-        for path in ("/", "/openai/v1/files", "/nothing"):
+        for path in ("/", "/openai/v1/nothing", "/nothing"):
             self.assertEqual(self.sim.call("GET", path, None, KEY).status,
                              404)
 
