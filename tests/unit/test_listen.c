@@ -334,7 +334,7 @@ static bool on_get(void *ctx, struct str path, struct http_reply *reply)
 		return true;
 	}
 	if (str_eq(path, STR("/giant")))
-		for (i = 0; i < 65; i++)
+		for (i = 0; i < 129; i++)
 			buf_add(&reply->body, block, sizeof(block));
 	return str_eq(path, STR("/giant"));
 }
