@@ -1,0 +1,289 @@
+"""What /metrics says is what the simulator served; callers cannot make series;
+and every expression of the dashboard finds what it asks for."""
+import json
+import re
+import subprocess
+import threading
+
+import httpx
+import pytest
+
+from harness import AGENT, ROOT, TINY_APP, Stack, request_id, wait_until
+from promql import Expression, needs, series
+from steps import Load, Stream
+
+USAGE = "gen_ai_client_inference_usage_"
+DASHBOARD = ROOT / "haproxy-conf/grafana-dashboard.json"
+
+
+def quiet(config):
+    config["limits"]["demo-tokens"].update(amount=10**12, window="day")
+
+
+def tokens(stack, kind, **labels):
+    return stack.metric(f"{USAGE}{kind}_tokens_total", **labels)
+
+
+def settled(stack):
+    return sum(stack.metric("foundry_usage_records_total", result=r) for r in ("settled", "estimated"))
+
+
+# ------------------------------------------------------------------ the numbers
+
+
+def test_counters_are_what_the_simulator_served(make_stack):
+    stack = make_stack(change=quiet)
+    told = {"prompt": 0, "completion": 0, "cached": 0, "reasoning": 0}
+    n = 0
+    for stream in (False, True):
+        for model in ("gpt-4o", "gpt-4o-mini"):
+            for cached in (0, 7):
+                body = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+                answer = stack.chat(model=model, headers={
+                    "x-sim-prompt-tokens": "30", "x-sim-cached-tokens": str(cached),
+                    "x-sim-reasoning-tokens": "3"}, **body)
+                assert answer.status_code == 200, answer.text
+                n += 1
+                usage = (json.loads(answer.text.split("data: ")[-2])["usage"] if stream else answer.json()["usage"])
+                told["prompt"] += usage["prompt_tokens"]
+                told["completion"] += usage["completion_tokens"]
+                told["cached"] += usage["prompt_tokens_details"]["cached_tokens"]
+                told["reasoning"] += usage["completion_tokens_details"]["reasoning_tokens"]
+    wait_until("every request to be settled", lambda: settled(stack) == n)
+    served = stack.sim.stats()["deployments"]
+    assert tokens(stack, "input") == told["prompt"] == sum(d["prompt_tokens"] for d in served.values())
+    assert tokens(stack, "output") == told["completion"] == sum(d["completion_tokens"] for d in served.values())
+    assert tokens(stack, "cache_read_input") == told["cached"] > 0
+    assert tokens(stack, "reasoning_output") == told["reasoning"] > 0
+    assert stack.metric("foundry_estimated_tokens_total") == 0
+
+    for model, deployment in (("gpt-4o", "gpt-4o-east"), ("gpt-4o-mini", "gpt-4o-mini")):
+        labels = dict(gen_ai_request_model=model, gen_ai_operation_name="chat", consumer="demo", resource="east",
+                      gen_ai_provider_name="azure.ai.openai")
+        assert tokens(stack, "input", **labels) == served[deployment]["prompt_tokens"]
+        assert tokens(stack, "output", **labels) == served[deployment]["completion_tokens"]
+    # the histograms have one observation a request, and the same tokens in sum
+    for kind, all_of_it in (("input", told["prompt"]), ("output", told["completion"])):
+        assert stack.metric("gen_ai_client_token_usage_count", gen_ai_token_type=kind) == n
+        assert stack.metric("gen_ai_client_token_usage_sum", gen_ai_token_type=kind) == all_of_it
+    assert stack.metric("gen_ai_client_operation_duration_seconds_count") == n
+    assert stack.metric("gen_ai_client_operation_time_to_first_chunk_seconds_count") == n / 2
+    assert stack.metric("foundry_consumer_requests_total", consumer="demo", verdict="allow") == n
+    assert stack.metric("foundry_consumer_streams") == 0
+
+
+def test_cost_is_tokens_times_price(make_stack):
+    stack = make_stack(change=quiet)
+    answer = stack.chat(headers={"x-sim-prompt-tokens": "50", "x-sim-cached-tokens": "20"})
+    usage = answer.json()["usage"]
+    stack.usage(request_id(answer))
+    cached = usage["prompt_tokens_details"]["cached_tokens"]
+    micro = (usage["prompt_tokens"] - cached) * 2.5 + cached * 1.25 + usage["completion_tokens"] * 10
+    assert stack.metric("foundry_cost_usd_total", consumer="demo") == pytest.approx(micro / 1e6, abs=1e-9)
+
+
+def test_a_client_that_hangs_up_is_counted_as_estimated(make_stack):
+    stack = make_stack(change=quiet)
+    stack.sim.post("/control/defaults", tokens=1000, event_delay_ms=20)
+    stream = Stream(stack).wait_begun()
+    assert stack.metric("foundry_consumer_streams", consumer="demo", gen_ai_request_model="gpt-4o") == 1
+    stream.leave.set()
+    stream.finish()
+    usage = stack.usage(stream.id)
+    assert usage["estimated"] == "true"
+    assert stack.metric("foundry_estimated_tokens_total", gen_ai_token_type="input") == int(usage["input"])
+    assert stack.metric("foundry_estimated_tokens_total", gen_ai_token_type="output") == int(usage["output"])
+    assert tokens(stack, "input") == tokens(stack, "output") == 0
+    assert stack.metric("foundry_consumer_streams") == 0
+
+
+def trusting(config):
+    quiet(config)
+    config["consumers"]["demo"]["trust_foundry_headers"] = True
+
+
+def test_attack_a_thousand_names_make_no_series(make_stack):
+    """Models, agents, projects and paths that nobody configured."""
+    stack = make_stack(change=trusting)
+    token = stack.token()
+
+    def ask(i, client, model):
+        return stack.chat(model=model, token=token, client=client, headers={
+            "x-ms-foundry-agent-id": f"agent-{i}", "x-ms-foundry-project-id": f"project-{i}"})
+
+    with stack.client() as client:
+        # one of each, so that what follows could only add names
+        assert ask("x", client, "gpt-4o").status_code == 200
+        assert ask("x", client, "no-such-model").status_code == 404
+        wait_until("the first to be settled", lambda: settled(stack) == 1)
+        before = len(series(stack.agent_get("/metrics").text))
+        for i in range(1000):
+            assert ask(i, client, "gpt-4o" if i % 10 == 0 else f"made-up-{i}").status_code in (200, 404)
+        wait_until("all to be settled", lambda: settled(stack) == 101)
+    page = stack.agent_get("/metrics").text
+    assert not re.search(r"made-up|agent-\d|project-\d", page)
+    # a time may fall into a bucket of its own, but buckets are always printed
+    assert len(series(page)) == before
+    assert stack.metric("foundry_metrics_dropped_total") == 0
+
+
+# -------------------------------------------------------------------------- top
+
+
+def test_top_shows_who_is_busy(make_stack):
+    stack = make_stack(change=quiet)
+    stack.sim.post("/control/defaults", tokens=100000, event_delay_ms=20)
+    held = Stream(stack, model="gpt-4o-mini").wait_begun()
+    stack.sim.post("/control/defaults", tokens=20, event_delay_ms=0)
+    with Load(stack, n_threads=1) as load, Load(stack, n_threads=1, model="forbidden-model") as refused:
+        load.wait_more(3)
+        refused.wait_more(3)
+        url = f"http://127.0.0.1:{stack.ports['agent_http']}"
+        shown = subprocess.run([AGENT, "top", url, "--once"], capture_output=True, text=True, timeout=60)
+    held.leave.set()
+    held.finish()
+    load.all_fine()
+    assert shown.returncode == 0, shown.stderr
+    assert "\033" not in shown.stdout
+    head, *rows = [line.split() for line in shown.stdout.splitlines()]
+    assert head[:2] == ["consumer", "model"]
+    found = {(r[0], r[1]): [float(v) for v in r[2:]] for r in rows if r[0] != "total"}
+    requests, denied, read, written, running = found["demo", "gpt-4o"]
+    assert requests > 0 and denied == 0 and read > 0 and written > 0
+    assert found["demo", "gpt-4o-mini"][4] == 1
+    assert found["demo", "forbidden-model"][1] > 0 and found["demo", "forbidden-model"][3] == 0
+    (total,) = [[float(v) for v in r[1:]] for r in rows if r[0] == "total"]
+    assert total[0] >= requests and total[4] >= 1
+
+
+def test_top_without_an_agent_says_so():
+    shown = subprocess.run([AGENT, "top", "http://127.0.0.1:1", "--once"], capture_output=True, text=True, timeout=60)
+    assert shown.returncode == 1 and "127.0.0.1:1/metrics" in shown.stderr and shown.stdout == ""
+
+
+# ---------------------------------------------------------------- the dashboard
+
+
+def with_ledger(config):
+    quiet(config)
+    config["ledger"] = {"file": config["listen"]["spop"][1].removeprefix("unix:").replace("spop.sock", "ledger.jsonl")}
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory, certificate):
+    """A stack in which everything that the dashboard shows has happened."""
+    stack = Stack(tmp_path_factory.mktemp("busy"), change=with_ledger, certificate=certificate)
+    try:
+        stack.start()
+        stack.sim.post("/control/defaults", tokens=50)
+        assert stack.chat(headers={"x-sim-cached-tokens": "1"}).status_code == 200
+        assert stack.chat(stream=True, stream_options={"include_usage": True}).status_code == 200
+        assert stack.chat(token=stack.token(appid=TINY_APP, azp=TINY_APP), max_tokens=5000).status_code in (400, 429)
+        stack.sim.fault(status=500)
+        assert stack.chat().status_code == 500
+        stack.sim.post("/control/defaults", tokens=1000, event_delay_ms=20)
+        stream = Stream(stack).wait_begun()
+        stream.leave.set()
+        stream.finish()
+        stack.usage(stream.id)
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture(scope="module")
+def dashboard():
+    return json.loads(DASHBOARD.read_text())
+
+
+def panels(dashboard):
+    return [p for p in dashboard["panels"] if p["type"] != "row"]
+
+
+def pages(stack):
+    haproxy = httpx.get(f"http://127.0.0.1:{stack.ports['stats']}/metrics", trust_env=False).text
+    return series(stack.agent_get("/metrics").text) + series(haproxy)
+
+
+def lacking(have, metric, labels):
+    """What of an expression's needs no series has."""
+    mine = [l for name, l, _ in have if name == metric]
+    if not mine:
+        return f"{metric} is nowhere"
+    if not any(all(k in l and v in (None, l[k]) for k, v in labels.items()) for l in mine):
+        return f"{metric} has no series with {labels}, but {mine[:3]}"
+    return None
+
+
+def test_dashboard_finds_every_series_and_label(busy, dashboard):
+    have = pages(busy)
+    missing, n = [], 0
+    for panel in panels(dashboard):
+        for target in panel["targets"]:
+            found = needs(target["expr"])
+            assert found, target["expr"]
+            n += len(found)
+            missing += [f"{panel['title']}: {m}" for m in (lacking(have, *need) for need in found) if m]
+    assert not missing, "\n".join(missing)
+    assert n > 30
+
+
+def test_the_search_for_series_can_fail(busy):
+    have = pages(busy)
+    for expr in ("sum(foundry_no_such_total)", 'foundry_requests_total{verdict="maybe"}',
+                 "sum by (colour) (foundry_requests_total)", 'foundry_requests_total{colour=~".*"}'):
+        (need,) = needs(expr)
+        assert lacking(have, *need), expr
+    for expr in ("sum(", "nonsense(x)", "sum by (a (x)", "x{a=b}", "x y", "rate(x[])", ""):
+        with pytest.raises(ValueError):
+            Expression(expr)
+
+
+def test_dashboard_variables_are_labels(busy, dashboard):
+    have = pages(busy)
+    names = set()
+    for variable in dashboard["templating"]["list"]:
+        names.add(variable["name"])
+        if variable["type"] == "query":
+            metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["definition"]).groups()
+            assert variable["query"]["query"] == variable["definition"]
+            assert not lacking(have, metric, {label: None})
+    used = set(re.findall(r"\$\{?(\w+)", json.dumps(dashboard["panels"])))
+    assert used - names <= {"__rate_interval", "__range"}, used - names
+    assert names <= used
+
+
+def test_legends_name_labels_of_the_result(dashboard):
+    for panel in panels(dashboard):
+        for target in panel["targets"]:
+            wanted = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+            assert wanted <= Expression(target["expr"]).by, (panel["title"], target)
+
+
+def test_dashboard_is_what_grafana_reads(dashboard):
+    """The essentials of the classic dashboard model."""
+    assert dashboard["title"] and re.fullmatch(r"[a-zA-Z0-9_-]{1,40}", dashboard["uid"])
+    assert isinstance(dashboard["schemaVersion"], int) and dashboard["schemaVersion"] >= 36
+    assert dashboard.get("id") is None, "an id belongs to one Grafana"
+    assert set(dashboard["time"]) == {"from", "to"}
+    assert isinstance(dashboard["annotations"]["list"], list)
+    ids = [p["id"] for p in dashboard["panels"]]
+    assert len(ids) == len(set(ids)) and all(isinstance(i, int) and i > 0 for i in ids)
+    taken = set()
+    for panel in dashboard["panels"]:
+        at = panel["gridPos"]
+        assert set(at) == {"h", "w", "x", "y"}
+        assert at["h"] > 0 and at["w"] > 0 and at["x"] >= 0 and at["x"] + at["w"] <= 24, panel["title"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken, f"{panel['title']} lies over another panel"
+        taken |= cells
+        assert panel["title"]
+        if panel["type"] == "row":
+            assert panel["panels"] == [] and panel["collapsed"] is False
+            continue
+        assert panel["type"] in ("timeseries", "stat")
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        assert panel["fieldConfig"]["overrides"] == [] and panel["fieldConfig"]["defaults"]["unit"]
+        refs = [t["refId"] for t in panel["targets"]]
+        assert refs and len(refs) == len(set(refs))
+        assert all(t["datasource"] == panel["datasource"] for t in panel["targets"])
