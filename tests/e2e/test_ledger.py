@@ -1,0 +1,248 @@
+"""The bill: one line a request, token by token what the simulator served, and
+a report whose sums are those of the lines."""
+import csv
+import io
+import json
+import signal
+import subprocess
+from collections import Counter
+
+import pytest
+
+from harness import AGENT, TINY_APP, request_id, wait_until
+from steps import Load, Stream
+
+
+def with_ledger(config):
+    config["limits"]["demo-tokens"].update(amount=10**12, window="day")
+    folder = config["listen"]["spop"][1].removeprefix("unix:").rsplit("/", 1)[0]
+    config["ledger"] = {"file": f"{folder}/ledger.jsonl"}
+
+
+def files(stack):
+    return sorted(stack.folder.glob("ledger.jsonl*"))
+
+
+def lines(stack):
+    """All lines of all files; each must be whole."""
+    found = []
+    for path in files(stack):
+        text = path.read_text()
+        assert text == "" or text.endswith("\n"), f"{path} ends with half a line"
+        found += [json.loads(line) for line in text.splitlines()]
+    return found
+
+
+def wait_lines(stack, n):
+    wait_until(f"{n} lines of the ledger", lambda: len(lines(stack)) >= n)
+    assert len(lines(stack)) == n
+    assert len({e["id"] for e in lines(stack)}) == n
+    return {e["id"]: e for e in lines(stack)}
+
+
+def report(stack, *words):
+    done = subprocess.run([AGENT, "report", stack.folder / "gateway.json", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = [l for l in done.stderr.splitlines() if not l.startswith("warning: ")]
+    assert said == []  # of lines that were left out, for one
+    return done.stdout
+
+
+def report_json(stack, *words):
+    """The report with its dollars as text: a float would hide a difference."""
+    return json.loads(report(stack, "--format", "json", *words), parse_float=str)
+
+
+def total(entries, *names):
+    return sum(e[n] for e in entries for n in names)
+
+
+def pico(entry):
+    """Of gpt-4o at the prices of the harness: 2.5, 1.25 and 10 USD a million."""
+    if entry["model"] != "gpt-4o":
+        return 0
+    return (entry["input"] - entry["cached"]) * 2500000 + entry["cached"] * 1250000 + entry["output"] * 10000000
+
+
+def usd(entries):
+    value = sum(map(pico, entries))
+    return f"{value // 10**12}.{value % 10**12:012d}"
+
+
+def test_lines_are_what_was_served_token_by_token(make_stack):
+    stack = make_stack(change=with_ledger)
+    answers = {}
+    for stream in (False, True):
+        for i in range(4):
+            body = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+            answer = stack.chat(model="gpt-4o", headers={
+                "x-sim-prompt-tokens": str(40 + i), "x-sim-cached-tokens": str(i), "x-sim-tokens": str(10 + i)}, **body)
+            assert answer.status_code == 200
+            usage = json.loads(answer.text.split("data: ")[-2])["usage"] if stream else answer.json()["usage"]
+            answers[request_id(answer)] = (stream, usage)
+    ledger = wait_lines(stack, 8)
+    for rid, (stream, usage) in answers.items():
+        line = ledger[rid]
+        assert (line["input"], line["cached"], line["output"]) == (
+            usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"], usage["completion_tokens"])
+        assert line["stream"] is stream and line["estimated"] is False
+        assert (line["consumer"], line["model"], line["deployment"], line["resource"], line["operation"]) == (
+            "demo", "gpt-4o", "gpt-4o-east", "east", "chat")
+        assert (line["status"], line["termination"]) == (200, "--")
+        assert line["nano_usd"] == -(-pico(line) // 1000)
+        assert line["bytes"] > 0 and line["total_ms"] >= 0
+    stats = stack.sim.stats()["deployments"]["gpt-4o-east"]
+    assert total(ledger.values(), "input") == stats["prompt_tokens"]
+    assert total(ledger.values(), "output") == stats["completion_tokens"]
+
+
+def test_a_client_that_hangs_up_has_one_line(make_stack):
+    stack = make_stack(change=with_ledger)
+    stack.sim.post("/control/defaults", tokens=1000, event_delay_ms=10)
+    stream = Stream(stack).wait_begun()
+    stream.leave.set()
+    stream.finish()
+    (line,) = wait_lines(stack, 1).values()
+    assert line["id"] == stream.id and line["estimated"] is True
+    assert line["termination"] != "--"
+    # one token a streamed event, the prompt from its bytes
+    assert line["output"] == line["events"] > 0
+    assert line["output"] < 1000
+    assert line["input"] >= 1
+    (row,) = report_json(stack)
+    assert (row["requests"], row["estimated"]) == (1, 1)
+    assert (row["input"], row["output"]) == (line["input"], line["output"])
+
+
+def test_what_was_refused_has_no_line(make_stack):
+    stack = make_stack(change=with_ledger)
+    assert stack.chat(model="forbidden-model").status_code == 403
+    assert stack.chat(token="").status_code == 401
+    assert stack.chat(token=stack.token(appid=TINY_APP, azp=TINY_APP), max_tokens=5000).status_code == 400
+    answer = stack.chat()
+    (line,) = wait_lines(stack, 1).values()
+    assert line["id"] == request_id(answer)
+
+
+def test_an_error_of_the_resource_costs_nothing_and_is_told(make_stack):
+    stack = make_stack(change=with_ledger)
+    stack.sim.fault(status=400)
+    answer = stack.chat()
+    assert answer.status_code == 400
+    (line,) = wait_lines(stack, 1).values()
+    assert line["status"] == 400 and line["input"] == line["output"] == line["nano_usd"] == 0
+    (row,) = report_json(stack)
+    assert (row["requests"], row["failed"], row["input"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_report_sums_are_those_of_the_lines(make_stack, workers):
+    def change(config):
+        with_ledger(config)
+        config["workers"] = workers
+        config["consumers"]["demo"]["team"] = "research"
+
+    stack = make_stack(change=change)
+    stack.sim.post("/control/defaults", tokens=7)
+    with Load(stack, n_threads=3, reuse=False) as a, Load(stack, n_threads=2, model="gpt-4o-mini", reuse=False) as b, \
+            Load(stack, n_threads=1, token=stack.token(appid="no-such"), reuse=False) as refused:
+        a.wait_more(40)
+        b.wait_more(20)
+        refused.wait_more(1)
+    a.all_fine()
+    b.all_fine()
+    ledger = wait_lines(stack, len(a.answers) + len(b.answers))
+    assert set(ledger) == {request_id(x) for x in a.answers + b.answers}
+    stats = stack.sim.stats()["deployments"]
+    for deployment in ("gpt-4o-east", "gpt-4o-mini"):
+        mine = [e for e in ledger.values() if e["deployment"] == deployment]
+        assert len(mine) == stats[deployment]["ok"]
+        assert total(mine, "input", "output") == stats[deployment]["total_tokens"]
+
+    rows = {r["model"]: r for r in report_json(stack, "--by", "team,model")}
+    assert set(rows) == {"gpt-4o", "gpt-4o-mini"}
+    for model, row in rows.items():
+        mine = [e for e in ledger.values() if e["model"] == model]
+        assert row["team"] == "research" and row["requests"] == len(mine)
+        for name in ("input", "cached", "output", "reasoning"):
+            assert row[name] == total(mine, name), (model, name)
+        assert row["usd"] == usd(mine)
+    (row,) = csv.DictReader(io.StringIO(report(stack, "--format", "csv")))
+    assert row["consumer"] == "demo" and int(row["requests"]) == len(ledger)
+    assert int(row["output"]) == total(ledger.values(), "output")
+    assert row["usd"] == usd(ledger.values())
+    last = report(stack).splitlines()[-1].split()
+    assert last[0] == "total" and int(last[1]) == len(ledger)
+
+
+def test_report_of_a_time_has_the_lines_of_that_time(make_stack):
+    stack = make_stack(change=with_ledger)
+    for _ in range(5):
+        assert stack.chat().status_code == 200
+    times = sorted(e["time"] for e in wait_lines(stack, 5).values())
+    count = lambda *words: sum(r["requests"] for r in report_json(stack, *words))
+    assert count() == 5
+    for t in times:
+        assert count("--from", t) == sum(x >= t for x in times)
+        assert count("--to", t) == sum(x < t for x in times)
+    assert count("--to", times[0]) == 0
+    assert Counter({r["day"]: r["requests"] for r in report_json(stack, "--by", "day")}) == Counter(
+        t[:10] for t in times)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_rotation_loses_and_doubles_no_line(make_stack, workers):
+    def change(config):
+        with_ledger(config)
+        config["ledger"]["max_mb"] = 0  # left to logrotate
+        config["workers"] = workers
+
+    stack = make_stack(change=change)
+    with Load(stack, n_threads=3, reuse=False) as load:
+        for i in range(3):
+            load.wait_more(10)
+            # what logrotate does with the name the agent gives them itself
+            path = stack.folder / "ledger.jsonl"
+            path.rename(stack.folder / f"ledger.jsonl.20260101T00000{i}Z")
+            stack.children["agent"].signal(signal.SIGHUP)
+            wait_until("the ledger to be there again", path.exists)
+        load.wait_more(10)
+    load.all_fine()
+    ledger = wait_lines(stack, len(load.answers))
+    assert len(files(stack)) == 4
+    assert set(ledger) == {request_id(a) for a in load.answers}
+    (row,) = report_json(stack)
+    assert row["requests"] == len(ledger)
+    assert row["output"] == total(ledger.values(), "output")
+    assert row["output"] == stack.sim.stats()["deployments"]["gpt-4o-east"]["completion_tokens"]
+    assert stack.metric("foundry_ledger_records_total", result="written") == len(ledger)
+    assert stack.metric("foundry_ledger_records_total", result="lost") == 0
+
+
+def test_a_ledger_that_cannot_be_written_is_counted(make_stack):
+    def change(config):
+        with_ledger(config)
+        config["ledger"]["file"] = config["ledger"]["file"].replace("ledger.jsonl", "no-such-folder/ledger.jsonl")
+
+    stack = make_stack(change=change)
+    assert stack.chat().status_code == 200
+    wait_until("the lost line", lambda: stack.metric("foundry_ledger_records_total", result="lost") == 1)
+    stack.children["agent"].wait_log(r"error ledger .*cannot be opened")
+
+
+def test_converted_prices_are_what_the_report_counts_with(make_stack):
+    stack = make_stack(change=with_ledger)
+    answer = stack.chat(headers={"x-sim-prompt-tokens": "1000", "x-sim-cached-tokens": "300"})
+    wait_lines(stack, 1)
+    usage = answer.json()["usage"]
+    table = stack.folder / "prices.json"
+    table.write_text('{"azure/gpt-4o": {"input_cost_per_token": 1.1e-07, "cache_read_input_token_cost": 1e-12, '
+                     '"output_cost_per_token": 0.000000330001, "mode": "chat"}, "azure/tts": {"mode": "audio_speech"}}')
+    done = subprocess.run([AGENT, "prices", table], capture_output=True, text=True)
+    assert done.returncode == 0 and "azure/tts: skipped" in done.stderr, done.stderr
+    ours = json.loads(json.dumps(stack.config))
+    ours["models"]["gpt-4o"].update(json.loads(done.stdout)["gpt-4o"])
+    (stack.folder / "gateway.json").write_text(json.dumps(ours))
+    (row,) = report_json(stack)
+    value = 700 * 110000 + 300 * 1 + usage["completion_tokens"] * 330001
+    assert row["usd"] == f"{value // 10**12}.{value % 10**12:012d}"
