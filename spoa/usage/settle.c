@@ -3,6 +3,7 @@
 
 #include "agent.h"
 #include "base/log.h"
+#include "decide/cooling.h"
 #include "decide/estimate.h"
 #include "usage/count.h"
 #include "usage/record.h"
@@ -153,6 +154,20 @@ static void write_up(struct settlement *s)
 	s->used.note = str_trim(buf_str(&s->line));
 }
 
+/* An upstream that could not be reached sends no `upstream_error`: HAProxy
+ * answered itself. The record tells by its termination: S or s, the server's
+ * side. */
+static void note_unreachable(const struct settlement *s)
+{
+	const struct usage_record *rec = &s->rec;
+	bool server = str_starts_nocase(rec->termination, STR("s"));
+
+	if (server && rec->status >= 502 && rec->status <= 504 &&
+	    rec->deployment.len > 0)
+		cooling_report(s->agent->cooling, rec->resource,
+		               rec->deployment, (int)rec->status, 0);
+}
+
 /* The store has spoken: only now does the record count. */
 static void conclude(void *ctx, struct str id, enum store_status status)
 {
@@ -172,6 +187,7 @@ static void conclude(void *ctx, struct str id, enum store_status status)
 			learned_add(s->agent->learned, s->rec.model,
 			            s->rec.text_bytes, s->tokens.input);
 		tell(s);
+		note_unreachable(s);
 		ledger_add(s->agent->ledger, buf_str(&s->line));
 	} else if (status == STORE_UNKNOWN) {
 		count_record(s->agent, "unknown");

@@ -241,6 +241,18 @@ static void a_stream_cut_by_its_client_is_estimated(void **state)
 	assert_int_equal(u.tokens, 141);
 }
 
+/* All of it came together with the upstream's close. */
+static void events_nobody_saw_are_estimated_by_bytes(void **state)
+{
+	struct usage_tokens t;
+	bool estimated;
+
+	(void)state;
+	charge_of(LINE("200", "SD", "1", "0", "51200", ""), &t, &estimated);
+	assert_true(estimated);
+	assert_int_equal(t.output, 100);
+}
+
 static void a_plain_answer_without_usage_is_estimated_by_bytes(void **state)
 {
 	struct usage_tokens t;
@@ -308,6 +320,7 @@ int main(void)
 		cmocka_unit_test(other_lines_are_none_of_ours),
 		cmocka_unit_test(reported_usage_is_charged),
 		cmocka_unit_test(a_stream_cut_by_its_client_is_estimated),
+		cmocka_unit_test(events_nobody_saw_are_estimated_by_bytes),
 		cmocka_unit_test(
 			a_plain_answer_without_usage_is_estimated_by_bytes),
 		cmocka_unit_test(what_the_upstream_refused_costs_nothing),
