@@ -78,7 +78,11 @@ static uint64_t amount_of(const struct request *r, enum limit_unit unit)
 static void make_charges(struct request *r)
 {
 	const struct policy_consumer *c = r->plan.consumer;
+	const struct identity *who = r->plan.identity;
+	struct str app = who->app.len > 0 ? who->app : who->key;
 	size_t i;
+
+	r->plan.caller = (struct store_caller){c->name, app, agent_of(r, app)};
 
 	r->plan.n_charges = 0;
 	for (i = 0; i < c->n_limits && i < STORE_MAX_CHARGES; i++) {
@@ -107,6 +111,7 @@ static struct store_reservation reservation_of(const struct request *r)
 		.id = r->facts.id,
 		.charges = r->plan.charges,
 		.n_charges = r->plan.n_charges,
+		.caller = &r->plan.caller,
 	};
 }
 
@@ -127,6 +132,7 @@ static enum step_result refuse(struct request *r,
 {
 	const struct policy_limit *l = r->plan.limits[res->refused];
 	const struct store_charge *c = &r->plan.charges[res->refused];
+	uint64_t amount = res->limit[res->refused];
 
 	if (res->status == STORE_TOO_LARGE) {
 		verdict_deny(r, DENY_LIMIT_NEVER,
@@ -134,12 +140,12 @@ static enum step_result refuse(struct request *r,
 		             "'%" STR_FMT "' never allows more than %llu. "
 		             "Ask for fewer output tokens or send less.",
 		             (unsigned long long)c->amount, unit_name(c->unit),
-		             STR_ARG(l->name), (unsigned long long)c->limit);
+		             STR_ARG(l->name), (unsigned long long)amount);
 	} else {
 		verdict_deny(r, DENY_LIMIT,
 		             "The limit '%" STR_FMT "' (%llu %s) is used up. "
 		             "Try again in %llu seconds.",
-		             STR_ARG(l->name), (unsigned long long)c->limit,
+		             STR_ARG(l->name), (unsigned long long)amount,
 		             unit_name(c->unit),
 		             (unsigned long long)(res->retry_ms + 999) / 1000);
 		r->verdict.retry_after_s = (res->retry_ms + 999) / 1000;
@@ -153,6 +159,8 @@ static enum step_result refuse(struct request *r,
 static enum step_result conclude(struct request *r,
                                  const struct store_result *res)
 {
+	if (res->status == STORE_BLOCKED)
+		return verdict_deny(r, DENY_BLOCKED, NULL);
 	standing_take(r, res);
 	if (res->status != STORE_OK)
 		return refuse(r, res);

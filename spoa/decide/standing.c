@@ -50,7 +50,7 @@ static struct str rate(struct request *r, const struct store_result *res,
 
 	if (i == r->plan.n_charges)
 		return STR_NONE;
-	buf_fmt(&b, "%" PRIu64 "/%" PRId64 "/", r->plan.charges[i].limit,
+	buf_fmt(&b, "%" PRIu64 "/%" PRId64 "/", res->limit[i],
 	        res->remaining[i] > 0 ? res->remaining[i] : 0);
 	standing_duration(&b, res->reset_ms[i]);
 	return arena_str(&r->arena, buf_str(&b));
@@ -76,7 +76,7 @@ static void warn(struct request *r, const struct store_result *res)
 
 	for (i = 0; i < r->plan.n_charges; i++) {
 		const struct policy_limit *l = r->plan.limits[i];
-		double of = (double)r->plan.charges[i].limit;
+		double of = (double)res->limit[i];
 		double share = (of - (double)res->remaining[i]) / of;
 
 		if (l->warn_at <= 0 || share < l->warn_at)

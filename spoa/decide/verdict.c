@@ -55,6 +55,9 @@ static const struct denial denials[DENY_N] = {
                        "This caller may not use this model or operation."},
 	[DENY_MODEL_UNKNOWN] = {"model_not_found", 404, 0,
                                 "The model does not exist at this gateway."},
+	[DENY_BLOCKED] = {"caller_blocked", 403, 0,
+                          "This caller has been blocked by the gateway's "
+                          "operators."},
 	[DENY_LIMIT] = {"rate_limit_exceeded", 429, 1,
                         "A limit of this caller is used up."},
 	[DENY_LIMIT_NEVER] =

@@ -29,6 +29,7 @@ enum deny_reason {
 	DENY_NO_CONSUMER,
 	DENY_RULE,
 	DENY_MODEL_UNKNOWN,
+	DENY_BLOCKED, /* by an operator, at run time */
 	DENY_LIMIT,
 	DENY_LIMIT_NEVER, /* larger than the limit ever allows */
 	DENY_STORE,

@@ -74,6 +74,7 @@ struct request_plan {
 	uint64_t prompt_tokens;               /* estimate */
 	uint64_t output_tokens;               /* reserved */
 	uint64_t nano_usd;                    /* reserved */
+	struct store_caller caller;
 	struct store_charge charges[STORE_MAX_CHARGES];
 	const struct policy_limit *limits[STORE_MAX_CHARGES];
 	size_t n_charges;

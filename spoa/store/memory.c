@@ -225,6 +225,7 @@ static void answer(const struct store_reservation *r, const struct view *v,
 	for (i = 0; i < r->n_charges; i++) {
 		const struct window *w = &v->window[i];
 
+		res->limit[i] = r->charges[i].limit;
 		res->remaining[i] = window_remaining(w);
 		res->reset_ms[i] = (uint64_t)window_reset_ms(w, now);
 	}
@@ -404,12 +405,18 @@ enum store_status store_memory_settle(struct store_memory *m,
 		return STORE_UNKNOWN;
 	for (i = 0; i < rec->n_parts; i++) {
 		struct part *part = &rec->parts[i];
-		struct window *w = &part->entry->window;
+		struct window *w = &part->entry->window, then = *w;
 
 		/* under another kind since a reload: nothing to correct */
 		if (w->kind != part->kind)
 			continue;
-		window_advance(w, w->kind, w->limit, now);
+		/* One that has ended stays as it was: nothing is taken from the
+		 * next, and a clock may step back. */
+		window_advance(&then, w->kind, w->limit, now);
+		if (then.kind != WINDOW_MINUTE && then.kind != WINDOW_OPEN &&
+		    then.at != part->at)
+			continue;
+		*w = then;
 		window_settle(w, part->at, part->amount,
 		              check_used(used, part->unit));
 	}

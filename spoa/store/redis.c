@@ -223,20 +223,24 @@ static bool read_reply(const struct redis_link_reply *reply, size_t n_charges,
 	size_t i;
 
 	if (reply->kind != LINK_NUMBERS ||
-	    reply->n != REPLY_HEAD + 2 * n_charges)
+	    reply->n != REPLY_HEAD + 3 * n_charges)
 		return false;
-	if (v[REPLY_STATUS] != STORE_OK &&
+	if (v[REPLY_STATUS] != STORE_OK && v[REPLY_STATUS] != STORE_BLOCKED &&
 	    (v[REPLY_REFUSED] < 0 || (size_t)v[REPLY_REFUSED] >= n_charges))
 		return false;
 	if (v[REPLY_STATUS] != STORE_OK && v[REPLY_STATUS] != STORE_REFUSED &&
-	    v[REPLY_STATUS] != STORE_TOO_LARGE)
+	    v[REPLY_STATUS] != STORE_TOO_LARGE &&
+	    v[REPLY_STATUS] != STORE_BLOCKED)
 		return false;
 	res->status = (enum store_status)v[REPLY_STATUS];
 	res->refused = (size_t)v[REPLY_REFUSED];
 	res->retry_ms = (uint64_t)v[REPLY_RETRY];
 	for (i = 0; i < n_charges; i++) {
-		res->remaining[i] = v[REPLY_HEAD + 2 * i];
-		res->reset_ms[i] = (uint64_t)v[REPLY_HEAD + 2 * i + 1];
+		const int64_t *of = &v[REPLY_HEAD + 3 * i];
+
+		res->remaining[i] = of[0];
+		res->reset_ms[i] = (uint64_t)of[1];
+		res->limit[i] = (uint64_t)of[2];
 	}
 	return true;
 }
@@ -275,6 +279,8 @@ static void on_reserved(void *ctx, const struct redis_link_reply *reply)
 
 static bool call_send(struct call *c, const struct store_reservation *r)
 {
+	static const struct store_caller nobody;
+	const struct store_caller *caller = r->caller ? r->caller : &nobody;
 	struct store_redis *s = c->store;
 	struct redis_args a;
 	size_t i;
@@ -282,7 +288,11 @@ static bool call_send(struct call *c, const struct store_reservation *r)
 	                           r->id);
 
 	if (ok) {
+		redis_args_settings(&a, s->policy->redis.prefix, r->account);
 		redis_args_num(&a, STORE_RECORD_TTL_S * 1000);
+		redis_args_str(&a, caller->consumer);
+		redis_args_str(&a, caller->app);
+		redis_args_str(&a, caller->agent);
 		for (i = 0; i < r->n_charges; i++) {
 			const struct store_charge *charge = &r->charges[i];
 

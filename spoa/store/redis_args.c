@@ -64,6 +64,16 @@ void redis_args_ledger(struct redis_args *a, struct str prefix,
 	cut(a, from);
 }
 
+void redis_args_settings(struct redis_args *a, struct str prefix,
+                         struct str account)
+{
+	size_t from = a->text.len;
+
+	buf_fmt(&a->text, "%" STR_FMT ":{%" STR_FMT "}:set", STR_ARG(prefix),
+	        STR_ARG(account));
+	cut(a, from);
+}
+
 void redis_args_done(struct redis_args *a)
 {
 	buf_done(&a->text);

@@ -22,9 +22,11 @@ bool redis_args_begin(struct redis_args *a, struct str prefix,
                       struct str account, struct str id);
 void redis_args_done(struct redis_args *a);
 
-/* A third key, next: the account's ledger, PREFIX:{ACCOUNT}:ledger. */
+/* A third key, next: PREFIX:{ACCOUNT}:ledger, or PREFIX:{ACCOUNT}:set. */
 void redis_args_ledger(struct redis_args *a, struct str prefix,
                        struct str account);
+void redis_args_settings(struct redis_args *a, struct str prefix,
+                         struct str account);
 
 void redis_args_str(struct redis_args *a, struct str s);
 void redis_args_num(struct redis_args *a, uint64_t n);

@@ -44,7 +44,7 @@ struct redis_link_reply {
 	enum redis_link_kind kind;
 	const int64_t *v;
 	size_t n;
-	struct str text; /* LINK_TEXT, for this call */
+	struct str text;  /* LINK_TEXT, for this call */
 	struct str error; /* LINK_ERROR: as Redis wrote it, for this call */
 };
 

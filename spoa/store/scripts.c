@@ -19,9 +19,12 @@ EMBED("script_reserve_text", "reserve.lua");
 EMBED("script_settle_text", "settle.lua");
 EMBED("script_bind_text", "bind.lua");
 EMBED("script_find_text", "find.lua");
+EMBED("script_tune_text", "tune.lua");
+EMBED("script_audit_text", "audit.lua");
 
 extern const char script_reserve_text[], script_settle_text[],
-	script_bind_text[], script_find_text[];
+	script_bind_text[], script_find_text[], script_tune_text[],
+	script_audit_text[];
 
 struct str script_text(enum script which)
 {
@@ -32,6 +35,10 @@ struct str script_text(enum script which)
 		return str_c(script_bind_text);
 	case SCRIPT_FIND:
 		return str_c(script_find_text);
+	case SCRIPT_TUNE:
+		return str_c(script_tune_text);
+	case SCRIPT_AUDIT:
+		return str_c(script_audit_text);
 	default:
 		return str_c(script_reserve_text);
 	}
@@ -39,5 +46,13 @@ struct str script_text(enum script which)
 
 unsigned script_keys(enum script which)
 {
-	return which == SCRIPT_SETTLE ? 3 : 2;
+	switch (which) {
+	case SCRIPT_BIND:
+	case SCRIPT_FIND:
+		return 2;
+	case SCRIPT_AUDIT:
+		return 1;
+	default:
+		return 3;
+	}
 }

@@ -13,7 +13,9 @@ enum script {
 	SCRIPT_SETTLE = 1,
 	SCRIPT_BIND = 2,
 	SCRIPT_FIND = 3,
-	SCRIPT_COUNT = 4,
+	SCRIPT_TUNE = 4,
+	SCRIPT_AUDIT = 5,
+	SCRIPT_COUNT = 6,
 };
 
 struct str script_text(enum script which);

@@ -15,6 +15,7 @@
  *   PREFIX:{ACCOUNT}:limits    hash, one field per limit and scope
  *   PREFIX:{ACCOUNT}:r:ID      hash, the record of one request
  *   PREFIX:{ACCOUNT}:ledger    stream, one entry per settled request
+ *   PREFIX:{ACCOUNT}:set       hash, what operators changed at run time
  *
  * Minute limits are token buckets: capacity = amount, refill = amount per 60
  * s, the level may go negative when more was used than reserved (debt). Hour,
@@ -48,11 +49,17 @@ struct store_charge {
 	uint64_t amount; /* to reserve: requests, tokens or nano-dollars */
 };
 
+/* Who may have been blocked at run time. */
+struct store_caller {
+	struct str consumer, app, agent;
+};
+
 struct store_reservation {
 	struct str account;
 	struct str id; /* of the request: [A-Za-z0-9-], at most STORE_ID_MAX */
 	const struct store_charge *charges;
-	size_t n_charges; /* 0: only the record is made */
+	size_t n_charges;                  /* 0: only the record is made */
+	const struct store_caller *caller; /* NULL: nobody to block */
 };
 
 enum store_status {
@@ -61,6 +68,7 @@ enum store_status {
 	STORE_TOO_LARGE = 2, /* more than a limit ever allows at once */
 	STORE_UNKNOWN = 3,   /* settle: no such open reservation */
 	STORE_FAILED = 4,    /* no answer in time, not connected, bad answer */
+	STORE_BLOCKED = 5,   /* the caller, by an operator; Redis only */
 };
 
 struct store_result {
@@ -70,6 +78,8 @@ struct store_result {
 	uint64_t retry_ms; /* STORE_REFUSED: when this amount fits again */
 	int64_t remaining[STORE_MAX_CHARGES]; /* after the call, per charge */
 	uint64_t reset_ms[STORE_MAX_CHARGES]; /* until full / window's end */
+	/* of each charge: its own, or what an operator has set instead */
+	uint64_t limit[STORE_MAX_CHARGES];
 	const char *error; /* STORE_FAILED: what happened; a constant */
 };
 

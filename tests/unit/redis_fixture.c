@@ -91,7 +91,7 @@ bool rf_ask(struct redis_fixture *f, const char *id, uint64_t amount,
 {
 	const struct store_charge c = {STR("day"), UNIT_TOKENS, WINDOW_DAY, 100,
 	                               amount};
-	const struct store_reservation r = {STR("a"), str_c(id), &c, 1};
+	const struct store_reservation r = {STR("a"), str_c(id), &c, 1, NULL};
 
 	*a = (struct redis_answer){0};
 	return store_redis_reserve(f->s, &r, rf_on_reserved, a, 7);

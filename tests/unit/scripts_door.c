@@ -74,7 +74,7 @@ static void eval_add(struct eval *e, const char *fmt, ...)
 }
 
 static void eval_begin(struct eval *e, const char *script, struct str account,
-                       struct str id)
+                       struct str id, const char *third)
 {
 	e->n = 0;
 	eval_add(e, "EVAL");
@@ -83,7 +83,7 @@ static void eval_begin(struct eval *e, const char *script, struct str account,
 	eval_add(e, "t:{%" STR_FMT "}:limits", STR_ARG(account));
 	eval_add(e, "t:{%" STR_FMT "}:r:%" STR_FMT, STR_ARG(account),
 	         STR_ARG(id));
-	eval_add(e, "t:{%" STR_FMT "}:ledger", STR_ARG(account));
+	eval_add(e, "t:{%" STR_FMT "}:%s", STR_ARG(account), third);
 }
 
 static redisReply *eval_run(struct eval *e, redisContext *redis)
@@ -105,8 +105,10 @@ void scripts_reserve(void *ctx, const struct store_reservation *r,
 	redisReply *reply;
 	size_t i;
 
-	eval_begin(&e, d->text[SCRIPT_RESERVE], r->account, r->id);
+	eval_begin(&e, d->text[SCRIPT_RESERVE], r->account, r->id, "set");
 	eval_add(&e, "7200000");
+	for (i = 0; i < 3; i++)
+		eval_add(&e, "caller");
 	for (i = 0; i < r->n_charges; i++) {
 		const struct store_charge *c = &r->charges[i];
 
@@ -117,14 +119,17 @@ void scripts_reserve(void *ctx, const struct store_reservation *r,
 		eval_add(&e, "%llu", (unsigned long long)c->amount);
 	}
 	reply = eval_run(&e, d->redis);
-	assert_int_equal(reply->elements, 4 + 2 * r->n_charges);
+	assert_int_equal(reply->elements, 4 + 3 * r->n_charges);
 	*res = (struct store_result){0};
 	res->status = (enum store_status)reply->element[0]->integer;
 	res->refused = (size_t)reply->element[1]->integer;
 	res->retry_ms = (uint64_t)reply->element[2]->integer;
 	for (i = 0; i < r->n_charges; i++) {
-		res->remaining[i] = reply->element[4 + 2 * i]->integer;
-		res->reset_ms[i] = (uint64_t)reply->element[5 + 2 * i]->integer;
+		redisReply **of = &reply->element[4 + 3 * i];
+
+		res->remaining[i] = of[0]->integer;
+		res->reset_ms[i] = (uint64_t)of[1]->integer;
+		res->limit[i] = (uint64_t)of[2]->integer;
 	}
 	freeReplyObject(reply);
 }
@@ -137,7 +142,7 @@ static enum store_status settle(struct scripts_door *d, struct str account,
 	struct eval e;
 	redisReply *reply;
 
-	eval_begin(&e, d->text[SCRIPT_SETTLE], account, id);
+	eval_begin(&e, d->text[SCRIPT_SETTLE], account, id, "ledger");
 	eval_add(&e, "%llu", (unsigned long long)used->requests);
 	eval_add(&e, "%llu", (unsigned long long)used->tokens);
 	eval_add(&e, "%llu", (unsigned long long)used->nano_usd);

@@ -258,7 +258,7 @@ static void reserve(const struct store_door *door, const struct scenario *s,
 	static const struct str fields[2] = {STR_INIT("first"),
 	                                     STR_INIT("second:x:y z")};
 	struct store_charge charges[2];
-	struct store_reservation r = {account, str_c(t->id), charges, n};
+	struct store_reservation r = {account, str_c(t->id), charges, n, NULL};
 	struct store_result res;
 	size_t i;
 

@@ -57,12 +57,9 @@ static int setup(void **state)
 	limits[0].name = STR("roomy");
 	limits[1].name = STR("tight");
 	limits[2].name = STR("dollars");
-	r.plan.charges[0] =
-		(struct store_charge){.unit = UNIT_TOKENS, .limit = 1000};
-	r.plan.charges[1] =
-		(struct store_charge){.unit = UNIT_TOKENS, .limit = 500};
-	r.plan.charges[2] =
-		(struct store_charge){.unit = UNIT_USD, .limit = 1000000000};
+	r.plan.charges[0] = (struct store_charge){.unit = UNIT_TOKENS};
+	r.plan.charges[1] = (struct store_charge){.unit = UNIT_TOKENS};
+	r.plan.charges[2] = (struct store_charge){.unit = UNIT_USD};
 	r.plan.n_charges = 3;
 	return agent.metrics ? 0 : -1;
 }
@@ -84,6 +81,7 @@ static void the_tightest_is_told(void **state)
 {
 	const struct store_result res = {
 		.status = STORE_OK,
+		.limit = {1000, 500, 1000000000},
 		.remaining = {900, 450, 900000000},
 		.reset_ms = {6000, 1500, 1000},
 	};
@@ -100,6 +98,7 @@ static void the_fullest_warns_and_all_are_counted(void **state)
 {
 	const struct store_result res = {
 		.status = STORE_OK,
+		.limit = {1000, 500, 1000000000},
 		.remaining = {200, -5, 200000001},
 	};
 
@@ -114,7 +113,10 @@ static void the_fullest_warns_and_all_are_counted(void **state)
 
 static void who_is_refused_is_not_warned(void **state)
 {
-	const struct store_result res = {.status = STORE_REFUSED};
+	const struct store_result res = {
+		.status = STORE_REFUSED,
+		.limit = {1000, 500, 1000000000},
+	};
 
 	(void)state;
 	limits[0].warn_at = 0;

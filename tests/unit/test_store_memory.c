@@ -86,7 +86,7 @@ static struct store_result take_one(struct fixture *f, const char *id,
 {
 	const struct store_charge c = {str_c(field), UNIT_TOKENS, WINDOW_DAY,
 	                               limit, 1};
-	const struct store_reservation r = {STR("a"), str_c(id), &c, 1};
+	const struct store_reservation r = {STR("a"), str_c(id), &c, 1, NULL};
 	struct store_result res;
 
 	store_memory_reserve(f->m, &r, &res);
@@ -96,7 +96,7 @@ static struct store_result take_one(struct fixture *f, const char *id,
 static void only_a_record_when_there_are_no_limits(void **state)
 {
 	struct fixture *f = *state;
-	const struct store_reservation r = {STR("a"), STR("1"), NULL, 0};
+	const struct store_reservation r = {STR("a"), STR("1"), NULL, 0, NULL};
 	struct store_result res;
 
 	store_memory_reserve(f->m, &r, &res);
@@ -184,7 +184,7 @@ static void what_cannot_be_counted_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	struct store_charge c[17] = {0};
-	struct store_reservation r = {STR("a"), STR("1"), c, 1};
+	struct store_reservation r = {STR("a"), STR("1"), c, 1, NULL};
 	struct store_result res;
 	int i;
 
@@ -232,7 +232,7 @@ static void speed(void **state)
 
 	clock_gettime(CLOCK_MONOTONIC, &from);
 	for (i = 0; i < n; i++) {
-		struct store_reservation r = {STR("team"), STR_NONE, c, 2};
+		struct store_reservation r = {STR("team"), STR_NONE, c, 2, NULL};
 		struct store_result res;
 		char id[16];
 

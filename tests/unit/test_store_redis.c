@@ -42,7 +42,7 @@ static void a_debt_outlives_the_minute(void **state)
 	struct redis_fixture *f = *state;
 	const struct store_charge c = {STR("tpm"), UNIT_TOKENS, WINDOW_MINUTE,
 	                               60, 1};
-	const struct store_reservation r = {STR("a"), STR("1"), &c, 1};
+	const struct store_reservation r = {STR("a"), STR("1"), &c, 1, NULL};
 	const struct store_usage used = {.tokens = 6000};
 	struct store_result res;
 
@@ -184,6 +184,61 @@ static void freed_with_calls_under_way(void **state)
 	assert_int_equal(a.n, 0);
 }
 
+/* Operators write into a hash of the account; the next reserve knows. */
+static void what_operators_set_counts_at_once(void **state)
+{
+	struct redis_fixture *f = *state;
+	const struct store_caller caller = {STR("team"), STR("app"),
+	                                    STR("p/agent")};
+	const struct store_charge c = {STR("tpd:x"), UNIT_TOKENS, WINDOW_DAY,
+	                               100, 10};
+	struct store_reservation r = {STR("a"), STR("1"), &c, 1, &caller};
+	static const char *const blocks[] = {"consumer:team", "app:app",
+	                                     "agent:p/agent"};
+	struct store_result res;
+	char text[64];
+	size_t i;
+
+	redis_server_start(&f->server, NULL);
+	rf_connect(f);
+	rf_reserve(f, &r, &res);
+	assert_int_equal(res.limit[0], 100);
+	rf_command(f, "HSET t:{a}:set =tpd 15");
+	r.id = STR("2");
+	rf_reserve(f, &r, &res);
+	assert_int_equal(res.status, STORE_REFUSED);
+	assert_int_equal(res.limit[0], 15);
+	assert_int_equal(res.remaining[0], 5);
+	/* that of the scope comes first */
+	rf_command(f, "HSET t:{a}:set =tpd:x 20 =tpd:y 1");
+	rf_reserve(f, &r, &res);
+	assert_int_equal(res.status, STORE_OK);
+	assert_int_equal(res.remaining[0], 0);
+	rf_command(f, "HSET t:{a}:set =tpd:x 9");
+	r.id = STR("3");
+	rf_reserve(f, &r, &res);
+	assert_int_equal(res.status, STORE_TOO_LARGE);
+	rf_command(f, "DEL t:{a}:set");
+	for (i = 0; i < 3; i++) {
+		snprintf(text, sizeof(text), "HSET t:{a}:set !%s 1", blocks[i]);
+		rf_command(f, text);
+		rf_reserve(f, &r, &res);
+		assert_int_equal(res.status, STORE_BLOCKED);
+		assert_int_equal(res.remaining[0], 80);
+		r.caller = NULL;
+		r.n_charges = 0;
+		r.id = STR("4");
+		rf_reserve(f, &r, &res);
+		assert_int_equal(res.status, STORE_OK);
+		r.caller = &caller;
+		r.n_charges = 1;
+		r.id = STR("3");
+		rf_command(f, "DEL t:{a}:set");
+	}
+	rf_reserve(f, &r, &res);
+	assert_int_equal(res.status, STORE_OK);
+}
+
 struct crowd {
 	int n, granted;
 };
@@ -208,7 +263,7 @@ static void a_thousand_at_once_are_not_granted_too_much(void **state)
 		{STR("r"), UNIT_REQUESTS, WINDOW_DAY, 100000, 1},
 	};
 	struct crowd crowd = {0, 0};
-	struct store_reservation r = {STR("a"), STR_NONE, c, 2};
+	struct store_reservation r = {STR("a"), STR_NONE, c, 2, NULL};
 	const char *error;
 	char id[16];
 	int i;
@@ -243,6 +298,7 @@ int main(void)
 		with_store(attack_the_ledger_grows_without_bound),
 		with_store(a_reload_keeps_the_connection),
 		with_store(freed_with_calls_under_way),
+		with_store(what_operators_set_counts_at_once),
 		with_store(a_thousand_at_once_are_not_granted_too_much),
 	};
 

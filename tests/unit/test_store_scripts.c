@@ -85,7 +85,7 @@ static void compare_reserve(struct store_memory *m, struct scripts_door *d,
                             struct str id)
 {
 	struct store_charge c[N_LIMITS];
-	struct store_reservation r = {STR("x"), id, c, 0};
+	struct store_reservation r = {STR("x"), id, c, 0, NULL};
 	struct store_result a, b;
 	size_t i;
 
@@ -104,6 +104,7 @@ static void compare_reserve(struct store_memory *m, struct scripts_door *d,
 	for (i = 0; i < r.n_charges; i++) {
 		assert_int_equal(a.remaining[i], b.remaining[i]);
 		assert_int_equal(a.reset_ms[i], b.reset_ms[i]);
+		assert_int_equal(a.limit[i], b.limit[i]);
 	}
 }
 
@@ -161,7 +162,7 @@ static void attack_scopes_pile_up(void **state)
 	for (i = 0; i < 5000; i++) {
 		struct store_charge c = {STR_NONE, UNIT_TOKENS, WINDOW_MINUTE,
 		                         60, 1};
-		struct store_reservation r = {STR("a"), STR_NONE, &c, 1};
+		struct store_reservation r = {STR("a"), STR_NONE, &c, 1, NULL};
 		struct store_result res;
 
 		scripts_set_time(&d, SCENARIO_START_MS + 100 * i);

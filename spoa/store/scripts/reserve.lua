@@ -1,29 +1,47 @@
 -- reserve: take from all limits or from none.
 --
--- KEYS  the account's limits (hash), the record of this request (hash)
--- ARGV  record's life in ms, then for each limit: field, unit, kind, limit,
---       amount
+-- KEYS  the account's limits (hash), the record of this request (hash), what
+--       operators have set (hash, see tune.lua)
+-- ARGV  record's life in ms; consumer, app and agent that ask; then for each
+--       limit: field, unit, kind, limit, amount
 -- ->    status, refused index, retry ms, 1 when the record was there before,
---       then for each limit: remaining, reset ms
+--       then for each limit: remaining, reset ms, the limit that holds
 -- Statuses are those of enum store_status; STORE_FAILED says that the
 -- reservation was cancelled before it came.
 --
 -- The record: n = number of limits, or "x" when cancelled; 0, 1, ... =
 -- UNIT:KIND:LIMIT:AMOUNT:PERIOD:FIELD, what settle.lua needs.
 
-local OK, REFUSED, TOO_LARGE, FAILED = 0, 1, 2, 4
+local OK, REFUSED, TOO_LARGE, FAILED, BLOCKED = 0, 1, 2, 4, 5
 local SWEEP_FROM = 32
 local OPEN_RETRY_MS = 1000 -- nobody knows when a stream ends
 
 local now = clock_ms()
-local n = (#ARGV - 1) / 5
+local n = (#ARGV - 4) / 5
+local blocked
 local fields, charges = {}, {}
 
 for i = 1, n do
-	local a = 5 * i - 3
+	local a = 5 * i
 	fields[i] = ARGV[a]
 	charges[i] = { unit = ARGV[a + 1], kind = tonumber(ARGV[a + 2]),
 		limit = tonumber(ARGV[a + 3]), amount = tonumber(ARGV[a + 4]) }
+end
+
+-- Most accounts have nothing set: that costs one look.
+local function read_settings()
+	if redis.call('EXISTS', KEYS[3]) == 0 then return end
+	local wanted = { '!consumer:' .. ARGV[2], '!app:' .. ARGV[3],
+		'!agent:' .. ARGV[4] }
+	for _, field in ipairs(fields) do
+		wanted[#wanted + 1] = '=' .. field
+		wanted[#wanted + 1] = '=' .. field:match('^[^:]*')
+	end
+	local found = redis.call('HMGET', KEYS[3], unpack(wanted))
+	blocked = found[1] or found[2] or found[3]
+	for i, c in ipairs(charges) do
+		c.limit = tonumber(found[2 * i + 2] or found[2 * i + 3] or c.limit)
+	end
 end
 
 local function read_limits()
@@ -41,8 +59,9 @@ end
 local function answer(status, refused, retry, before)
 	local reply = { status, refused, retry, before }
 	for i, c in ipairs(charges) do
-		reply[3 + 2 * i] = remaining(c.w)
-		reply[4 + 2 * i] = reset_ms(c.w, now)
+		reply[2 + 3 * i] = remaining(c.w)
+		reply[3 + 3 * i] = reset_ms(c.w, now)
+		reply[4 + 3 * i] = c.limit
 	end
 	return reply
 end
@@ -105,10 +124,12 @@ local function take()
 	if grown then sweep() end
 end
 
+read_settings()
 read_limits()
 local record = redis.call('HGET', RECORD, 'n')
 if record == 'x' then return answer(FAILED, 0, 0, 1) end
 if record then return answer(OK, 0, 0, 1) end
+if blocked then return answer(BLOCKED, 0, 0, 0) end
 
 for i, c in ipairs(charges) do
 	if c.amount > c.limit then return answer(TOO_LARGE, i - 1, 0, 0) end

@@ -1,0 +1,27 @@
+-- audit: who changed what at run time.
+--
+-- KEYS  the audit (stream)
+-- ARGV  who, verb, account, what, old, new; or nothing
+-- ->    the entries, one line each, oldest first, tabs between: unix ms, who,
+--       verb, account, what, old, new; or the id of the new entry
+
+local KEEP, SHOW = 100000, 1000
+local names = { 'who', 'verb', 'account', 'what', 'old', 'new' }
+
+if #ARGV > 0 then
+	local entry = {}
+	for i, name in ipairs(names) do
+		entry[#entry + 1] = name
+		entry[#entry + 1] = ARGV[i]
+	end
+	return redis.call('XADD', KEYS[1], 'MAXLEN', '~', KEEP, '*',
+		unpack(entry))
+end
+
+local lines = {}
+for _, e in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', SHOW)) do
+	local line = { e[1]:match('^%d+') }
+	for i = 2, #e[2], 2 do line[#line + 1] = e[2][i] end
+	table.insert(lines, 1, table.concat(line, '\t'))
+end
+return table.concat(lines, '\n')
