@@ -3,6 +3,7 @@
 
 #include "redis_server.h"
 
+#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,13 @@ static void add(struct args *a, const char *option, const char *value)
 	a->v[a->n++] = option;
 	a->v[a->n++] = value;
 	a->v[a->n] = NULL;
+}
+
+static const char *program(void)
+{
+	const char *named = getenv("REDIS_SERVER");
+
+	return named ? named : "redis-server";
 }
 
 static void exec_program(const struct args *a)
@@ -75,6 +83,10 @@ static void start(struct redis_server *s, struct args *a)
 	add(a, "--save", "");
 	add(a, "--loglevel", "warning");
 	add(a, "--logfile", "redis.log");
+	if (s->durable) {
+		add(a, "--appendonly", "yes");
+		add(a, "--appendfsync", "always");
+	}
 	s->pid = fork();
 	assert_true(s->pid >= 0);
 	if (s->pid == 0)
@@ -91,7 +103,7 @@ static void start(struct redis_server *s, struct args *a)
 
 void redis_server_start(struct redis_server *s, const char *password)
 {
-	struct args a = {.v = {"redis-server", "--port", "0"}, .n = 3};
+	struct args a = {.v = {program(), "--port", "0"}, .n = 3};
 
 	if (password)
 		add(&a, "--requirepass", password);
@@ -141,7 +153,7 @@ static int free_port(void)
 
 void redis_server_start_tls(struct redis_server *s, const char *names)
 {
-	struct args a = {.v = {"redis-server", "--port", "0"}, .n = 3};
+	struct args a = {.v = {program(), "--port", "0"}, .n = 3};
 	char cert[128], key[128], port[16];
 
 	snprintf(cert, sizeof(cert), "%s/cert.pem", s->dir);
@@ -174,16 +186,17 @@ void redis_server_kill(struct redis_server *s)
 	unlink(s->socket);
 }
 
+static int remove_one(const char *path, const struct stat *st, int type,
+                      struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
 void redis_server_done(struct redis_server *s)
 {
-	static const char *const files[] = {"redis.log", "cert.pem", "key.pem"};
-	char path[128];
-	size_t i;
-
 	redis_server_kill(s);
-	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		snprintf(path, sizeof(path), "%s/%s", s->dir, files[i]);
-		unlink(path);
-	}
-	rmdir(s->dir);
+	nftw(s->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }

@@ -1,6 +1,7 @@
 /*
  * A redis-server of a test's own: a unix socket in a private folder, nothing
- * on disk, killed with the test.
+ * on disk unless it is to be durable, killed with the test. REDIS_SERVER in
+ * the environment names another program, a Valkey for one.
  */
 #ifndef TESTS_REDIS_SERVER_H
 #define TESTS_REDIS_SERVER_H
@@ -13,6 +14,7 @@ struct redis_server {
 	char dir[64];
 	char socket[96];
 	int tls_port; /* 0: no TLS */
+	bool durable; /* what was answered outlives SIGKILL */
 };
 
 /* Makes the folder. Fails the test when redis-server is not installed: a
