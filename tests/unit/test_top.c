@@ -62,104 +62,51 @@ static void expect(const char *text, const char *words)
 	fail_msg("no \"%s\" in\n%s", words, text);
 }
 
-#define WHO(c, m) "consumer=\"" c "\",gen_ai_request_model=\"" m "\""
-#define USAGE     "gen_ai_client_inference_usage_"
+#define USAGE "gen_ai_client_inference_usage_"
+#define HR    "consumer=\"hr\",gen_ai_request_model=\"gpt\""
+
+static const char earlier[] =
+	"# HELP foundry_consumer_requests_total x\n"
+	"foundry_consumer_requests_total{" HR ",verdict=\"allow\"} 10\n"
+	"foundry_consumer_requests_total{" HR ",verdict=\"deny\"} 1\n"
+	"foundry_consumer_streams{" HR "} 99\n" USAGE
+	"input_tokens_total{gen_ai_operation_name=\"chat\"," HR "} 1000\n";
+
+static const char later[] =
+	"foundry_consumer_requests_total{" HR ",verdict=\"allow\"} 20\n"
+	"foundry_consumer_requests_total{" HR ",verdict=\"deny\"} 5\n"
+	"foundry_consumer_streams{" HR "} 3\n" USAGE
+	"input_tokens_total{gen_ai_operation_name=\"chat\"," HR "} 1500\n" USAGE
+	"input_tokens_total{gen_ai_operation_name=\"x\"," HR "} 10\n" USAGE
+	"output_tokens_total{" HR "} 100\n"
+	"foundry_estimated_tokens_total{" HR ",gen_ai_token_type=\"input\"} 2\n"
+	"foundry_estimated_tokens_total{" HR
+	",gen_ai_token_type=\"output\"} 4\n";
 
 static void rates_of_all_columns(void **state)
 {
-	const char *t;
+	const char *t = table(earlier, later, 2000000, 10);
 
 	(void)state;
-	t = table(
-		"# HELP foundry_consumer_requests_total x\n"
-		"foundry_consumer_requests_total{" WHO(
-			"hr",
-			"gpt") ",verdict=\"allow\"} 10\n"
-			       "foundry_consumer_requests_total{" WHO(
-				       "hr",
-				       "gpt") ",verdict=\"deny\"} 1\n"
-					      "foundry_consumer_streams{" WHO(
-						      "hr",
-						      "gpt") "} 99\n" USAGE
-							     "input_tokens_"
-	                                                     "total{gen_ai_"
-	                                                     "operation_name="
-	                                                     "\"chat\"," WHO(
-								     "hr",
-								     "gpt") "} "
-	                                                                    "10"
-	                                                                    "00"
-	                                                                    "\n",
-		"foundry_consumer_requests_total{" WHO(
-			"hr",
-			"gpt") ",verdict=\"allow\"} 20\n"
-			       "foundry_consumer_requests_total{" WHO(
-				       "hr",
-				       "gpt") ",verdict=\"deny\"} 5\n"
-					      "foundry_consumer_streams{" WHO("hr", "gpt") "} 3\n" USAGE "input_tokens_total{gen_ai_operation_name=\"chat\"," WHO(
-						      "hr",
-						      "gpt") "} 1500\n" USAGE
-							     "input_tokens_"
-	                                                     "total{gen_ai_"
-	                                                     "operation_name="
-	                                                     "\"x\"," WHO(
-								     "hr",
-								     "gpt") "} "
-	                                                                    "10"
-	                                                                    "\n"
-									    "fo"
-	                                                                    "un"
-	                                                                    "dr"
-	                                                                    "y_"
-	                                                                    "es"
-	                                                                    "ti"
-	                                                                    "ma"
-	                                                                    "te"
-	                                                                    "d_"
-	                                                                    "to"
-	                                                                    "ke"
-	                                                                    "ns"
-	                                                                    "_t"
-	                                                                    "ot"
-	                                                                    "al"
-	                                                                    "{" WHO("hr",
-	                                                                            "gpt") ",gen_ai_token_type=\"input\"} 2\n"
-											   "foundry_estimated_tokens_total{" WHO(
-												   "hr",
-												   "gpt") ",gen_ai_token_type=\"output\"} 4\n" USAGE
-													  "output_tokens_total{" WHO(
-														  "hr",
-														  "gpt") "} 100\n",
-		2000000, 10);
 	expect(t, "consumer model requests/s refused/s in tok/s out tok/s "
 	          "in flight");
 	expect(t, "hr gpt 7.0 2.0 256.0 52.0 3");
 	expect(t, "total 7.0 2.0 256.0 52.0 3");
 }
 
+#define OUT(c) USAGE "output_tokens_total{" WHO(c)
+#define WHO(c) "consumer=\"" c "\",gen_ai_request_model=\"m\"}"
+
 static void the_busiest_come_first(void **state)
 {
-	const char *t, *a, *b, *c;
+	static const char page[] = OUT("aaa") " 1\n" OUT("bbb") " 3\n" OUT(
+		"ccc") " 2\n" OUT("ddd") " 1\n";
+	const char *t = table("", page, 1000000, 3);
+	const char *a = strstr(t, "aaa");
+	const char *b = strstr(t, "bbb");
+	const char *c = strstr(t, "ccc");
 
 	(void)state;
-	t = table("",
-	          USAGE "output_tokens_total{" WHO(
-			  "aaa",
-			  "m") "} 1\n" USAGE
-	                       "output_tokens_total{" WHO(
-				       "bbb",
-				       "m") "} 3\n" USAGE
-	                                    "output_tokens_total{" WHO(
-						    "ccc",
-						    "m") "} 2\n" USAGE
-	                                                 "output_tokens_"
-	                                                 "total{" WHO(
-								 "ddd",
-								 "m") "} 1\n",
-	          1000000, 3);
-	a = strstr(t, "aaa");
-	b = strstr(t, "bbb");
-	c = strstr(t, "ccc");
 	assert_true(a && b && c && b < c && c < a);
 	assert_null(strstr(t, "ddd")); /* not shown, but in the sum */
 	expect(t, "total 0.0 0.0 0.0 7.0 0");
@@ -168,9 +115,7 @@ static void the_busiest_come_first(void **state)
 static void an_agent_that_restarted_counts_from_zero(void **state)
 {
 	(void)state;
-	expect(table(USAGE "output_tokens_total{" WHO("a", "m") "} 500\n",
-	             USAGE "output_tokens_total{" WHO("a", "m") "} 30\n",
-	             1000000, 3),
+	expect(table(OUT("a") " 500\n", OUT("a") " 30\n", 1000000, 3),
 	       "a m 0.0 0.0 0.0 30.0 0");
 }
 
@@ -186,13 +131,12 @@ static void a_request_without_model(void **state)
 
 static void attack_names_that_a_terminal_obeys(void **state)
 {
-	const char *t;
+	static const char page[] =
+		"foundry_consumer_streams{consumer=\"\033[2J\x9b\","
+		"gen_ai_request_model=\"a\\\"},b=\\\\\"} 1\n";
+	const char *t = table("", page, 1000000, 3);
 
 	(void)state;
-	t = table("",
-	          "foundry_consumer_streams{" WHO("\033[2J\x9b",
-	                                          "a\\\"},b=\\\\") "} 1\n",
-	          1000000, 3);
 	assert_null(strchr(t, '\033'));
 	expect(t, "?[2J? a\\\"},b=\\\\ 0.0 0.0 0.0 0.0 1");
 }
