@@ -364,8 +364,7 @@ void agent_free(struct agent *a)
 	while (a->requests && (r = requests_oldest(a->requests)) != NULL) {
 		identity_unref(r->plan.identity);
 		policy_unref(r->policy);
-		jwks_cancel(&r->key_wait);
-		outbound_cancel(&r->token_wait);
+		waiter_cancel(&r->wait);
 		loop_timer_stop(&r->again);
 		requests_release(a->requests, r);
 	}

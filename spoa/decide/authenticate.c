@@ -140,11 +140,11 @@ enum step_result decide_authenticate(struct request *r)
 			return verdict_deny_inbound(r, s);
 	}
 	if (p.token.len > 0) {
-		r->key_wait.wake = pipeline_wake;
-		r->key_wait.ctx = r->agent;
-		r->key_wait.ref = r->ref;
-		s = inbound_token(in, r->policy, p.token, &r->key_wait,
-		                  r->woken, &token);
+		r->wait.wake = pipeline_wake;
+		r->wait.ctx = r->agent;
+		r->wait.ref = r->ref;
+		s = inbound_token(in, r->policy, p.token, &r->wait, r->woken,
+		                  &token);
 		if (s != INBOUND_OK)
 			identity_unref(key);
 		if (s == INBOUND_WAIT)

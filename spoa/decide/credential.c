@@ -13,12 +13,12 @@ enum step_result decide_credential(struct request *r)
 	struct request_plan *plan = &r->plan;
 	unsigned resource = (unsigned)(plan->resource - r->policy->resources);
 
-	r->token_wait.wake = pipeline_wake;
-	r->token_wait.ctx = r->agent;
-	r->token_wait.ref = r->ref;
+	r->wait.wake = pipeline_wake;
+	r->wait.ctx = r->agent;
+	r->wait.ref = r->ref;
 	switch (outbound_header(r->agent->outbound, r->policy, resource,
 	                        &plan->auth_name, &plan->auth_value,
-	                        &r->token_wait)) {
+	                        &r->wait)) {
 	case OUTBOUND_OK:
 		return STEP_NEXT;
 	case OUTBOUND_WAIT:

@@ -71,8 +71,7 @@ static void finish(struct request *r)
 	struct agent *a = r->agent;
 	bool told;
 
-	jwks_cancel(&r->key_wait);
-	outbound_cancel(&r->token_wait);
+	waiter_cancel(&r->wait);
 	loop_timer_stop(&r->again);
 	if (r->arena.overflow)
 		verdict_deny(r, DENY_WORKSPACE, NULL);

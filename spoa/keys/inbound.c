@@ -191,8 +191,7 @@ static bool key_may_sign(struct str key_issuer, const struct policy_tenant *t,
 static enum inbound_status find_key(struct inbound *in,
                                     const struct policy_tenant *t,
                                     const struct jose_token *token,
-                                    struct jwks_waiter *w,
-                                    struct jose_key **key)
+                                    struct waiter *w, struct jose_key **key)
 {
 	bool v1 = strcmp(token->ver, "1.0") == 0;
 	struct str key_issuer;
@@ -213,7 +212,7 @@ static enum inbound_status find_key(struct inbound *in,
 }
 
 static enum inbound_status verify(struct inbound *in, const struct policy *p,
-                                  struct str token, struct jwks_waiter *w,
+                                  struct str token, struct waiter *w,
                                   struct identity **out)
 {
 	struct jose_token t;
@@ -243,7 +242,7 @@ static enum inbound_status verify(struct inbound *in, const struct policy *p,
 }
 
 enum inbound_status inbound_token(struct inbound *in, const struct policy *p,
-                                  struct str token, struct jwks_waiter *w,
+                                  struct str token, struct waiter *w,
                                   bool retry, struct identity **out)
 {
 	enum inbound_status s;

@@ -52,7 +52,7 @@ enum inbound_status {
  * true when the caller was woken once already for this request: then
  * INBOUND_WAIT is not given again but INBOUND_UNKNOWN_KEY. */
 enum inbound_status inbound_token(struct inbound *in, const struct policy *p,
-                                  struct str token, struct jwks_waiter *w,
+                                  struct str token, struct waiter *w,
                                   bool retry, struct identity **out);
 
 /* A gateway key, compared by SHA-256 in constant time. */

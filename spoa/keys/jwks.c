@@ -40,7 +40,7 @@ struct jwks_set {
 	uint64_t unknown_us; /* when an unknown kid last made us ask */
 	bool unknown_asked;
 	unsigned n_failures; /* in a row */
-	struct jwks_waiter *waiters;
+	struct waiter *waiters;
 	struct metric *ok, *error;
 };
 
@@ -52,46 +52,6 @@ struct jwks {
 static const char *version_of(const struct jwks_set *s)
 {
 	return s->v1 ? "1.0" : "2.0";
-}
-
-/* -------------------------------------------------------------- waiters */
-
-void jwks_cancel(struct jwks_waiter *w)
-{
-	if (!w->prev)
-		return;
-	*w->prev = w->next;
-	if (w->next)
-		w->next->prev = w->prev;
-	w->next = NULL;
-	w->prev = NULL;
-}
-
-static void enlist(struct jwks_waiter **head, struct jwks_waiter *w)
-{
-	jwks_cancel(w);
-	w->next = *head;
-	w->prev = head;
-	if (w->next)
-		w->next->prev = &w->next;
-	*head = w;
-}
-
-/* A woken one may wait again, or cancel others: so the list is moved away
- * first, and whoever is told has left it. */
-static void wake_all(struct jwks_set *s)
-{
-	struct jwks_waiter *head = s->waiters;
-
-	s->waiters = NULL;
-	if (head)
-		head->prev = &head;
-	while (head) {
-		struct jwks_waiter *w = head;
-
-		jwks_cancel(w);
-		w->wake(w->ctx, w->ref);
-	}
 }
 
 /* ------------------------------------------------------------- fetching */
@@ -232,7 +192,7 @@ static void got_metadata(void *ctx, const struct fetch_result *res)
 	if (!why)
 		return;
 	fetch_failed(s, why, res->status);
-	wake_all(s);
+	waiters_wake(&s->waiters);
 }
 
 static void got_keys(void *ctx, const struct fetch_result *res)
@@ -250,7 +210,7 @@ static void got_keys(void *ctx, const struct fetch_result *res)
 		fetch_succeeded(s, keys);
 	else
 		fetch_failed(s, why, res->status);
-	wake_all(s);
+	waiters_wake(&s->waiters);
 }
 
 /* Begin, unless one is under way. False when it cannot be begun. */
@@ -274,7 +234,8 @@ static void set_free(struct jwks_set *s)
 	fetch_cancel(s->job);
 	loop_timer_stop(&s->timer);
 	s->job = NULL;
-	wake_all(s); /* who waits asks again and finds no such tenant */
+	waiters_wake(&s->waiters); /* who waits asks again and finds no such
+	                              tenant */
 	keyset_free(s->keys);
 	free(s->name);
 	free(s->tid);
@@ -476,7 +437,7 @@ static bool ask_again(struct jwks_set *s, uint64_t now_us)
 
 enum jwks_answer jwks_find(struct jwks *j, struct str tid, struct str ver,
                            struct str kid, struct jose_key **key,
-                           struct str *key_issuer, struct jwks_waiter *w)
+                           struct str *key_issuer, struct waiter *w)
 {
 	struct jwks_set *s = set_of(j, tid, str_eq(ver, STR("1.0")));
 	uint64_t now_us = clock_mono_us(j->o.clock);
@@ -489,7 +450,7 @@ enum jwks_answer jwks_find(struct jwks *j, struct str tid, struct str ver,
 		return JWKS_FOUND;
 	}
 	if (ask_again(s, now_us) && w) {
-		enlist(&s->waiters, w);
+		waiters_add(&s->waiters, w);
 		return JWKS_WAIT;
 	}
 	return s->keys ? JWKS_UNKNOWN : JWKS_UNAVAILABLE;

@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/waiter.h"
 #include "conf/policy.h"
 #include "keys/fetch.h"
 #include "keys/jose.h"
@@ -60,15 +61,6 @@ enum jwks_answer {
 	JWKS_UNAVAILABLE = 3, /* no key of this set was ever loaded */
 };
 
-/* A waiter is embedded in its owner and told once, when the fetch it waited
- * for has ended (well or badly). */
-struct jwks_waiter {
-	struct jwks_waiter *next, **prev; /* private */
-	void (*wake)(void *ctx, uint64_t ref);
-	void *ctx;
-	uint64_t ref;
-};
-
 /* The key `kid` of the tenant with GUID `tid`, for tokens of version `ver`
  * ("1.0", anything else is 2.0).
  * JWKS_FOUND: *key and *key_issuer (empty when the key names none; with
@@ -78,9 +70,6 @@ struct jwks_waiter {
  * passes NULL and is told JWKS_UNKNOWN or JWKS_UNAVAILABLE instead. */
 enum jwks_answer jwks_find(struct jwks *j, struct str tid, struct str ver,
                            struct str kid, struct jose_key **key,
-                           struct str *key_issuer, struct jwks_waiter *w);
-
-/* Take a waiter off its list; does nothing when it is on none. */
-void jwks_cancel(struct jwks_waiter *w);
+                           struct str *key_issuer, struct waiter *w);
 
 #endif

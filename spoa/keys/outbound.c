@@ -56,7 +56,7 @@ struct outbound_slot {
 	uint64_t next_us;    /* when to fetch again */
 	unsigned n_failures; /* in a row */
 	bool misconfigured;  /* the last answer was of that class */
-	struct outbound_waiter *waiters;
+	struct waiter *waiters;
 	struct metric *ok, *error, *expiry;
 };
 
@@ -114,46 +114,6 @@ static void retire(struct outbound *o, struct secret *s)
 	s->next = o->retired;
 	o->retired = s;
 	loop_timer_start(o->o.loop, &o->sweep, 0, sweep, o);
-}
-
-/* -------------------------------------------------------------- waiters */
-
-void outbound_cancel(struct outbound_waiter *w)
-{
-	if (!w->prev)
-		return;
-	*w->prev = w->next;
-	if (w->next)
-		w->next->prev = w->prev;
-	w->next = NULL;
-	w->prev = NULL;
-}
-
-static void enlist(struct outbound_waiter **head, struct outbound_waiter *w)
-{
-	outbound_cancel(w);
-	w->next = *head;
-	w->prev = head;
-	if (w->next)
-		w->next->prev = &w->next;
-	*head = w;
-}
-
-/* A woken one may wait again, or cancel others: so the list is moved away
- * first, and whoever is told has left it. */
-static void wake_all(struct outbound_slot *s)
-{
-	struct outbound_waiter *head = s->waiters;
-
-	s->waiters = NULL;
-	if (head)
-		head->prev = &head;
-	while (head) {
-		struct outbound_waiter *w = head;
-
-		outbound_cancel(w);
-		w->wake(w->ctx, w->ref);
-	}
 }
 
 /* ------------------------------------------------------------- fetching */
@@ -346,7 +306,7 @@ static void got_answer(void *ctx, const struct fetch_result *res)
 	if (failed)
 		fetch_failed(s, failed, res);
 	buf_done(&why);
-	wake_all(s);
+	waiters_wake(&s->waiters);
 }
 
 static void slot_fetch(struct outbound_slot *s)
@@ -379,7 +339,8 @@ static void slot_free(struct outbound_slot *s)
 	fetch_cancel(s->job);
 	loop_timer_stop(&s->timer);
 	s->job = NULL;
-	wake_all(s); /* who waits asks again and finds no such credential */
+	waiters_wake(&s->waiters); /* who waits asks again and finds no such
+	                              credential */
 	retire(s->o, s->value);
 	grant_done(&s->grant);
 	free(s);
@@ -624,8 +585,7 @@ static bool is_due(const struct outbound_slot *s)
 
 enum outbound_answer outbound_header(struct outbound *o, const struct policy *p,
                                      unsigned resource, struct str *name,
-                                     struct str *value,
-                                     struct outbound_waiter *w)
+                                     struct str *value, struct waiter *w)
 {
 	struct outbound_slot *s = slot_of(o, p, resource);
 
@@ -641,7 +601,7 @@ enum outbound_answer outbound_header(struct outbound *o, const struct policy *p,
 		return OUTBOUND_OK;
 	}
 	if (s->job && w) {
-		enlist(&s->waiters, w);
+		waiters_add(&s->waiters, w);
 		return OUTBOUND_WAIT;
 	}
 	return OUTBOUND_FAILED;

@@ -12,17 +12,11 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/waiter.h"
 #include "conf/policy.h"
 #include "keys/fetch.h"
 
 struct outbound;
-
-struct outbound_waiter {
-	struct outbound_waiter *next, **prev; /* private */
-	void (*wake)(void *ctx, uint64_t ref);
-	void *ctx;
-	uint64_t ref;
-};
 
 struct outbound_options {
 	struct loop *loop;
@@ -55,9 +49,6 @@ enum outbound_answer {
  * Both borrowed, valid until the next loop turn; they are secrets. */
 enum outbound_answer outbound_header(struct outbound *o, const struct policy *p,
                                      unsigned resource, struct str *name,
-                                     struct str *value,
-                                     struct outbound_waiter *w);
-
-void outbound_cancel(struct outbound_waiter *w);
+                                     struct str *value, struct waiter *w);
 
 #endif

@@ -128,8 +128,7 @@ struct request {
 	bool parked;
 	bool woken;            /* was parked in this step before */
 	const char *waits_for; /* constant, for the log and the timeout */
-	struct jwks_waiter key_wait;
-	struct outbound_waiter token_wait;
+	struct waiter wait;    /* for keys or a token */
 	struct store_result store_result; /* what woke decide/reserve */
 	struct object found;              /* what woke decide/objects */
 	enum object_status found_status;

@@ -192,7 +192,7 @@ static void start_with_token(void)
 	assert_true(outbound_ready(out));
 }
 
-static enum outbound_answer header(char *value, struct outbound_waiter *w)
+static enum outbound_answer header(char *value, struct waiter *w)
 {
 	struct str name = STR_NONE, v = STR_NONE;
 	enum outbound_answer a = outbound_header(out, &policy, 0, &name, &v, w);

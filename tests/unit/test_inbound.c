@@ -426,7 +426,7 @@ static void no_keys_yet_is_our_fault_not_the_callers(void **state)
 		.loop = loop, .clock = &now.clock, .fetch = fetch};
 	struct inbound *fresh;
 	struct identity *i = NULL;
-	struct jwks_waiter w = {0};
+	struct waiter w = {0};
 	char *token = TOKEN({"x", "1"});
 
 	(void)state;
@@ -441,7 +441,7 @@ static void no_keys_yet_is_our_fault_not_the_callers(void **state)
 	assert_int_equal(
 		inbound_token(fresh, &policy, str_c(token), &w, true, &i),
 		INBOUND_KEYS_UNAVAILABLE);
-	jwks_cancel(&w);
+	waiter_cancel(&w);
 	assert_null(i);
 	inbound_free(fresh);
 	jwks_free(empty);

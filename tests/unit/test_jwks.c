@@ -142,7 +142,7 @@ static void start_loaded(void)
 	assert_true(jwks_ready(jwks));
 }
 
-static enum jwks_answer find(const char *kid, struct jwks_waiter *w)
+static enum jwks_answer find(const char *kid, struct waiter *w)
 {
 	struct jose_key *key = NULL;
 	struct str issuer;
@@ -190,7 +190,7 @@ static void unknown_tenant_has_no_keys(void **state)
 
 static void waiter_of_the_first_fetch_is_woken_once(void **state)
 {
-	struct jwks_waiter a = {.wake = on_wake}, b = {.wake = on_wake};
+	struct waiter a = {.wake = on_wake}, b = {.wake = on_wake};
 
 	(void)state;
 	start();
@@ -208,14 +208,14 @@ static void waiter_of_the_first_fetch_is_woken_once(void **state)
 
 static void cancelled_waiter_is_not_woken(void **state)
 {
-	struct jwks_waiter a = {.wake = on_wake}, b = {.wake = on_wake};
+	struct waiter a = {.wake = on_wake}, b = {.wake = on_wake};
 
 	(void)state;
 	start();
 	assert_int_equal(find("k1", &a), JWKS_WAIT);
 	assert_int_equal(find("k1", &b), JWKS_WAIT);
-	jwks_cancel(&a);
-	jwks_cancel(&a);
+	waiter_cancel(&a);
+	waiter_cancel(&a);
 	wait_for("ok", 1);
 	run_a_little(loop);
 	assert_int_equal(n_woken, 1);
@@ -225,16 +225,16 @@ static void cancel_the_other(void *ctx, uint64_t ref)
 {
 	(void)ref;
 	n_woken++;
-	jwks_cancel(ctx);
+	waiter_cancel(ctx);
 }
 
 static void woken_waiter_may_cancel_another(void **state)
 {
-	struct jwks_waiter a = {0}, b = {0};
+	struct waiter a = {0}, b = {0};
 
 	(void)state;
-	a = (struct jwks_waiter){.wake = cancel_the_other, .ctx = &b};
-	b = (struct jwks_waiter){.wake = cancel_the_other, .ctx = &a};
+	a = (struct waiter){.wake = cancel_the_other, .ctx = &b};
+	b = (struct waiter){.wake = cancel_the_other, .ctx = &a};
 	start();
 	assert_int_equal(find("k1", &a), JWKS_WAIT);
 	assert_int_equal(find("k1", &b), JWKS_WAIT);
@@ -245,7 +245,7 @@ static void woken_waiter_may_cancel_another(void **state)
 
 static void freeing_wakes_who_waits(void **state)
 {
-	struct jwks_waiter a = {.wake = on_wake};
+	struct waiter a = {.wake = on_wake};
 
 	(void)state;
 	auth.hold = true;
@@ -262,7 +262,7 @@ static void freeing_wakes_who_waits(void **state)
 
 static void rotated_key_is_found_at_once(void **state)
 {
-	struct jwks_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 
 	(void)state;
 	start_loaded();
@@ -278,7 +278,7 @@ static void added_key_disturbs_nobody(void **state)
 {
 	const struct mint_key *keys[] = {&rsa, &other};
 	const char *kids[] = {"k1", "k2"};
-	struct jwks_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 
 	(void)state;
 	start_loaded();
@@ -292,7 +292,7 @@ static void added_key_disturbs_nobody(void **state)
 
 static void key_replaced_under_its_kid_is_a_change(void **state)
 {
-	struct jwks_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 
 	(void)state;
 	start_loaded();
@@ -304,7 +304,7 @@ static void key_replaced_under_its_kid_is_a_change(void **state)
 
 static void flood_of_unknown_kids_asks_once_in_five_minutes(void **state)
 {
-	struct jwks_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 	char kid[16];
 	unsigned i;
 
@@ -329,7 +329,7 @@ static void flood_of_unknown_kids_asks_once_in_five_minutes(void **state)
 
 static void interval_of_unknown_kids_can_be_set(void **state)
 {
-	struct jwks_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 
 	(void)state;
 	options.unknown_kid_interval_s = 5;
@@ -338,7 +338,7 @@ static void interval_of_unknown_kids_can_be_set(void **state)
 	run_until_count(loop, &n_woken, 1);
 	fake_clock_pass(&now, 5);
 	assert_int_equal(find("x", &w), JWKS_WAIT);
-	jwks_cancel(&w);
+	waiter_cancel(&w);
 }
 
 static void refresh_that_overslept_is_made_up_for(void **state)
@@ -366,7 +366,7 @@ static void refresh_comes_by_itself(void **state)
 
 static void failing_once(int metadata_status, int keys_status)
 {
-	struct jwks_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 
 	auth.metadata_status = metadata_status;
 	auth.keys_status = keys_status;
@@ -412,7 +412,7 @@ static void first_fetch_is_tried_again_until_it_works(void **state)
 
 static void backoff_is_not_shortened_by_asking(void **state)
 {
-	struct jwks_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 
 	(void)state;
 	auth.metadata_status = 503;
@@ -424,12 +424,12 @@ static void backoff_is_not_shortened_by_asking(void **state)
 	assert_int_equal(auth.n_metadata, 1);
 	fake_clock_pass(&now, 67);
 	assert_int_equal(find("k1", &w), JWKS_WAIT);
-	jwks_cancel(&w);
+	waiter_cancel(&w);
 }
 
 static void slow_endpoint_ends_at_the_deadline(void **state)
 {
-	struct jwks_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 
 	(void)state;
 	auth.hold = true;
@@ -605,7 +605,7 @@ static void reload_keeps_sets_that_stay(void **state)
 
 static void reload_drops_tenants_that_go(void **state)
 {
-	struct jwks_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 
 	(void)state;
 	start_loaded();

@@ -301,7 +301,7 @@ static void redirect_is_not_followed(void **state)
 
 static void first_request_waits_and_is_woken(void **state)
 {
-	struct outbound_waiter a = {.wake = on_wake}, b = {.wake = on_wake},
+	struct waiter a = {.wake = on_wake}, b = {.wake = on_wake},
 			       c = {.wake = on_wake};
 
 	(void)state;
@@ -312,8 +312,8 @@ static void first_request_waits_and_is_woken(void **state)
 	assert_int_equal(header(NULL, &b), OUTBOUND_WAIT);
 	assert_int_equal(header(NULL, &c), OUTBOUND_WAIT);
 	assert_int_equal(header(NULL, NULL), OUTBOUND_FAILED);
-	outbound_cancel(&b);
-	outbound_cancel(&b);
+	waiter_cancel(&b);
+	waiter_cancel(&b);
 	wait_for("ok", 1);
 	run_a_little(loop);
 	assert_int_equal(n_woken, 2);
@@ -323,7 +323,7 @@ static void first_request_waits_and_is_woken(void **state)
 
 static void waiter_is_woken_by_failure_too(void **state)
 {
-	struct outbound_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 
 	(void)state;
 	say(500, "");
@@ -336,7 +336,7 @@ static void waiter_is_woken_by_failure_too(void **state)
 
 static void freeing_wakes_who_waits(void **state)
 {
-	struct outbound_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 
 	(void)state;
 	endpoint.hold = true;
@@ -390,7 +390,7 @@ static void slow_endpoint_does_not_hold_up_a_valid_token(void **state)
 
 static void old_token_serves_until_it_ends(void **state)
 {
-	struct outbound_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 
 	(void)state;
 	start_with_token();
@@ -415,7 +415,7 @@ static void old_token_serves_until_it_ends(void **state)
 
 static void clock_that_jumped_makes_us_ask_at_once(void **state)
 {
-	struct outbound_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 
 	(void)state;
 	start_with_token();
@@ -444,7 +444,7 @@ static void borrowed_value_lives_until_the_next_turn(void **state)
 
 static void passing_error(int status)
 {
-	struct outbound_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 
 	say(status, "{\"error\":\"x\"}");
 	start();
@@ -489,7 +489,7 @@ static void imds_500_then_ok(void **state)
 
 static void retry_after_is_obeyed_but_not_for_a_day(void **state)
 {
-	struct outbound_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 
 	(void)state;
 	say(429, "");
@@ -504,12 +504,12 @@ static void retry_after_is_obeyed_but_not_for_a_day(void **state)
 	run_until_count(loop, &n_woken, 1);
 	fake_clock_pass(&now, 120);
 	assert_int_equal(header(NULL, &w), OUTBOUND_WAIT);
-	outbound_cancel(&w);
+	waiter_cancel(&w);
 }
 
 static void misconfigured(int status)
 {
-	struct outbound_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 
 	say(status, "{\"error\":\"invalid_request\","
 	            "\"error_description\":\"Identity not found\"}");
@@ -521,7 +521,7 @@ static void misconfigured(int status)
 	assert_int_equal(endpoint.n, 1);
 	fake_clock_pass(&now, 33);
 	assert_int_equal(header(NULL, &w), OUTBOUND_WAIT);
-	outbound_cancel(&w);
+	waiter_cancel(&w);
 }
 
 static void imds_400_is_not_retried_fast(void **state)

@@ -92,7 +92,7 @@ static void arc_for(const char *name)
 
 static void arc_challenge_is_answered(void **state)
 {
-	struct outbound_waiter w = {.wake = on_wake};
+	struct waiter w = {.wake = on_wake};
 
 	(void)state;
 	write_file("a.key", "s3cret\n");
