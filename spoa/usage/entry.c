@@ -27,9 +27,10 @@ static const struct field {
 	FIELD(FIELD_TEXT, termination), FIELD(FIELD_BOOL, stream),
 	FIELD(FIELD_BOOL, estimated),   FIELD(FIELD_NUMBER, input),
 	FIELD(FIELD_NUMBER, cached),    FIELD(FIELD_NUMBER, output),
-	FIELD(FIELD_NUMBER, reasoning), FIELD(FIELD_NUMBER, nano_usd),
-	FIELD(FIELD_NUMBER, bytes),     FIELD(FIELD_NUMBER, events),
-	FIELD(FIELD_NUMBER, ttfb_ms),   FIELD(FIELD_NUMBER, total_ms),
+	FIELD(FIELD_NUMBER, reasoning), FIELD(FIELD_NUMBER, audio),
+	FIELD(FIELD_NUMBER, nano_usd),  FIELD(FIELD_NUMBER, bytes),
+	FIELD(FIELD_NUMBER, events),    FIELD(FIELD_NUMBER, ttfb_ms),
+	FIELD(FIELD_NUMBER, total_ms),
 };
 
 enum { N_FIELDS = sizeof(fields) / sizeof(*fields) };

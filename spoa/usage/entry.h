@@ -19,6 +19,7 @@ struct usage_entry {
 	struct str termination; /* HAProxy's two letters, "--" is good */
 	uint64_t status;
 	uint64_t input, cached, output, reasoning;
+	uint64_t audio; /* of input and output */
 	uint64_t nano_usd;
 	uint64_t bytes, events;
 	uint64_t ttfb_ms, total_ms; /* 0 when not reached */

@@ -138,6 +138,7 @@ static void write_up(struct settlement *s)
 		.cached = s->tokens.cached,
 		.output = s->tokens.output,
 		.reasoning = s->tokens.reasoning,
+		.audio = s->tokens.audio,
 		.nano_usd = s->used.nano_usd,
 		.bytes = rec->bytes,
 		.events = rec->events,

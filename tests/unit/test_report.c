@@ -79,6 +79,7 @@ static void entry_comes_back_as_it_was(void **state)
 	(void)state;
 	e.stream = e.estimated = true;
 	e.total_ms = 77;
+	e.audio = 5;
 	e.agent = STR("x\"y");
 	buf_init(&line, 4096);
 	entry_write(&e, &line);
@@ -88,6 +89,7 @@ static void entry_comes_back_as_it_was(void **state)
 	assert_int_equal(back.input, 10);
 	assert_int_equal(back.cached, 2);
 	assert_int_equal(back.total_ms, 77);
+	assert_int_equal(back.audio, 5);
 	assert_true(back.stream && back.estimated);
 	buf_done(&line);
 }
