@@ -200,8 +200,9 @@ static const struct option rule_rows[] = {
 	{"models", OPT_GLOB, .many = true, AT(raw_rule, p.models), .min = 1,
          .help = "public names, one * allowed in each; absent: all"},
 	{"operations", OPT_OPERATIONS, AT(raw_rule, p.operations), .min = 1,
-         .help = "chat, completions, responses, embeddings, messages; "
-                 "absent: all"},
+         .help = "chat, completions, responses, embeddings, messages, files, "
+                 "batches, vector_stores, conversations, images, audio, "
+                 "realtime, models; absent: all"},
 	{.key = NULL}};
 const struct section options_rule = SECTION(rule_rows, raw_rule);
 

@@ -449,61 +449,44 @@ static bool list_ok(const struct job *w, const struct json *j)
 	return true;
 }
 
-static bool set_operations(const struct job *w, const struct json *j,
-                           void *field)
+/* Names that become bits of a set, by their number. */
+struct names {
+	unsigned first, end;
+	struct str (*name)(unsigned i);
+};
+
+static struct str operation_name(unsigned i)
 {
-	const struct json *child;
-	struct job inner = *w;
-	struct place at;
-	uint32_t bits = 0;
-	size_t i = 0;
-	bool ok = true;
-
-	if (!list_ok(w, j))
-		return false;
-	json_each (j, child) {
-		struct str s = STR_NONE;
-		enum api_operation op = API_NONE;
-
-		at = place_index(w->at, i++);
-		inner.at = &at;
-		if (json_str(child, &s))
-			op = api_operation_of(s);
-		if (op == API_NONE)
-			ok = refuse(&inner, child,
-			            "one of chat, completions, responses, "
-			            "embeddings, messages");
-		bits |= 1u << op;
-	}
-	if (ok)
-		*(uint32_t *)field = bits;
-	return ok;
+	return str_c(api_operation_name((enum api_operation)i));
 }
 
-static unsigned member_of(struct str name)
+static struct str member_name(unsigned i)
 {
-	unsigned m = SCAN_FIRST_DROPPABLE;
-
-	while (m < SCAN_N_MEMBERS && !str_eq(scan_member_names[m], name))
-		m++;
-	return m;
+	return scan_member_names[i];
 }
 
-static bool refuse_member(const struct job *w, const struct json *j)
+static const struct names operations = {API_NONE + 1, API_N_OPERATIONS,
+                                        operation_name};
+static const struct names members = {SCAN_FIRST_DROPPABLE, SCAN_N_MEMBERS,
+                                     member_name};
+
+static bool refuse_name(const struct job *w, const struct json *j,
+                        const struct names *n)
 {
 	char space[512];
 	struct buf b = {.p = space, .cap = sizeof(space), .max = sizeof(space)};
-	unsigned m;
+	unsigned i;
 
 	buf_fmt(&b, "one of");
-	for (m = SCAN_FIRST_DROPPABLE; m < SCAN_N_MEMBERS; m++)
-		buf_fmt(&b, "%s %s", m > SCAN_FIRST_DROPPABLE ? "," : "",
-		        scan_member_names[m].p);
+	for (i = n->first; i < n->end; i++)
+		buf_fmt(&b, "%s %" STR_FMT, i > n->first ? "," : "",
+		        STR_ARG(n->name(i)));
 	buf_add(&b, "", 1);
 	return refuse(w, j, b.p);
 }
 
-static bool set_members(const struct job *w, const struct json *j, void *field)
+static bool set_bits(const struct job *w, const struct json *j,
+                     const struct names *names, void *field)
 {
 	const struct json *child;
 	struct job inner = *w;
@@ -516,20 +499,32 @@ static bool set_members(const struct job *w, const struct json *j, void *field)
 		return false;
 	json_each (j, child) {
 		struct str s = STR_NONE;
-		unsigned m;
+		unsigned bit = names->first;
 
 		at = place_index(w->at, i++);
 		inner.at = &at;
 		json_str(child, &s);
-		m = member_of(s);
-		if (m == SCAN_N_MEMBERS)
-			ok = refuse_member(&inner, child);
+		while (bit < names->end && !str_eq(names->name(bit), s))
+			bit++;
+		if (bit == names->end)
+			ok = refuse_name(&inner, child, names);
 		else
-			bits |= 1u << m;
+			bits |= 1u << bit;
 	}
 	if (ok)
 		*(uint32_t *)field = bits;
 	return ok;
+}
+
+static bool set_operations(const struct job *w, const struct json *j,
+                           void *field)
+{
+	return set_bits(w, j, &operations, field);
+}
+
+static bool set_members(const struct job *w, const struct json *j, void *field)
+{
+	return set_bits(w, j, &members, field);
 }
 
 static bool set_word(const struct job *w, const struct json *j,
