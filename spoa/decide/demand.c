@@ -120,6 +120,19 @@ static struct str model_of(const struct request *r)
 	return r->facts.scan.model;
 }
 
+/* `session` may repeat the model of the outermost level, not name another:
+ * a resource reads either. */
+static bool is_unclear(const struct request *r)
+{
+	const struct uses *u = &r->facts.uses;
+	struct str top = r->facts.scan.model;
+
+	if (r->plan.call.operation != API_REALTIME || u->n_session_models == 0)
+		return false;
+	return u->n_session_models > 1 || u->session_model.len == 0 ||
+	       (top.len > 0 && !str_eq(top, u->session_model));
+}
+
 enum step_result decide_demand(struct request *r)
 {
 	const struct api_call *call = &r->plan.call;
@@ -135,6 +148,9 @@ enum step_result decide_demand(struct request *r)
 	body = check_content(r);
 	if (body != STEP_NEXT || call->traits.model < MODEL_BODY)
 		return body;
+	if (is_unclear(r))
+		return verdict_deny(r, DENY_BAD_JSON,
+		                    "The body names more than one model.");
 	name = model_of(r);
 	if (name.len == 0)
 		return verdict_deny(r, DENY_NO_MODEL, NULL);

@@ -304,6 +304,11 @@ static const struct field top_fields[] = {
 	{STR_INIT("prompt"), read_prompt, NULL},
 	{STR_INIT("reasoning"), read_reasoning,
          "`reasoning` must be an object"},
+	/* read by request/uses; here only so that no other spelling passes */
+	{STR_INIT("session"), skip_value, NULL},
+	{STR_INIT("conversation"), skip_value, NULL},
+	{STR_INIT("background"), skip_value, NULL},
+	{STR_INIT("store"), skip_value, NULL},
 };
 
 static const struct field stream_options_fields[] = {

@@ -48,6 +48,16 @@ struct reader {
 	unsigned ids;  /* depth of the list of ids we are in; 0: none */
 };
 
+/* A resource may read the model of a session in any case; it must not find
+ * one that we have not seen. (Names of the outermost level are the scanner's
+ * care.) */
+static bool fits(size_t i, struct str key)
+{
+	if (names[i].name == NAME_MODEL)
+		return str_eq_nocase(key, names[i].text);
+	return str_eq(key, names[i].text);
+}
+
 static enum name name_of(const struct jscan *s)
 {
 	char text[NAME_MAX_LEN];
@@ -57,8 +67,7 @@ static enum name name_of(const struct jscan *s)
 		return NAME_OTHER;
 	key = str_of(text, jscan_unescape(s->text, text));
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (str_eq(key, names[i].text) &&
-		    (names[i].anywhere || s->depth <= 2))
+		if (fits(i, key) && (names[i].anywhere || s->depth <= 2))
 			return names[i].name;
 	return NAME_OTHER;
 }
@@ -111,6 +120,9 @@ static void take_token(struct reader *r, enum jscan_token token)
 		r->key = name_of(&r->s);
 		if (r->s.depth == 1)
 			r->top = r->key;
+		else if (r->top == NAME_SESSION && r->s.depth == 2 &&
+		         r->key == NAME_MODEL)
+			r->out->n_session_models++;
 		return;
 	case JSCAN_STRING:
 		take_string(r);

@@ -22,8 +22,9 @@ struct uses {
 	size_t n;
 	bool too_many; /* more than that, or longer than any id */
 	bool background;
-	bool unstored;            /* `store` is false */
-	struct str session_model; /* `model` in `session`: realtime */
+	bool unstored;             /* `store` is false */
+	struct str session_model;  /* `model` in `session`: realtime */
+	unsigned n_session_models; /* so many, strings or not */
 };
 
 /* Of a body that scan_body() has found to be one JSON object, or a part of

@@ -93,6 +93,28 @@ static void test_flags_and_the_model_of_a_session(void **state)
 	         "true,\"store\":false,\"session\":{\"model\":\"no\"}}}");
 	assert_false(u.background || u.unstored);
 	assert_int_equal(u.session_model.len, 0);
+	assert_int_equal(u.n_session_models, 0);
+}
+
+static void test_models_of_a_session_are_counted(void **state)
+{
+	static const struct {
+		const char *body;
+		unsigned n;
+	} cases[] = {
+		{"{\"session\":{\"model\":\"m\"}}", 1},
+		{"{\"session\":{\"model\":\"m\",\"model\":\"n\"}}", 2},
+		{"{\"session\":{\"model\":\"m\",\"\\u006dodel\":\"n\"}}", 2},
+		{"{\"session\":{\"model\":\"m\",\"MODEL\":\"n\"}}", 2},
+		{"{\"session\":{\"model\":[\"m\"]}}", 1},
+		{"{\"session\":{\"a\":{\"model\":\"m\"}}}", 0},
+		{"{\"model\":\"m\",\"session\":{}}", 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		assert_int_equal(read(cases[i].body).n_session_models,
+		                 cases[i].n);
 }
 
 /* ------------------------------------------------------------------ forms */
@@ -187,6 +209,7 @@ int main(void)
 		cmocka_unit_test(test_what_stands_before_the_end_counts),
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_flags_and_the_model_of_a_session),
+		cmocka_unit_test(test_models_of_a_session_are_counted),
 		cmocka_unit_test(test_forms),
 		cmocka_unit_test(test_beginnings_of_a_form),
 	};
