@@ -23,6 +23,7 @@ EMBED = "/openai/v1/embeddings"
 CLAUDE = "/anthropic/v1/messages"
 AUDIO = "/openai/v1/audio/transcriptions"
 IMAGE = "/openai/v1/images/edits"
+SECRET = "/openai/v1/realtime/client_secrets"
 D = "/openai/deployments/"
 
 REST = {
@@ -283,6 +284,7 @@ OTHERS = [
     Row("responses, model of a tool",    RUNS, b'{"model":"cheap","tools":[{"type":"image_generation",'
                                                b'"model":"dear"}],@}', RESP),
     Row("responses, of another's id",    404,  b'{"model":"cheap","previous_response_id":"resp_of_another",@}', RESP),
+    Row("responses, id in capitals",     400,  b'{"model":"cheap","Conversation":"conv_of_another",@}', RESP),
     Row("responses, id of a number",     400,  b'{"model":"cheap","previous_response_id":1,@}', RESP),
     Row("embeddings",                    RUNS, HARMLESS, EMBED),
     Row("embeddings, dear",              403,  DEAR,     EMBED),
@@ -300,6 +302,25 @@ OTHERS = [
     Row("realtime, model twice",         SAFE, b"",      "/openai/v1/realtime?model=cheap&model=dear", method="GET"),
     Row("realtime, two names",           SAFE, b"",      "/openai/v1/realtime?deployment=cheap&model=dear",
         method="GET"),
+    Row("realtime secret, dear",         403,  b'{"session":{"type":"realtime","model":"dear"}}', SECRET),
+    Row("realtime secret, two models",   400,  b'{"model":"cheap","session":{"type":"realtime","model":"dear"}}', SECRET),
+    Row("realtime secret, model twice",  RUNS, b'{"model":"cheap","session":{"type":"realtime","model":"cheap"}}', SECRET),
+    Row("realtime secret, a list",       400,  b'{"model":"cheap","session":{"model":["dear"]}}', SECRET),
+    Row("realtime secret, in capitals",  400,  b'{"model":"cheap","Session":{"model":"dear"}}', SECRET),
+    Row("realtime secret, MODEL",        400,  b'{"model":"cheap","session":{"MODEL":"dear"}}', SECRET),
+    Row("realtime secret, dear path",    SAFE, b'{"session":{"model":"dear"}}', D + "cheap/realtime/client_secrets"),
+    Row("realtime secret, key twice",    400,  b'{"session":{"model":"cheap","model":"dear"}}', SECRET),
+    Row("realtime secret, dear first",   400,  b'{"session":{"model":"dear","model":"cheap"}}', SECRET),
+    Row("realtime secret, session twice", 400, b'{"session":{"model":"cheap"},"session":{"model":"dear"}}', SECRET),
+    Row("realtime secret, escaped key",  400,  b'{"session":{"model":"cheap","\\u006dodel":"dear"}}', SECRET),
+    Row("token count, dear",             403,  DEAR,     RESP + "/input_tokens"),
+    Row("token count, key twice",        400,  b'{"model":"cheap","model":"dear",@}', RESP + "/input_tokens"),
+    Row("compaction, key twice",         400,  b'{"model":"cheap","model":"dear",@}', RESP + "/compact"),
+    Row("claude's count, key twice",     400,  b'{"model":"cheap","model":"dear",@}', CLAUDE + "/count_tokens"),
+    Row("picture, key twice",            400,  b'{"model":"cheap","model":"dear","prompt":"x"}',
+        "/openai/v1/images/generations"),
+    Row("picture, dear path",            403,  b'{"model":"cheap","prompt":"x"}', D + "dear/images/generations"),
+    Row("speech, dear",                  403,  b'{"model":"dear","input":"x","voice":"a"}', "/openai/v1/audio/speech"),
     Row("form, dear",                    403,  form(FILE, field(b"model", b"dear")), AUDIO, FORM),
     Row("form, model twice",             400,  form(field(b"model", b"cheap"), FILE, field(b"model", b"dear")),
         AUDIO, FORM),
@@ -326,7 +347,7 @@ OTHERS = [
         ("Content-Type: multipart/form-data; boundary=b; boundary=c",)),
     Row("form, boundary in quotes",      403,  form(field(b"model", b"dear"), FILE), AUDIO,
         ('Content-Type: multipart/form-data; boundary="b"',)),
-    Row("form, behind its end",          RUNS, form(field(b"model", b"cheap"), FILE)
+    Row("form, behind its end",          400,  form(field(b"model", b"cheap"), FILE)
         + b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ndear\r\n--b--\r\n', AUDIO, FORM),
     Row("form, image edit, dear",        403,  form(FILE, field(b"model", b"dear")), IMAGE, FORM),
 ]

@@ -2,6 +2,7 @@
 executed."""
 import contextlib
 import email
+import json
 import re
 import urllib.parse
 
@@ -67,6 +68,9 @@ def names(seen):
     if seen["path"].endswith("/realtime"):
         return [v for k, v in urllib.parse.parse_qsl(seen["query"]) if k in ("model", "deployment")]
     kind = next(v for k, v in seen["headers"] if k.lower() == "content-type")
+    if "json" in kind:
+        body = json.loads(seen["body"])
+        return sorted({o["model"] for o in (body, body.get("session", {})) if "model" in o})
     form = email.message_from_string(f"Content-Type: {kind}\n\n{seen['body']}")
     return [part.get_payload() for part in form.get_payload() if part.get_param("name", header="content-disposition")
             == "model"]
