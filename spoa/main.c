@@ -7,6 +7,7 @@
  *   foundry-spoa options              document every option
  *   foundry-spoa connection FILE ..   the Foundry connection that leads here
  *   foundry-spoa report FILE ..       who consumed what, from the ledger
+ *   foundry-spoa limits VERB FILE ..  see and change them while it runs
  *   foundry-spoa top [URL]            live use per consumer and model
  *   foundry-spoa prices FILE ..       prices from LiteLLM's price file
  *   foundry-spoa healthcheck [URL]    ask a running agent
@@ -20,6 +21,7 @@
 #include "connection.h"
 #include "keys/fetch.h"
 #include "keys/jose.h"
+#include "limits.h"
 #include "net/http.h"
 #include "prices.h"
 #include "report.h"
@@ -238,6 +240,30 @@ static int top(int argc, char **argv)
 	return ok ? top_run(&o) : MAIN_EXIT_USAGE;
 }
 
+static int limits(int argc, char **argv)
+{
+	struct limits_options o;
+	struct policy *p = NULL;
+	struct buf out, error;
+	bool ok;
+
+	buf_init(&out, MAIN_REPORT_MAX);
+	buf_init(&error, MAIN_TEXT_MAX);
+	ok = limits_read_options(argc, argv, &o, &error);
+	if (ok)
+		p = load(o.config);
+	else
+		limits_usage(&error);
+	ok = p && limits_run(&o, p, &out, &error);
+	/* what was done before something failed */
+	printf("%" STR_FMT, STR_ARG(buf_str(&out)));
+	fprintf(stderr, "%" STR_FMT, STR_ARG(buf_str(&error)));
+	policy_unref(p);
+	buf_done(&error);
+	buf_done(&out);
+	return ok && fflush(stdout) == 0 ? 0 : 1;
+}
+
 static const struct command {
 	const char *name;
 	int min, max; /* arguments behind the name */
@@ -253,6 +279,8 @@ static const struct command {
          "print the Foundry connection that leads here"},
 	{"report", 0, 16, report, "FILE ..",
          "who consumed what, from the ledger"},
+	{"limits", 0, 16, limits, "VERB ..",
+         "show, set, reset, block, unblock, audit, while it runs"},
 	{"top", 0, 4, top, "[URL] ..",
          "live use per consumer and model; --once for scripts"},
 	{"prices", 0, 8, prices, "FILE ..",

@@ -1,9 +1,10 @@
 """Limits as callers meet them: what is told, what is refused, what is paid."""
 import re
+import subprocess
 import time
 
-from harness import request_id, wait_until
-from steps import (Stream, by_day, error_code, fast_streams, retry_after, slow_streams, spent, used,
+from harness import AGENT, request_id, wait_until
+from steps import (Stream, by_day, error_code, fast_streams, open_records, retry_after, slow_streams, spent, used,
                    wait_spent)
 
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?$")
@@ -209,3 +210,113 @@ def test_places_come_back_from_whatever_fails(make_stack):
     Stream(stack).finish()
     wait_until("all places to be free", lambda: in_flight(stack) == 0)
     assert stack.chat().status_code == 200
+
+
+# ------------------------------------------------------- changed at run time
+
+
+def command(stack, verb, ok=True, **options):
+    """foundry-spoa limits VERB FILE --NAME VALUE ..: the fields of each line."""
+    words = [w for name, value in options.items() for w in (f"--{name}", str(value))]
+    done = subprocess.run([AGENT, "limits", verb, stack.write_config(), *words], capture_output=True, text=True,
+                          timeout=30)
+    assert (done.returncode == 0) == ok, (done.stdout, done.stderr)
+    return [line.split("\t") for line in done.stdout.splitlines()] if ok else done.stderr
+
+
+def second_node(make_stack, first, change):
+    """Another HAProxy and agent, with the Redis of the first."""
+    def shared_redis(config):
+        config["redis"]["url"] = f"redis://127.0.0.1:{first.ports['redis']}/0"
+        change(config)
+
+    return make_stack(change=shared_redis, redis_server=False)
+
+
+def blocked(stack, answer):
+    assert (answer.status_code, error_code(answer)) == (403, "caller_blocked"), answer.text
+    assert "retry-after" not in answer.headers
+    assert stack.decision(request_id(answer))["code"] == "caller_blocked"
+    return True
+
+
+def test_a_blocked_caller_is_blocked_on_all_nodes_at_once(make_stack):
+    first = make_stack(change=by_day)
+    second = second_node(make_stack, first, by_day)
+    tiny = {"appid": "33333333-3333-3333-3333-333333333333"}
+    for names in ({"consumer": "demo"}, {"app": "22222222-2222-2222-2222-222222222222"}):
+        assert first.chat().status_code == second.chat().status_code == 200
+        before = spent(first)
+        command(first, "block", **names)
+        assert blocked(first, first.chat()) and blocked(second, second.chat())
+        assert second.chat(token=second.token(**tiny), max_tokens=5).status_code == 200
+        assert [line for line in command(second, "show") if line[-1] == "blocked" and line[0] == "demo"]
+        wait_until("what ran before to be settled", lambda: not open_records(first))
+        assert spent(first) <= before  # a refusal costs nothing
+        command(second, "unblock", **names)
+    assert first.chat().status_code == second.chat().status_code == 200
+    assert not [line for line in command(first, "show") if line[-1] == "blocked"]
+
+
+def test_one_agent_of_foundry_is_blocked_and_the_others_are_not(make_stack):
+    def change(config):
+        by_day(config)
+        config["consumers"]["demo"]["trust_foundry_headers"] = True
+
+    def ask(name):
+        return stack.chat(headers={"x-ms-foundry-agent-id": f"{name}:3", "x-ms-foundry-project-id": "proj"})
+
+    stack = make_stack(change=change)
+    assert ask("bad").status_code == 200
+    name = stack.decision(request_id(ask("bad")))
+    command(stack, "block", agent=f"{name['project']}/bad")
+    assert blocked(stack, ask("bad"))
+    assert ask("good").status_code == 200
+
+
+def test_a_limit_changed_at_run_time(make_stack):
+    first = make_stack(change=lambda c: limits(c, asks=day(2)))
+    second = second_node(make_stack, first, lambda c: limits(c, asks=day(2)))
+    assert [first.chat().status_code for _ in range(3)] == [200, 200, 429]
+    command(first, "set", limit="asks", amount=4)
+    answer = second.chat()
+    assert answer.status_code == 200 and rates(answer, "requests")[:2] == ("4", "1")
+    assert [second.chat().status_code for _ in range(2)] == [200, 429]
+    assert ["demo", "asks:demo", "used 4", "configured 2 requests"] in command(second, "show")
+    assert ["demo", "asks", "set 4"] in command(second, "show")
+
+    command(second, "reset", limit="asks", scope="demo")
+    assert rates(first.chat(), "requests")[:2] == ("4", "3")
+    command(second, "set", limit="asks", amount="configured")
+    assert rates(first.chat(), "requests")[:2] == ("2", "0")
+    assert first.chat().status_code == 429
+
+    audit = command(first, "audit")
+    assert [tuple(line[2:]) for line in (audit[0], audit[2])] == [
+        ("set", "demo", "=asks", "", "4"), ("set", "demo", "=asks", "4", "")]
+    assert len(audit) == 3 and audit[1][2:5] == ["reset", "demo", "asks:demo"]
+    assert re.fullmatch(r"asks:demo=2:\d+:4", audit[1][5])
+    for when, who, *_ in audit:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", when)
+        assert re.fullmatch(r"\S+@\S+", who)
+
+
+def test_commands_that_cannot_be_done_say_why(make_stack):
+    stack = make_stack(start=False)
+    assert "cannot be reached" in command(stack, "show", ok=False)
+    stack.config.pop("redis")
+    for verb in ("show", "set", "reset", "block", "unblock", "audit"):
+        assert "no redis" in command(stack, verb, ok=False)
+
+
+def test_orders_that_make_no_sense_change_nothing(make_stack):
+    stack = make_stack(change=lambda c: limits(c, asks=day(2)))
+    for verb, words in (("set", {"limit": "nix", "amount": 1}), ("set", {"limit": "asks"}),
+                        ("set", {"limit": "asks", "amount": 0}), ("set", {"limit": "asks", "amount": "-1"}),
+                        ("set", {"limit": "asks", "amount": "nan"}), ("set", {"limit": "asks", "amount": "1e99"}),
+                        ("set", {"limit": "asks", "amount": "1.5"}), ("set", {"limit": "asks", "amount": "5x"}),
+                        ("set", {"limit": "asks", "amount": 1, "consumer": "tiny"}), ("reset", {}), ("block", {}),
+                        ("block", {"consumer": "demo", "app": "x"}), ("block", {"consumer": "nobody"}),
+                        ("block", {"nix": "demo"})):
+        assert len(command(stack, verb, ok=False, **words)) > 20, (verb, words)
+    assert command(stack, "audit") == [] and stack.redis.keys("*") == []

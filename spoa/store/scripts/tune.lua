@@ -3,7 +3,7 @@
 -- KEYS  the account's limits (hash), nothing, what operators have set (hash)
 -- ARGV  list
 --       get FIELD | put FIELD VALUE | del FIELD    of what is set
---       forget LIMIT [FIELD]    the usage of a limit, or of one scope of it
+--       usage | forget LIMIT [FIELD]    of a limit, or of one scope of it
 -- ->    list: one line each, tabs between: "set" FIELD VALUE, or "use" FIELD,
 --       kind, count (level of a bucket); else the value before, or nothing
 --
@@ -38,13 +38,13 @@ local function list()
 	return table.concat(lines, '\n')
 end
 
-local function forget(limit, only)
+local function usage(limit, only, forget)
 	local old = {}
 	for name, value in pairs_of(LIMITS) do
 		if only and name == only
 			or not only and name:match('^[^:]*') == limit then
 			old[#old + 1] = name .. '=' .. value
-			redis.call('HDEL', LIMITS, name)
+			if forget then redis.call('HDEL', LIMITS, name) end
 		end
 	end
 	table.sort(old)
@@ -52,7 +52,9 @@ local function forget(limit, only)
 end
 
 if verb == 'list' then return list() end
-if verb == 'forget' then return forget(field, ARGV[3]) end
+if verb == 'usage' or verb == 'forget' then
+	return usage(field, ARGV[3], verb == 'forget')
+end
 local old = redis.call('HGET', SETTINGS, field)
 if verb == 'put' then redis.call('HSET', SETTINGS, field, ARGV[3]) end
 if verb == 'del' then redis.call('HDEL', SETTINGS, field) end

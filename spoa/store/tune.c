@@ -1,0 +1,140 @@
+/* store/tune: what an operator's command says to Redis. */
+#include "store/tune.h"
+
+#include "store/check.h"
+#include "store/redis_args.h"
+#include "store/redis_link.h"
+#include "store/redis_tls.h"
+
+#include <stdlib.h>
+
+struct tune {
+	struct loop *loop;
+	struct redis_link *link;
+	const struct policy_redis *to;
+	struct buf *error; /* of the call that waits */
+	struct buf *out;
+	bool ok;
+};
+
+static void on_up(void *ctx)
+{
+	struct tune *t = ctx;
+
+	t->ok = true;
+	loop_stop(t->loop);
+}
+
+static void on_down(void *ctx, struct str why, uint64_t retry_ms)
+{
+	struct tune *t = ctx;
+
+	(void)retry_ms;
+	t->ok = false;
+	if (t->error)
+		buf_fmt(t->error, "Redis cannot be reached: %" STR_FMT "\n",
+		        STR_ARG(why));
+	t->error = NULL;
+	loop_stop(t->loop);
+}
+
+static void on_reply(void *ctx, const struct redis_link_reply *reply)
+{
+	struct tune *t = ctx;
+
+	t->ok = reply->kind == LINK_TEXT;
+	if (t->ok)
+		buf_add_str(t->out, reply->text);
+	else if (t->error && reply->kind == LINK_ERROR)
+		buf_fmt(t->error, "Redis refused: %" STR_FMT "\n",
+		        STR_ARG(reply->error));
+	loop_stop(t->loop);
+}
+
+struct tune *tune_open(const struct policy_redis *to, struct buf *error)
+{
+	struct tune *t = calloc(1, sizeof(*t));
+	struct redis_link_events events = {on_up, on_down, t};
+
+	if (!t)
+		return NULL;
+	t->to = to;
+	t->error = error;
+	t->loop = loop_new();
+	if (t->loop)
+		t->link = redis_link_new(t->loop, &clock_system, &events);
+	if (t->link && to->tls && !redis_tls_can()) {
+		buf_fmt(error, "this build has no TLS to Redis\n");
+	} else if (t->link) {
+		redis_link_start(t->link, to);
+		loop_run(t->loop);
+	}
+	if (t->ok)
+		return t;
+	tune_close(t);
+	return NULL;
+}
+
+void tune_close(struct tune *t)
+{
+	if (!t)
+		return;
+	redis_link_free(t->link);
+	loop_free(t->loop);
+	free(t);
+}
+
+static bool answer(struct tune *t, bool asked)
+{
+	t->ok = false;
+	if (asked)
+		loop_run(t->loop);
+	if (!t->ok && t->error && t->error->len == 0)
+		buf_fmt(t->error, "Redis did not answer\n");
+	t->error = NULL;
+	return t->ok && !t->out->failed;
+}
+
+static void begin(struct tune *t, struct buf *out, struct buf *error)
+{
+	buf_clear(out);
+	t->out = out;
+	t->error = error;
+}
+
+bool tune_ask(struct tune *t, struct str account, const struct str *argv,
+              size_t argc, struct buf *out, struct buf *error)
+{
+	struct redis_args a;
+	size_t i;
+	bool ok = redis_args_begin(&a, t->to->prefix, account, STR("-"));
+
+	begin(t, out, error);
+	if (ok) {
+		redis_args_settings(&a, t->to->prefix, account);
+		for (i = 0; i < argc; i++)
+			redis_args_str(&a, argv[i]);
+		ok = redis_args_call(&a, t->link, SCRIPT_TUNE, on_reply, t);
+	}
+	redis_args_done(&a);
+	return answer(t, ok);
+}
+
+bool tune_audit(struct tune *t, const struct str *argv, size_t argc,
+                struct buf *out, struct buf *error)
+{
+	struct str v[8];
+	struct buf key;
+	bool ok = argc < sizeof(v) / sizeof(v[0]);
+
+	begin(t, out, error);
+	buf_init(&key, 512);
+	buf_fmt(&key, "%" STR_FMT ":audit", STR_ARG(t->to->prefix));
+	v[0] = buf_str(&key);
+	if (ok && argc > 0)
+		memcpy(v + 1, argv, argc * sizeof(v[0]));
+	ok = ok && !key.failed &&
+	     redis_link_call(t->link, SCRIPT_AUDIT, v, argc + 1, on_reply, t);
+	buf_done(&key);
+	return answer(t, ok);
+}

@@ -1,0 +1,27 @@
+/*
+ * store/tune: what an operator's command says to Redis, one call after the
+ * other, each waited for.
+ *
+ *   limits --tune_ask--> scripts/tune.lua    of one account
+ *          --tune_audit-> scripts/audit.lua  PREFIX:audit
+ */
+#ifndef STORE_TUNE_H
+#define STORE_TUNE_H
+
+#include "base/buf.h"
+#include "conf/policy.h"
+
+struct tune;
+
+/* Connected, or NULL with a sentence. `to` is referenced until the close. */
+struct tune *tune_open(const struct policy_redis *to, struct buf *error);
+void tune_close(struct tune *t); /* accepts NULL */
+
+/* The arguments of the script; what it answers is put into `out`, which is
+ * cleared first. False with a sentence. */
+bool tune_ask(struct tune *t, struct str account, const struct str *argv,
+              size_t argc, struct buf *out, struct buf *error);
+bool tune_audit(struct tune *t, const struct str *argv, size_t argc,
+                struct buf *out, struct buf *error);
+
+#endif
