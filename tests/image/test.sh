@@ -21,8 +21,7 @@ skip() {
 }
 
 cleanup() {
-    [ -z "$dockerd" ] && ! docker info >/dev/null 2>&1 ||
-        docker rm -f "$container" >/dev/null 2>&1
+    docker rm -f "$container" >/dev/null 2>&1
     tests/stack/down.sh -q
     if [ -n "$dockerd" ]; then
         kill "$dockerd" 2>/dev/null
