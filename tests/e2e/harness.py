@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import re
 import shutil
 import signal as signals
@@ -37,9 +38,13 @@ GATEWAY_KEY = "test-gateway-key-dev"
 
 
 def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the range that the kernel gives to outgoing connections: one of
+    those could take it before it is listened on."""
+    while True:
+        port = random.randrange(10240, 32768)
+        with socket.socket(socket.AF_INET, kind) as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(what, condition, patience=PATIENCE):
