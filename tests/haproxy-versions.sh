@@ -10,29 +10,34 @@
 # nothing is installed. What is there already is left alone (delete the folder
 # to fetch again). One line per version; exit status 1 when one is missing.
 #
+# PROGRAM=valkey-server with version 8 gets that one in the same way, as
+# build/valkey-server/8/valkey-server.
+#
 # BUILD=dir          instead of build
 # DEBIAN_MIRROR=url  instead of the mirror in this machine's apt sources
 set -u
 cd "$(dirname "$0")/.." || exit 1
-mkdir -p "${BUILD:-build}/haproxy" || exit 1
-base=$(cd "${BUILD:-build}/haproxy" && pwd) || exit 1
+program=${PROGRAM:-haproxy}
+mkdir -p "${BUILD:-build}/$program" || exit 1
+base=$(cd "${BUILD:-build}/$program" && pwd) || exit 1
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 
 fail() { # VERSION REASON...
 	v=$1
 	shift
-	echo "haproxy $v: NOT AVAILABLE: $*" >&2
+	echo "$program $v: NOT AVAILABLE: $*" >&2
 	return 1
 }
 
 version_of() { # prints 2.6.12 for a binary that runs, nothing otherwise
-	"$1" -v 2>/dev/null | sed -n 's/^HAProxy version \([0-9.]*\).*/\1/p;1q'
+	"$1" -v 2>/dev/null | sed -n 's/^HAProxy version \([0-9.]*\).*/\1/p
+		s/^Valkey server v=\([0-9.]*\).*/\1/p;1q'
 }
 
 suites_of() { # where Debian keeps that version
 	case $1 in
 	2.6) echo "bookworm bookworm-security" ;;
-	3.0) echo "trixie trixie-security" ;;
+	3.0 | 8) echo "trixie trixie-security" ;;
 	*) echo "sid" ;;
 	esac
 }
@@ -104,15 +109,16 @@ newer_keys() {
 	return 1
 }
 
-# The packages to unpack: haproxy and every library below it. What else it
-# depends on (adduser, init scripts) only matters to an installation.
+# The packages to unpack: the program (valkey-server is a link into the tools)
+# and every library below it. What else it depends on (adduser, init scripts)
+# only matters to an installation.
 packages() { # VERSION-STRING
-	private apt-get -s install "haproxy=$1" |
+	private apt-get -s install "$program=$1" |
 		sed -n 's/^Inst \([^ ]*\) (\([^ ]*\) .*/\1=\2/p' |
-		grep -E '^(haproxy|lib[^=]*)='
+		grep -E "^($program|valkey-tools|lib[^=]*)="
 }
 
-wrapper() { # writes the program that is run as haproxy
+wrapper() { # writes what is run as the program
 	ld=$(find "$1/root" -type f -name 'ld-*.so*' | head -n 1)
 	[ -n "$ld" ] || return 1
 	libs=$(find "$1/root" -type f -name 'lib*.so*' \
@@ -121,12 +127,13 @@ wrapper() { # writes the program that is run as haproxy
 		sed 's|/[^/]*$||' | sort -u | paste -sd:)
 	# --argv0: a reload of `haproxy -W` executes argv[0] again, and that
 	# has to be this wrapper.
-	cat >"$1/haproxy" <<END
+	bin=$(find "$1/root" -path "*bin/$program" | head -n 1)
+	cat >"$1/$program" <<END
 #!/bin/sh
-exec '$ld' --inhibit-cache --argv0 '$1/haproxy' --library-path '$libs' \\
-	'$1/root/usr/sbin/haproxy' "\$@"
+exec '$ld' --inhibit-cache --argv0 '$1/$program' --library-path '$libs' \\
+	'$bin' "\$@"
 END
-	chmod +x "$1/haproxy"
+	chmod +x "$1/$program"
 }
 
 fetch() { # VERSION: from Debian into $base/VERSION
@@ -142,10 +149,10 @@ fetch() { # VERSION: from Debian into $base/VERSION
 			"$(grep '^[EW]:' "$apt/update.log" | head -n 1)"
 		return
 	}
-	full=$(private apt-cache madison haproxy |
+	full=$(private apt-cache madison "$program" |
 		awk -v v="$1." 'index($3, v) == 1 { print $3; exit }')
 	[ -n "$full" ] || {
-		fail "$1" "$(suites_of "$1") has no haproxy $1"
+		fail "$1" "$(suites_of "$1") has no $program $1"
 		return
 	}
 	list=$(packages "$full")
@@ -167,22 +174,22 @@ fetch() { # VERSION: from Debian into $base/VERSION
 }
 
 ready() { # VERSION: runs and is what its folder says
-	v=$(version_of "$base/$1/haproxy")
+	v=$(version_of "$base/$1/$program")
 	case $v in
-	"$1".*) echo "haproxy $1: $v $base/$1/haproxy" ;;
+	"$1".*) echo "$program $1: $v $base/$1/$program" ;;
 	*) return 1 ;;
 	esac
 }
 
 provide() { # VERSION
 	ready "$1" && return
-	installed=$(PATH=$PATH:/usr/sbin:/sbin command -v haproxy)
+	installed=$(PATH=$PATH:/usr/sbin:/sbin command -v "$program")
 	if [ -n "$installed" ]; then
 		case $(version_of "$installed") in
 		"$1".*)
 			rm -rf "${base:?}/$1"
 			mkdir "$base/$1"
-			ln -s "$installed" "$base/$1/haproxy"
+			ln -s "$installed" "$base/$1/$program"
 			ready "$1"
 			return
 			;;
@@ -196,7 +203,7 @@ provide() { # VERSION
 	rc=$?
 	rm -rf "${base:?}/.work-$1-$$"
 	[ $rc -eq 0 ] || return 1
-	ready "$1" || fail "$1" "unpacked, but $base/$1/haproxy does not run"
+	ready "$1" || fail "$1" "unpacked, but $base/$1/$program does not run"
 }
 
 [ $# -gt 0 ] || set -- 2.6 3.0 3.2
