@@ -225,7 +225,7 @@ static void speed(void **state)
 		{STR("tokens"), UNIT_TOKENS, WINDOW_MINUTE, 1000000000, 100},
 		{STR("requests"), UNIT_REQUESTS, WINDOW_DAY, 1000000000, 1},
 	};
-	const struct store_usage used = {1, 80, 0};
+	const struct store_usage used = {.requests = 1, .tokens = 80};
 	struct timespec from, to;
 	const int n = 200000;
 	int i;
