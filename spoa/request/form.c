@@ -60,7 +60,7 @@ static struct str boundary_of(struct str type)
 
 static size_t find(struct str s, struct str what)
 {
-	const char *p = memmem(s.p, s.len, what.p, what.len);
+	const char *p = s.len > 0 ? memmem(s.p, s.len, what.p, what.len) : NULL;
 
 	return p ? (size_t)(p - s.p) : s.len;
 }

@@ -280,8 +280,8 @@ def test_unknown_model(gw):
 
 
 def test_unknown_operation(gw):
-    for path, shape in (("/openai/v1/files/secret", "openai"), ("/", "openai"), ("/chat", "openai"),
-                        ("/openai/deployments/gpt-4o", "openai"), ("/anthropic/v1/files", "anthropic")):
+    for path, shape in (("/openai/v1/containers/secret", "openai"), ("/", "openai"), ("/chat", "openai"),
+                        ("/openai/assistants", "openai"), ("/anthropic/v1/skills", "anthropic")):
         with gw.client() as client:
             answer = client.post(path, json={"model": "gpt-4o"}, headers=bearer(gw.token()))
         refused(gw, answer, 404, "unknown_operation", shape)

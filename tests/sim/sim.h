@@ -25,17 +25,17 @@ struct defaults {
 	long event_delay_ms; /* between the events of a stream */
 	char *text;          /* what the model says; NULL: a stock sentence */
 	char *region;
-	bool auth;             /* the data plane checks credentials */
-	long token_lifetime_s; /* of tokens from IMDS, App Service */
-	long token_padding;    /* bytes more in those tokens */
-	bool system_assigned;  /* IMDS has a system-assigned identity */
-	char *identity_header; /* App Service X-IDENTITY-HEADER */
-	char *client_secret;   /* of every client at the token endpoint */
-	char *certificate;     /* PEM of the app's; NULL: it has none */
+	bool auth;               /* the data plane checks credentials */
+	long token_lifetime_s;   /* of tokens from IMDS, App Service */
+	long token_padding;      /* bytes more in those tokens */
+	bool system_assigned;    /* IMDS has a system-assigned identity */
+	char *identity_header;   /* App Service X-IDENTITY-HEADER */
+	char *client_secret;     /* of every client at the token endpoint */
+	char *certificate;       /* PEM of the app's; NULL: it has none */
 	char *federated_subject; /* sub of federated tokens; NULL: any */
-	char *key_issuer;      /* `issuer` in the JWKS; NULL: Entra's */
-	char *arc_realm;       /* path of the Arc key file; NULL: no Arc */
-	char *arc_secret;      /* what that file holds */
+	char *key_issuer;        /* `issuer` in the JWKS; NULL: Entra's */
+	char *arc_realm;         /* path of the Arc key file; NULL: no Arc */
+	char *arc_secret;        /* what that file holds */
 };
 
 struct sim {

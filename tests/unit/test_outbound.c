@@ -302,7 +302,7 @@ static void redirect_is_not_followed(void **state)
 static void first_request_waits_and_is_woken(void **state)
 {
 	struct waiter a = {.wake = on_wake}, b = {.wake = on_wake},
-			       c = {.wake = on_wake};
+		      c = {.wake = on_wake};
 
 	(void)state;
 	start();

@@ -232,7 +232,8 @@ static void speed(void **state)
 
 	clock_gettime(CLOCK_MONOTONIC, &from);
 	for (i = 0; i < n; i++) {
-		struct store_reservation r = {STR("team"), STR_NONE, c, 2, NULL};
+		struct store_reservation r = {STR("team"), STR_NONE, c, 2,
+		                              NULL};
 		struct store_result res;
 		char id[16];
 
