@@ -271,6 +271,9 @@ bench: ## load test: plain HAProxy, null agent, gateway
 image: ## build the container image
 	docker build $(DOCKER_ARGS) -t $(IMAGE) .
 image-test: ## build the image and serve a request through it
+.PHONY: bench-limits
+bench-limits: $(B)/limits ## whether limits hold under load, and their cost
+	@tests/load/limits.sh
 	@tests/image/test.sh
 
 deps: ## install what is missing for building, running and testing
