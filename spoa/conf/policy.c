@@ -26,6 +26,15 @@ void policy_unref(struct policy *p)
 	free(p);
 }
 
+const struct policy_resource *policy_resource(const struct policy *p,
+                                              struct str name)
+{
+	for (size_t i = 0; i < p->n_resources; i++)
+		if (str_eq(p->resources[i].name, name))
+			return &p->resources[i];
+	return NULL;
+}
+
 const struct policy_model *policy_model(const struct policy *p, struct str name)
 {
 	return map_get(&p->model_by_name, name);

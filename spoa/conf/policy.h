@@ -311,6 +311,10 @@ struct policy {
 struct policy *policy_ref(struct policy *p);
 void policy_unref(struct policy *p); /* accepts NULL; wipes secrets */
 
+/* By name; NULL when there is none. */
+const struct policy_resource *policy_resource(const struct policy *p,
+                                              struct str name);
+
 /* By public name or alias, exact; NULL when there is none. */
 const struct policy_model *policy_model(const struct policy *p,
                                         struct str name);

@@ -11,6 +11,7 @@
  * asked for again for a moment.
  */
 #include "agent.h"
+#include "decide/found.h"
 #include "decide/owner.h"
 #include "decide/pipeline.h"
 #include "decide/verdict.h"
@@ -40,15 +41,6 @@ static enum step_result deny_unknown(struct request *r, struct str id,
 	return STEP_DONE;
 }
 
-static const struct policy_resource *resource_of(const struct policy *p,
-                                                 struct str name)
-{
-	for (size_t i = 0; i < p->n_resources; i++)
-		if (str_eq(p->resources[i].name, name))
-			return &p->resources[i];
-	return NULL;
-}
-
 /* The object of the path, where it has a model. */
 static void take_model(struct request *r, const struct object *o)
 {
@@ -65,7 +57,7 @@ static enum step_result take(struct request *r, struct str id,
 
 	if (!str_eq(o->owner, r->plan.owner))
 		return deny_unknown(r, id, "it belongs to another caller");
-	at = resource_of(r->policy, o->resource);
+	at = policy_resource(r->policy, o->resource);
 	if (!at)
 		return deny_unknown(r, id, "its resource is not configured");
 	if (r->plan.pinned && r->plan.pinned != at)
@@ -106,43 +98,13 @@ static enum step_result conclude(struct request *r, struct str id,
 	return verdict_deny(r, DENY_OBJECT_STORE, NULL);
 }
 
-/* Redis has answered. The step is run again, and finds this. */
-static void on_found(void *ctx, uint64_t ref, enum object_status status,
-                     const struct object *o)
-{
-	struct agent *a = ctx;
-	struct request *r = requests_find(a->requests, ref);
-
-	if (!r || !r->parked)
-		return;
-	r->found_status = status;
-	r->found = (struct object){0};
-	if (status == OBJECT_FOUND)
-		r->found = (struct object){
-			.owner = arena_str(&r->arena, o->owner),
-			.resource = arena_str(&r->arena, o->resource),
-			.model = arena_str(&r->arena, o->model),
-			.origin = arena_str(&r->arena, o->origin),
-		};
-	r->found_set = true;
-	pipeline_wake(a, ref);
-}
-
 static enum step_result look_up(struct request *r, struct str id)
 {
 	struct object o;
-	enum object_status status;
+	enum object_status status = found_look(r, id, OBJECT_LIVES_ON, &o);
 
-	if (r->found_set) {
-		r->found_set = false;
-		return conclude(r, id, r->found_status, &r->found);
-	}
-	status = objects_find(r->agent->objects, id, on_found, r->agent, r->ref,
-	                      &o);
-	if (status != OBJECT_WAIT)
-		return conclude(r, id, status, &o);
-	r->waits_for = "object store";
-	return STEP_PARKED;
+	return status == OBJECT_WAIT ? STEP_PARKED
+	                             : conclude(r, id, status, &o);
 }
 
 enum step_result decide_objects(struct request *r)

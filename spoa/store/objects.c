@@ -2,7 +2,7 @@
  * store/objects: whose an object of a resource is, and where it is.
  *
  * The text of an object is "OWNER\nRESOURCE\nMODEL\nORIGIN", in memory as in
- * Redis.
+ * Redis; that of a secret has "\nCALLER" behind it.
  */
 #include "store/objects.h"
 
@@ -14,11 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { N_MEMBERS = 4, EXPIRE_AT_ONCE = 4, PREFIX_MAX = 256 };
+enum { N_MEMBERS = 5, EXPIRE_AT_ONCE = 4, PREFIX_MAX = 256 };
 
 struct entry {
 	struct list by_age;
 	uint64_t used_us;
+	uint64_t until_us; /* 0: as long as it is used */
 	size_t id_len, text_len;
 	char bytes[]; /* id, text */
 };
@@ -31,6 +32,7 @@ struct question {
 	objects_bound_cb *bound;
 	void *ctx;
 	uint64_t ref;
+	uint64_t ttl_ms;
 	size_t id_len;
 	char id[];
 };
@@ -74,12 +76,15 @@ static bool to_text(const struct object *o, char space[OBJECT_TEXT_MAX],
 	int n;
 
 	if (o->owner.len == 0 || o->resource.len == 0 || !is_line(o->owner) ||
-	    !is_line(o->resource) || !is_line(o->model) || !is_line(o->origin))
+	    !is_line(o->resource) || !is_line(o->model) ||
+	    !is_line(o->origin) || !is_line(o->caller))
 		return false;
 	n = snprintf(space, OBJECT_TEXT_MAX,
-	             "%" STR_FMT "\n%" STR_FMT "\n%" STR_FMT "\n%" STR_FMT,
+	             "%" STR_FMT "\n%" STR_FMT "\n%" STR_FMT "\n%" STR_FMT
+	             "%s%" STR_FMT,
 	             STR_ARG(o->owner), STR_ARG(o->resource), STR_ARG(o->model),
-	             STR_ARG(o->origin));
+	             STR_ARG(o->origin), o->caller.len > 0 ? "\n" : "",
+	             STR_ARG(o->caller));
 	if (n < 0 || n >= OBJECT_TEXT_MAX)
 		return false;
 	*out = str_of(space, (size_t)n);
@@ -88,18 +93,21 @@ static bool to_text(const struct object *o, char space[OBJECT_TEXT_MAX],
 
 static bool from_text(struct str text, struct object *out)
 {
-	struct str member[N_MEMBERS];
+	struct str member[N_MEMBERS] = {STR_NONE};
+	bool more = true;
 	size_t i;
 
-	for (i = 0; i < N_MEMBERS; i++) {
+	for (i = 0; i < N_MEMBERS && more; i++) {
 		size_t n = str_find(text, '\n');
 
-		if ((n < text.len) != (i < N_MEMBERS - 1))
-			return false;
+		more = n < text.len;
 		member[i] = str_first(text, n);
 		text = str_from(text, n + 1);
 	}
-	*out = (struct object){member[0], member[1], member[2], member[3]};
+	if (more || i < N_MEMBERS - 1)
+		return false;
+	*out = (struct object){member[0], member[1], member[2],
+	                       member[3], member[4], 0};
 	return out->owner.len > 0 && out->resource.len > 0;
 }
 
@@ -149,6 +157,10 @@ static struct entry *look(struct objects *os, struct str id)
 
 	forget_old(os);
 	e = map_get(&os->entries, id);
+	if (e && e->until_us != 0 && clock_mono_us(os->clock) >= e->until_us) {
+		forget(os, e);
+		e = NULL;
+	}
 	if (!e)
 		return NULL;
 	e->used_us = clock_mono_us(os->clock);
@@ -158,7 +170,8 @@ static struct entry *look(struct objects *os, struct str id)
 }
 
 /* True: it is in memory, with this text. */
-static bool keep(struct objects *os, struct str id, struct str text)
+static bool keep(struct objects *os, struct str id, struct str text,
+                 uint64_t ttl_ms)
 {
 	struct entry *e = look(os, id);
 
@@ -171,6 +184,7 @@ static bool keep(struct objects *os, struct str id, struct str text)
 	if (!e)
 		return false;
 	e->used_us = clock_mono_us(os->clock);
+	e->until_us = ttl_ms > 0 ? e->used_us + ttl_ms * 1000 : 0;
 	e->id_len = id.len;
 	e->text_len = text.len;
 	memcpy(e->bytes, id.p, id.len);
@@ -193,13 +207,15 @@ static enum object_status find_in_memory(struct objects *os, struct str id,
 
 /* ------------------------------------------------------------------ Redis */
 
-static struct question *question_new(struct objects *os, struct str id)
+static struct question *question_new(struct objects *os, struct str id,
+                                     uint64_t ttl_ms)
 {
 	struct question *q = calloc(1, sizeof(*q) + id.len);
 
 	if (!q)
 		return NULL;
 	q->os = os;
+	q->ttl_ms = ttl_ms;
 	q->id_len = id.len;
 	memcpy(q->id, id.p, id.len);
 	list_add_last(&os->questions, &q->all);
@@ -228,7 +244,7 @@ static bool ask(struct question *q, enum script script, struct str text,
 
 	if (len < 0 || (size_t)len >= sizeof(key))
 		return false;
-	snprintf(ttl, sizeof(ttl), "%" PRIu64, os->ttl_ms);
+	snprintf(ttl, sizeof(ttl), "%" PRIu64, q->ttl_ms);
 	argv[0] = argv[1] = str_of(key, (size_t)len);
 	if (text.len > 0)
 		argv[n++] = text;
@@ -265,8 +281,8 @@ static void on_bound(void *ctx, const struct redis_link_reply *reply)
 }
 
 enum object_status objects_find(struct objects *os, struct str id,
-                                objects_found_cb *cb, void *ctx, uint64_t ref,
-                                struct object *out)
+                                enum object_life life, objects_found_cb *cb,
+                                void *ctx, uint64_t ref, struct object *out)
 {
 	struct question *q;
 
@@ -274,7 +290,7 @@ enum object_status objects_find(struct objects *os, struct str id,
 		return OBJECT_UNKNOWN;
 	if (!os->shared)
 		return find_in_memory(os, id, out);
-	q = question_new(os, id);
+	q = question_new(os, id, life == OBJECT_EXPIRES ? 0 : os->ttl_ms);
 	if (q) {
 		q->found = cb;
 		q->ctx = ctx;
@@ -293,11 +309,12 @@ void objects_bind(struct objects *os, struct str id, const struct object *o,
 	char space[OBJECT_TEXT_MAX];
 	struct question *q = NULL;
 	struct str text;
-	bool kept =
-		is_key(id) && to_text(o, space, &text) && keep(os, id, text);
+	bool kept = is_key(id) && to_text(o, space, &text) &&
+	            keep(os, id, text, o->ttl_ms);
 
 	if (kept && os->shared)
-		q = question_new(os, id);
+		q = question_new(os, id,
+		                 o->ttl_ms > 0 ? o->ttl_ms : os->ttl_ms);
 	if (q) {
 		q->bound = cb;
 		q->ctx = ctx;
@@ -307,6 +324,42 @@ void objects_bind(struct objects *os, struct str id, const struct object *o,
 	}
 	if (cb)
 		cb(ctx, kept && !os->shared);
+}
+
+static void drop_in_memory(struct objects *os, struct str id, struct str owner)
+{
+	struct entry *e = look(os, id);
+	struct object o;
+
+	if (e && from_text(text_of(e), &o) && str_eq(o.owner, owner))
+		forget(os, e);
+}
+
+/* To bind.lua a time of 0 says so, and its text is what the object's begins
+ * with. */
+void objects_drop(struct objects *os, struct str id, struct str owner,
+                  objects_bound_cb *cb, void *ctx)
+{
+	char space[OBJECT_TEXT_MAX];
+	struct question *q = NULL;
+	int n = snprintf(space, sizeof(space), "%" STR_FMT "\n",
+	                 STR_ARG(owner));
+	bool good = is_key(id) && owner.len > 0 && is_line(owner) && n > 0 &&
+	            (size_t)n < sizeof(space);
+
+	if (good)
+		drop_in_memory(os, id, owner);
+	if (good && os->shared)
+		q = question_new(os, id, 0);
+	if (q) {
+		q->bound = cb;
+		q->ctx = ctx;
+		if (ask(q, SCRIPT_BIND, str_of(space, (size_t)n), on_bound))
+			return;
+		question_free(q);
+	}
+	if (cb)
+		cb(ctx, good && !os->shared);
 }
 
 /* ---------------------------------------------------------------- its life */

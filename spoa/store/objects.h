@@ -11,7 +11,7 @@
  *
  * With Redis, what is bound is also kept in memory and found there while Redis
  * is away. Memory is bounded: the oldest go first. A find lets the time to
- * live begin anew.
+ * live begin anew, except that of an object which has a time of its own.
  */
 #ifndef STORE_OBJECTS_H
 #define STORE_OBJECTS_H
@@ -34,6 +34,8 @@ struct object {
 	struct str resource; /* name */
 	struct str model;    /* public name; empty: it has none */
 	struct str origin;   /* request that pays for it when it is ready */
+	struct str caller;   /* caller_text(), of a secret; else empty */
+	uint64_t ttl_ms;     /* told, not kept; 0: that of all objects */
 };
 
 enum object_status {
@@ -49,6 +51,12 @@ typedef void objects_found_cb(void *ctx, uint64_t ref,
                               const struct object *o);
 typedef void objects_bound_cb(void *ctx, bool stored);
 
+/* For how long it may be found. */
+enum object_life {
+	OBJECT_LIVES_ON = 0, /* being found lets its time begin anew */
+	OBJECT_EXPIRES = 1,
+};
+
 /* `link` is borrowed and outlives this. */
 struct objects *objects_new(const struct clock *clock, struct redis_link *link);
 void objects_free(struct objects *os); /* without any callback */
@@ -60,13 +68,18 @@ bool objects_configure(struct objects *os, struct str prefix, bool shared,
 /* OBJECT_WAIT: cb runs later, once. Any other: *out is valid until the next
  * call, and cb does not run. */
 enum object_status objects_find(struct objects *os, struct str id,
-                                objects_found_cb *cb, void *ctx, uint64_t ref,
-                                struct object *out);
+                                enum object_life life, objects_found_cb *cb,
+                                void *ctx, uint64_t ref, struct object *out);
 
 /* cb (may be NULL) runs now or later, once; `stored` is false when it is
  * somebody else's, could not be kept, or is kept in this process only while
  * there is a Redis. */
 void objects_bind(struct objects *os, struct str id, const struct object *o,
+                  objects_bound_cb *cb, void *ctx);
+
+/* It is gone at its resource. Nothing happens when it is not `owner`'s. cb as
+ * above; `stored` says that no node will find it in Redis. */
+void objects_drop(struct objects *os, struct str id, struct str owner,
                   objects_bound_cb *cb, void *ctx);
 
 #endif

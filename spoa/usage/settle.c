@@ -233,7 +233,10 @@ static void settle(struct settlement *s)
  * the first binding of an id stays. */
 static void bind_object(struct agent *a, const struct usage_record *rec)
 {
-	struct object o = {rec->owner, rec->resource, rec->model, rec->origin};
+	struct object o = {.owner = rec->owner,
+	                   .resource = rec->resource,
+	                   .model = rec->model,
+	                   .origin = rec->origin};
 
 	if (rec->object.len > 0 && rec->owner.len > 0)
 		objects_bind(a->objects, rec->object, &o, NULL, NULL);

@@ -6,10 +6,12 @@
 
 #include <stdio.h>
 
-static const struct object ours = {STR_INIT("token:t/a/o"), STR_INIT("east"),
-                                   STR_INIT("gpt-4o"), STR_INIT("req-1")};
-static const struct object theirs = {STR_INIT("key:k"), STR_INIT("west"),
-                                     STR_INIT(""), STR_INIT("")};
+static const struct object ours = {.owner = STR_INIT("token:t/a/o"),
+                                   .resource = STR_INIT("east"),
+                                   .model = STR_INIT("gpt-4o"),
+                                   .origin = STR_INIT("req-1")};
+static const struct object theirs = {.owner = STR_INIT("key:k"),
+                                     .resource = STR_INIT("west")};
 
 struct seen {
 	int n_bound, n_found;
@@ -87,7 +89,7 @@ static bool bind_now(struct objects *os, struct str id, const struct object *o)
 static enum object_status find_now(struct objects *os, struct str id,
                                    struct object *out)
 {
-	return objects_find(os, id, NULL, NULL, 0, out);
+	return objects_find(os, id, OBJECT_LIVES_ON, NULL, NULL, 0, out);
 }
 
 static void test_what_is_bound_is_found(void **state)
@@ -164,6 +166,52 @@ static void test_use_lets_the_time_begin_anew(void **state)
 	objects_free(os);
 }
 
+static void test_a_time_of_its_own_does_not_begin_anew(void **state)
+{
+	struct objects *os = in_memory();
+	struct object o = ours;
+
+	(void)state;
+	o.ttl_ms = 500;
+	o.caller = STR("|t|a|o|||||");
+	assert_true(bind_now(os, STR("secret:1"), &o));
+	assert_true(bind_now(os, STR("other"), &ours));
+	now_us += 400000;
+	assert_int_equal(find_now(os, STR("secret:1"), &o), OBJECT_FOUND);
+	assert_true(str_eq(o.caller, STR("|t|a|o|||||")));
+	assert_true(str_eq(o.origin, ours.origin));
+	now_us += 200000;
+	assert_int_equal(find_now(os, STR("secret:1"), &o), OBJECT_UNKNOWN);
+	assert_int_equal(find_now(os, STR("other"), &o), OBJECT_FOUND);
+	assert_int_equal(o.caller.len, 0);
+	objects_free(os);
+}
+
+static bool drop_now(struct objects *os, struct str id, struct str owner)
+{
+	struct seen seen = {0};
+
+	objects_drop(os, id, owner, on_bound, &seen);
+	assert_int_equal(seen.n_bound, 1);
+	return seen.stored;
+}
+
+static void test_only_its_owner_lets_it_be_forgotten(void **state)
+{
+	struct objects *os = in_memory();
+	struct object o;
+
+	(void)state;
+	assert_true(bind_now(os, STR("f"), &ours));
+	drop_now(os, STR("f"), theirs.owner);
+	drop_now(os, STR("f"), str_first(ours.owner, 3));
+	assert_false(drop_now(os, STR("f"), STR_NONE));
+	assert_int_equal(find_now(os, STR("f"), &o), OBJECT_FOUND);
+	assert_true(drop_now(os, STR("f"), ours.owner));
+	assert_int_equal(find_now(os, STR("f"), &o), OBJECT_UNKNOWN);
+	objects_free(os);
+}
+
 static void test_the_oldest_go_when_memory_is_full(void **state)
 {
 	struct objects *os = in_memory();
@@ -210,7 +258,7 @@ static enum object_status rf_find(struct redis_fixture *f, struct objects *os,
 	enum object_status s;
 
 	*seen = (struct seen){0};
-	s = objects_find(os, id, on_found, seen, 7, &o);
+	s = objects_find(os, id, OBJECT_LIVES_ON, on_found, seen, 7, &o);
 	if (s != OBJECT_WAIT)
 		return s;
 	rf_until(f, seen->n_found == 1);
@@ -238,6 +286,61 @@ static void test_another_node_finds_it(void **state)
 	assert_int_equal(rf_find(f, one, STR("resp_1"), &seen), OBJECT_FOUND);
 	assert_string_equal(seen.owner, "token:t/a/o");
 	assert_in_range(rf_command(f, "PTTL t:{o:resp_1}"), 50000, 60000);
+	objects_free(one);
+	objects_free(two);
+}
+
+static bool rf_drop(struct redis_fixture *f, struct objects *os, struct str id,
+                    struct str owner)
+{
+	struct seen seen = {0};
+
+	objects_drop(os, id, owner, on_bound, &seen);
+	rf_until(f, seen.n_bound == 1);
+	return seen.stored;
+}
+
+static void test_redis_forgets_what_is_deleted(void **state)
+{
+	struct redis_fixture *f = *state;
+	struct objects *one, *two;
+	struct seen seen;
+
+	redis_server_start(&f->server, NULL);
+	rf_connect(f);
+	one = in_redis(f);
+	two = in_redis(f);
+	assert_true(rf_bind(f, one, STR("f"), &ours));
+	assert_false(rf_drop(f, two, STR("f"), theirs.owner));
+	assert_false(rf_drop(f, two, STR("f"), str_first(ours.owner, 3)));
+	assert_int_equal(rf_find(f, two, STR("f"), &seen), OBJECT_FOUND);
+	assert_true(rf_drop(f, two, STR("f"), ours.owner));
+	assert_int_equal(rf_find(f, two, STR("f"), &seen), OBJECT_UNKNOWN);
+	assert_true(rf_drop(f, one, STR("f"), ours.owner));
+	assert_int_equal(rf_find(f, one, STR("f"), &seen), OBJECT_UNKNOWN);
+	objects_free(one);
+	objects_free(two);
+}
+
+static void test_redis_keeps_a_time_of_its_own(void **state)
+{
+	struct redis_fixture *f = *state;
+	struct object o = ours, out;
+	struct objects *one, *two;
+	struct seen seen = {0};
+
+	redis_server_start(&f->server, NULL);
+	rf_connect(f);
+	one = in_redis(f);
+	two = in_redis(f);
+	o.ttl_ms = 20000;
+	assert_true(rf_bind(f, one, STR("secret:1"), &o));
+	assert_int_equal(objects_find(two, STR("secret:1"), OBJECT_EXPIRES,
+	                              on_found, &seen, 7, &out),
+	                 OBJECT_WAIT);
+	rf_until(f, seen.n_found == 1);
+	assert_int_equal(seen.status, OBJECT_FOUND);
+	assert_in_range(rf_command(f, "PTTL t:{o:secret:1}"), 1, 20000);
 	objects_free(one);
 	objects_free(two);
 }
@@ -270,9 +373,17 @@ int main(void)
 		cmocka_unit_test(
 			test_what_could_be_read_as_another_is_not_bound),
 		cmocka_unit_test(test_use_lets_the_time_begin_anew),
+		cmocka_unit_test(test_a_time_of_its_own_does_not_begin_anew),
+		cmocka_unit_test(test_only_its_owner_lets_it_be_forgotten),
 		cmocka_unit_test(test_the_oldest_go_when_memory_is_full),
 		cmocka_unit_test_setup_teardown(test_another_node_finds_it,
 	                                        rf_setup, rf_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_redis_forgets_what_is_deleted, rf_setup,
+			rf_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_redis_keeps_a_time_of_its_own, rf_setup,
+			rf_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_memory_knows_while_redis_is_away, rf_setup,
 			rf_teardown),

@@ -1,0 +1,14 @@
+/*
+ * decide/found: an object of the store, for a step that may have to wait.
+ */
+#ifndef DECIDE_FOUND_H
+#define DECIDE_FOUND_H
+
+#include "request/request.h"
+
+/* OBJECT_WAIT: the step parks, is run again, and asks again: then it is told
+ * what the store has answered. */
+enum object_status found_look(struct request *r, struct str id,
+                              enum object_life life, struct object *out);
+
+#endif
