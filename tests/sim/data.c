@@ -552,7 +552,7 @@ void data_answer(struct exchange *x)
 		            &out);
 		return;
 	}
-	if (!authorized(x, &t))
+	if (!media_is_call(t.path, t.len) && !authorized(x, &t))
 		return;
 	if (t.op == NULL || strcmp(x->method, "POST") != 0)
 		answer_other(x, &t);

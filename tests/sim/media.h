@@ -10,4 +10,7 @@
  * theirs, and nothing was answered. */
 bool media_answer(struct exchange *x, const char *path, size_t len);
 
+/* Calls have a credential of their own: the secret of a session. */
+bool media_is_call(const char *path, size_t len);
+
 #endif
