@@ -41,6 +41,8 @@ static void on_notify(void *ctx, struct conn_ref ref, const struct frame *f,
 		feedback_upstream_error(a, ref, f, ack_limit);
 	else if (str_eq(m.name, STR("created")))
 		created(a, ref, f, ack_limit);
+	else if (str_eq(m.name, STR("deleted")))
+		created_deleted(a, ref, f, ack_limit);
 	else
 		pipeline_start(a, ref, f, ack_limit);
 }

@@ -7,6 +7,7 @@
  */
 #include "agent.h"
 #include "decide/pipeline.h"
+#include "decide/session.h"
 #include "decide/verdict.h"
 
 struct presented {
@@ -125,6 +126,8 @@ enum step_result decide_authenticate(struct request *r)
 	struct inbound *in = r->agent->inbound;
 	enum inbound_status s;
 
+	if (r->plan.call.traits.by_secret)
+		return decide_session(r);
 	if (p.ambiguous)
 		return verdict_deny(r, DENY_AMBIGUOUS_CREDENTIAL, NULL);
 	if (!apply_rule(r->policy->require, &p)) {

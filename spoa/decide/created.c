@@ -4,6 +4,7 @@
 #include "agent.h"
 #include "base/log.h"
 #include "decide/feedback.h"
+#include "decide/session.h"
 #include "spop/notify.h"
 #include "store/objects.h"
 
@@ -14,6 +15,7 @@ enum { CREATED_MAX = 2 };
 struct message {
 	struct str id; /* of the request */
 	struct str objects[CREATED_MAX];
+	struct str secret; /* its SHA-256 in hexadecimal: HAProxy's work */
 	struct object object;
 };
 
@@ -24,6 +26,7 @@ struct debt {
 	size_t ack_limit;
 	unsigned n_open; /* bindings whose end is not known */
 	bool failed;
+	const char *failure; /* constant: what that means */
 	size_t id_len;
 	char id[];
 };
@@ -41,6 +44,8 @@ static bool read_message(const struct frame *f, struct message *out)
 		{STR("resource"), &out->object.resource},
 		{STR("model"), &out->object.model},
 		{STR("origin"), &out->object.origin},
+		{STR("secret"), &out->secret},
+		{STR("caller"), &out->object.caller},
 	};
 	struct cursor c = notify_begin(f);
 	struct notify_message m;
@@ -63,10 +68,8 @@ static void pay(struct debt *d)
 		return;
 	feedback_ack(d->agent, d->conn, d->ack_limit);
 	if (d->failed)
-		log_warn("objects",
-		         "id=%.*s msg=\"what this request has made could not "
-		         "be stored: its caller may not find it again\"",
-		         (int)d->id_len, d->id);
+		log_warn("objects", "id=%.*s msg=\"%s\"", (int)d->id_len, d->id,
+		         d->failure);
 	free(d);
 }
 
@@ -78,28 +81,73 @@ static void on_bound(void *ctx, bool stored)
 	pay(d);
 }
 
+/* NULL, and the ACK is out, when there is nothing to do or no memory. */
+static struct debt *debt_new(struct agent *a, struct conn_ref conn,
+                             const struct frame *f, size_t ack_limit,
+                             struct message *m)
+{
+	struct debt *d = NULL;
+
+	if (read_message(f, m))
+		d = calloc(1, sizeof(*d) + m->id.len);
+	if (!d) {
+		feedback_ack(a, conn, ack_limit);
+		return NULL;
+	}
+	*d = (struct debt){a, conn, ack_limit, .n_open = 1,
+	                   .id_len = m->id.len};
+	memcpy(d->id, m->id.p, m->id.len);
+	return d;
+}
+
+static void bind(struct debt *d, struct str id, const struct object *o)
+{
+	d->n_open++;
+	objects_bind(d->agent->objects, id, o, on_bound, d);
+}
+
+/* Without its caller nobody could be let in with it. */
+static void bind_secret(struct debt *d, struct message *m)
+{
+	char space[SESSION_ID_MAX];
+	struct str id = session_id(m->secret, space);
+
+	m->object.ttl_ms = SESSION_TTL_MS;
+	if (id.len > 0 && m->object.caller.len > 0)
+		bind(d, id, &m->object);
+	else
+		d->failed = true;
+}
+
 void created(struct agent *a, struct conn_ref conn, const struct frame *f,
              size_t ack_limit)
 {
 	struct message m;
-	struct debt *d;
+	struct debt *d = debt_new(a, conn, f, ack_limit, &m);
 
-	if (!read_message(f, &m)) {
-		feedback_ack(a, conn, ack_limit);
+	if (!d)
 		return;
-	}
-	d = calloc(1, sizeof(*d) + m.id.len);
-	if (!d) {
-		feedback_ack(a, conn, ack_limit);
+	d->failure = "what this request has made could not be stored: its "
+		     "caller may not find it again";
+	for (size_t i = 0; i < CREATED_MAX; i++)
+		if (m.objects[i].len > 0)
+			bind(d, m.objects[i], &m.object);
+	if (m.secret.len > 0)
+		bind_secret(d, &m);
+	pay(d);
+}
+
+void created_deleted(struct agent *a, struct conn_ref conn,
+                     const struct frame *f, size_t ack_limit)
+{
+	struct message m;
+	struct debt *d = debt_new(a, conn, f, ack_limit, &m);
+
+	if (!d)
 		return;
-	}
-	*d = (struct debt){a, conn, ack_limit, .n_open = 1, .id_len = m.id.len};
-	memcpy(d->id, m.id.p, m.id.len);
-	for (size_t i = 0; i < CREATED_MAX; i++) {
-		if (m.objects[i].len == 0)
-			continue;
-		d->n_open++;
-		objects_bind(a->objects, m.objects[i], &m.object, on_bound, d);
-	}
+	d->failure = "what this request has deleted could not be forgotten: "
+		     "its owner may ask the resource for it again";
+	d->n_open++;
+	objects_drop(a->objects, m.objects[0], m.object.owner, on_bound, d);
 	pay(d);
 }

@@ -4,7 +4,7 @@
  *   haproxy, before the client sees the answer --SPOE created--> bind --ACK-->
  *
  * The ACK comes when the store has them, so that a client which uses an id at
- * once finds it on every node.
+ * once finds it on every node. What is deleted is forgotten on the same way.
  */
 #ifndef DECIDE_CREATED_H
 #define DECIDE_CREATED_H
@@ -16,5 +16,7 @@ struct frame;
 
 void created(struct agent *a, struct conn_ref conn, const struct frame *f,
              size_t ack_limit);
+void created_deleted(struct agent *a, struct conn_ref conn,
+                     const struct frame *f, size_t ack_limit);
 
 #endif

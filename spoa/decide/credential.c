@@ -6,6 +6,7 @@
  */
 #include "agent.h"
 #include "decide/pipeline.h"
+#include "decide/session.h"
 #include "decide/verdict.h"
 
 enum step_result decide_credential(struct request *r)
@@ -13,6 +14,8 @@ enum step_result decide_credential(struct request *r)
 	struct request_plan *plan = &r->plan;
 	unsigned resource = (unsigned)(plan->resource - r->policy->resources);
 
+	if (plan->call.traits.by_secret)
+		return session_credential(r);
 	r->wait.wake = pipeline_wake;
 	r->wait.ctx = r->agent;
 	r->wait.ref = r->ref;

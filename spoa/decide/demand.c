@@ -120,6 +120,19 @@ static struct str model_of(const struct request *r)
 	return r->facts.scan.model;
 }
 
+/* A session that only writes down what it hears has no other model. */
+static void choose_session_model(struct request *r)
+{
+	struct uses *u = &r->facts.uses;
+
+	if (u->n_session_models > 0 ||
+	    !str_eq(r->plan.call.suffix,
+	            STR("/realtime/transcription_sessions")))
+		return;
+	u->session_model = u->transcription_model;
+	u->n_session_models = u->n_transcription_models;
+}
+
 /* `session` may repeat the model of the outermost level, not name another:
  * a resource reads either. */
 static bool is_unclear(const struct request *r)
@@ -148,6 +161,7 @@ enum step_result decide_demand(struct request *r)
 	body = check_content(r);
 	if (body != STEP_NEXT || call->traits.model < MODEL_BODY)
 		return body;
+	choose_session_model(r);
 	if (is_unclear(r))
 		return verdict_deny(r, DENY_BAD_JSON,
 		                    "The body names more than one model.");

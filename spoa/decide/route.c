@@ -242,6 +242,7 @@ static bool is_passed_on(struct str name)
 		STR_INIT("include"),        STR_INIT("include[]"),
 		STR_INIT("include%5B%5D"),  STR_INIT("stream"),
 		STR_INIT("starting_after"), STR_INIT("filter"),
+		STR_INIT("webrtcfilter"),
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)

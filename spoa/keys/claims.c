@@ -91,6 +91,11 @@ struct identity *claims_of_key(struct str name, int64_t exp)
 	return build(&of);
 }
 
+struct identity *claims_again(const struct identity *of)
+{
+	return build(of);
+}
+
 struct identity *claims_copy(const struct identity *token, struct str key)
 {
 	struct identity of = *token;

@@ -21,6 +21,9 @@ enum inbound_status claims_identity(const struct jose_claims *c,
  * NULL without memory. */
 struct identity *claims_of_key(struct str name, int64_t exp);
 
+/* A copy. */
+struct identity *claims_again(const struct identity *of);
+
 /* A copy of a token's identity that also has a gateway key's name. */
 struct identity *claims_copy(const struct identity *token, struct str key);
 

@@ -348,6 +348,11 @@ static const struct {
 	[INBOUND_MEMORY] = {"out_of_memory",
                             "The gateway is out of memory; try again "
                             "shortly."},
+	[INBOUND_UNKNOWN_SECRET] = {"session_secret_unknown",
+                                    "A call needs the secret of a realtime "
+                                    "session that was made through this "
+                                    "gateway, as its bearer token and only "
+                                    "credential."},
 };
 
 const char *inbound_code(enum inbound_status s)

@@ -46,6 +46,7 @@ enum inbound_status {
 	INBOUND_UNKNOWN_GATEWAY_KEY = 14,
 	INBOUND_KEY_EXPIRED = 15,
 	INBOUND_MEMORY = 16,
+	INBOUND_UNKNOWN_SECRET = 17, /* decide/session */
 };
 
 /* INBOUND_OK: *out holds a reference the caller must give back. `retry` is

@@ -69,8 +69,9 @@ enum api_tokens {
 /* Which ids of a good answer belong to the caller from then on. */
 enum api_makes {
 	MAKES_NOTHING = 0,
-	MAKES_ID = 1,    /* $.id */
-	MAKES_FILES = 2, /* $.output_file_id and $.error_file_id */
+	MAKES_ID = 1,     /* $.id */
+	MAKES_FILES = 2,  /* $.output_file_id and $.error_file_id */
+	MAKES_SECRET = 3, /* $.value or $.client_secret.value */
 };
 
 /* The form in which discovery answers. */
@@ -92,8 +93,10 @@ struct api_traits {
 	enum api_tokens tokens;
 	enum api_makes makes;
 	enum api_discover discover;
-	bool upgrade; /* becomes a WebSocket */
-	bool list;    /* would show the objects of other callers */
+	bool upgrade;   /* becomes a WebSocket */
+	bool by_secret; /* of a session, in place of a credential */
+	bool drops;     /* the object of the path is gone then */
+	bool list;      /* would show the objects of other callers */
 };
 
 struct api_call {

@@ -15,6 +15,7 @@ enum name {
 	NAME_SESSION = 6,
 	NAME_MODEL = 7,
 	NAME_OWN_ID = 8,
+	NAME_TRANSCRIPTION = 9,
 };
 
 static const struct {
@@ -35,6 +36,7 @@ static const struct {
 	{STR_INIT("background"), NAME_BACKGROUND, false},
 	{STR_INIT("store"), NAME_STORE, false},
 	{STR_INIT("session"), NAME_SESSION, false},
+	{STR_INIT("input_audio_transcription"), NAME_TRANSCRIPTION, false},
 	{STR_INIT("model"), NAME_MODEL, false},
 	{STR_INIT("id"), NAME_OWN_ID, false},
 };
@@ -110,6 +112,10 @@ static void take_string(struct reader *r)
 	         r->s.decoded_len <= USES_ID_MAX)
 		r->out->session_model =
 			arena_str(r->arena, jscan_str(&r->s, r->arena));
+	else if (r->top == NAME_TRANSCRIPTION && second &&
+	         r->key == NAME_MODEL && r->s.decoded_len <= USES_ID_MAX)
+		r->out->transcription_model =
+			arena_str(r->arena, jscan_str(&r->s, r->arena));
 }
 
 /* Inside an array the depth is that of the array. */
@@ -123,6 +129,9 @@ static void take_token(struct reader *r, enum jscan_token token)
 		else if (r->top == NAME_SESSION && r->s.depth == 2 &&
 		         r->key == NAME_MODEL)
 			r->out->n_session_models++;
+		else if (r->top == NAME_TRANSCRIPTION && r->s.depth == 2 &&
+		         r->key == NAME_MODEL)
+			r->out->n_transcription_models++;
 		return;
 	case JSCAN_STRING:
 		take_string(r);
@@ -155,7 +164,8 @@ static bool may_name(struct str body)
 		STR_INIT("file_id"),      STR_INIT("vector_store_id"),
 		STR_INIT("response_id"),  STR_INIT("conversation"),
 		STR_INIT("\"background"), STR_INIT("\"store"),
-		STR_INIT("\"session"),    STR_INIT("\\u"),
+		STR_INIT("\"session"),    STR_INIT("\"input_audio"),
+		STR_INIT("\\u"),
 	};
 
 	for (size_t i = 0; i < sizeof(hints) / sizeof(*hints); i++)

@@ -25,6 +25,9 @@ struct uses {
 	bool unstored;             /* `store` is false */
 	struct str session_model;  /* `model` in `session`: realtime */
 	unsigned n_session_models; /* so many, strings or not */
+	/* the same of `input_audio_transcription` */
+	struct str transcription_model;
+	unsigned n_transcription_models;
 };
 
 /* Of a body that scan_body() has found to be one JSON object, or a part of

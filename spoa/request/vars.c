@@ -6,6 +6,7 @@
  */
 #include "request/request.h"
 
+#include "request/caller.h"
 #include "spop/ack.h"
 
 enum { SCRATCH_MAX = 8192 };
@@ -227,15 +228,33 @@ static struct str makes(struct writer *w)
 		return r->facts.uses.unstored ? STR_NONE : STR("id");
 	case MAKES_FILES:
 		return STR("files");
+	case MAKES_SECRET:
+		return STR("secret");
 	case MAKES_NOTHING:
 		break;
 	}
 	return STR_NONE;
 }
 
+static struct str drops(struct writer *w)
+{
+	const struct api_call *call = &w->r->plan.call;
+
+	return call->traits.drops ? call->ids[0] : STR_NONE;
+}
+
 static struct str owner(struct writer *w)
 {
-	return makes(w).len > 0 ? w->r->plan.owner : STR_NONE;
+	return makes(w).len > 0 || drops(w).len > 0 ? w->r->plan.owner
+	                                            : STR_NONE;
+}
+
+/* Whoever shows the secret will be this one. */
+static struct str caller(struct writer *w)
+{
+	if (w->r->plan.call.traits.makes != MAKES_SECRET)
+		return STR_NONE;
+	return caller_text(w->r->plan.identity, &w->scratch);
 }
 
 /* The request whose reservation pays for a background response: its own, and
@@ -353,7 +372,9 @@ static const struct var {
 	{"resource", ON_ALLOW, .text = resource},
 	{"operation", ALWAYS, .text = operation},
 	{"makes", ON_ALLOW, .text = makes},
+	{"drops", ON_ALLOW, .text = drops},
 	{"owner", ON_ALLOW, .text = owner},
+	{"caller", ON_ALLOW, .text = caller},
 	{"origin", ON_ALLOW, .text = origin},
 	{"reserved", ON_ALLOW, .number = reserved},
 	{"text_bytes", ON_ALLOW, .number = text_bytes},

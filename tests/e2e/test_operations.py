@@ -1,6 +1,7 @@
 """Every operation of the table, and objects that belong to their caller."""
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -192,9 +193,110 @@ def test_row_of_count_tokens(gw, alice):
     assert gw.usage(request_id(answer))["input"] == "0"
 
 
-def test_rows_of_realtime_over_http(gw, alice):
-    alice.good("POST", f"{V1}/realtime/client_secrets", json={"session": {"type": "realtime", "model": "gpt-realtime"}})
-    alice.good("POST", f"{V1}/realtime/sessions", json={"model": "gpt-realtime"})
+SESSIONS = [
+    ("client_secrets", {"session": {"type": "realtime", "model": "gpt-realtime"}}),
+    ("sessions", {"model": "gpt-realtime"}),
+    ("transcription_sessions", {"input_audio_transcription": {"model": "gpt-realtime"}}),
+]
+CALL = f"{V1}/realtime/calls"
+OFFER = b"v=0\r\ns=offer\r\n"
+
+
+def new_secret(caller, what="client_secrets", body=SESSIONS[0][1]):
+    answer = caller.good("POST", f"{V1}/realtime/{what}", json=body).json()
+    return answer["value"] if "value" in answer else answer["client_secret"]["value"]
+
+
+def call(gw, secret, path=CALL, content=OFFER, **headers):
+    headers = {"authorization": f"Bearer {secret}", "content-type": "application/sdp",
+               **{k.replace("_", "-"): v for k, v in headers.items()}}
+    with gw.client() as client:
+        return client.post(path, content=content, headers=headers)
+
+
+@pytest.mark.parametrize("what, body", SESSIONS, ids=[what for what, _ in SESSIONS])
+def test_rows_of_realtime_over_http(gw, alice, what, body):
+    secret = new_secret(alice, what, body)
+    answer = call(gw, secret, path=f"{CALL}?webrtcfilter=on&model=forbidden-model")
+    assert (answer.status_code, answer.headers["content-type"]) == (201, "application/sdp"), answer.text
+    assert "s=answer" in answer.text
+    seen = last(gw)
+    assert (seen["path"], seen["query"]) == (CALL, "webrtcfilter=on")
+    assert host(seen) == "127.0.0.1"  # where the session was made, not the resource of files
+    # the resource knows this one only; the gateway's own would be refused
+    assert [v for k, v in seen["headers"] if k.lower() == "authorization"] == [f"Bearer {secret}"]
+    used = gw.usage(request_id(answer))
+    assert (used["operation"], used["model"], used["resource"]) == ("realtime", "gpt-realtime", "east")
+    assert used["consumer"] == gw.usage(request_id(alice.good("GET", f"{V1}/responses/{alice.response()}")))["consumer"]
+    for child in gw.children.values():
+        assert secret not in child.log()
+
+
+def test_call_with_a_form(gw, alice):
+    with gw.client() as client:
+        answer = client.post(CALL, files={"sdp": (None, OFFER, "application/sdp")},
+                             headers={"authorization": f"Bearer {new_secret(alice)}"})
+    assert answer.status_code == 201, answer.text
+
+
+def test_call_without_a_secret_of_this_gateway(gw, alice):
+    secret = new_secret(alice)
+    n = len(gw.sim.requests())
+    for wrong in ("ek_" + "a" * 88, secret[:-1], secret + "x", secret.upper(), "x",
+                  alice.headers["authorization"].split()[1], GATEWAY_KEY):
+        answer = call(gw, wrong)
+        assert answer.status_code == 401, (wrong, answer.text)
+    for more in ({"api_key": GATEWAY_KEY}, {"x_api_key": "x"}, {"api_key": secret}):
+        assert call(gw, secret, **more).status_code == 401
+    with gw.client() as client:
+        assert client.post(CALL, content=OFFER, headers={"api-key": GATEWAY_KEY}).status_code == 401
+        assert client.post(CALL, content=OFFER).status_code == 401
+    assert len(gw.sim.requests()) == n  # nothing of it reached a resource
+
+
+def test_secret_of_a_session_opens_nothing_else(gw, alice):
+    secret = new_secret(alice)
+    body = {"model": "gpt-4o-mini", "input": "x"}
+    with gw.client() as client:
+        for path in ("responses", "realtime/client_secrets", "realtime/sessions"):
+            answer = client.post(f"{V1}/{path}", json=body, headers={"authorization": f"Bearer {secret}"})
+            assert answer.status_code == 401, path
+
+
+def test_secret_that_was_hashed_by_its_thief(gw, alice, mallory):
+    """What the store knows of a secret opens nothing and is nobody's object."""
+    name = hashlib.sha256(new_secret(alice).encode()).hexdigest()
+    for text in (name, f"secret:{name}"):
+        assert call(gw, text).status_code == 401
+        assert mallory.ask("DELETE", f"{V1}/files/{text}").status_code == 404
+
+
+def test_call_is_authorized_again(make_stack):
+    stack = make_stack(change=with_objects)
+    alice = Caller(stack)
+    secret = new_secret(alice)
+    assert call(stack, secret).status_code == 201
+    stack.config["rules"].insert(0, {"name": "no-realtime", "effect": "deny", "models": ["gpt-realtime"]})
+    stack.children["agent"].stop()
+    stack.start_agent()
+    stack.wait_agent_up()
+    wait_until("the new rule", lambda: call(stack, secret).status_code == 403)
+
+
+def test_deleted_object_is_forgotten(gw, alice):
+    for name, at in ((alice.response(), "responses"), (alice.file(), "files"),
+                     (alice.made("conversations"), "conversations"), (alice.made("vector_stores"), "vector_stores")):
+        alice.good("DELETE", f"{V1}/{at}/{name}")
+        n = len(gw.sim.requests())
+        assert alice.ask("GET", f"{V1}/{at}/{name}").status_code == 404
+        assert len(gw.sim.requests()) == n, at
+
+
+def test_realtime_session_of_a_forbidden_model(gw, alice):
+    for body in ({"input_audio_transcription": {"model": "forbidden-model"}},
+                 {"model": "gpt-realtime", "input_audio_transcription": {"model": "forbidden-model"}},
+                 {"input_audio_transcription": {"model": "gpt-realtime", "Model": "forbidden-model"}}):
+        assert alice.ask("POST", f"{V1}/realtime/transcription_sessions", json=body).status_code in (400, 403)
     assert alice.ask("POST", f"{V1}/realtime/client_secrets", json={"session": {"model": "forbidden-model"}}).status_code == 403
 
 

@@ -96,6 +96,21 @@ static void test_flags_and_the_model_of_a_session(void **state)
 	assert_int_equal(u.n_session_models, 0);
 }
 
+static void test_the_model_that_writes_down(void **state)
+{
+	struct uses u = read("{\"input_audio_transcription\":{\"model\":\"m\"},"
+	                     "\"a\":{\"input_audio_transcription\":"
+	                     "{\"model\":\"no\"}}}");
+
+	(void)state;
+	assert_true(str_eq(u.transcription_model, STR("m")));
+	assert_int_equal(u.n_transcription_models, 1);
+	assert_int_equal(u.n_session_models, 0);
+	u = read("{\"input_audio_transcription\":{\"model\":\"m\",\"Model\":1}"
+	         "}");
+	assert_int_equal(u.n_transcription_models, 2);
+}
+
 static void test_models_of_a_session_are_counted(void **state)
 {
 	static const struct {
@@ -209,6 +224,7 @@ int main(void)
 		cmocka_unit_test(test_what_stands_before_the_end_counts),
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_flags_and_the_model_of_a_session),
+		cmocka_unit_test(test_the_model_that_writes_down),
 		cmocka_unit_test(test_models_of_a_session_are_counted),
 		cmocka_unit_test(test_forms),
 		cmocka_unit_test(test_beginnings_of_a_form),
