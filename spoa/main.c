@@ -21,7 +21,7 @@
 #include "connection.h"
 #include "keys/fetch.h"
 #include "keys/jose.h"
-#include "limits.h"
+#include "limits_command.h"
 #include "net/http.h"
 #include "prices.h"
 #include "report.h"

@@ -8,8 +8,8 @@
  * the consumers and Redis; it is not changed, and what is set outlives reloads
  * and restarts.
  */
-#ifndef LIMITS_H
-#define LIMITS_H
+#ifndef LIMITS_COMMAND_H
+#define LIMITS_COMMAND_H
 
 #include "base/buf.h"
 #include "conf/policy.h"

@@ -1,5 +1,5 @@
 /* limits: what operators see and change while the gateway runs. */
-#include "limits.h"
+#include "limits_command.h"
 
 #include "base/clock.h"
 #include "store/tune.h"
