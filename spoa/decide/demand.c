@@ -66,6 +66,14 @@ static enum step_result check_form(struct request *r)
 	return verdict_deny(r, DENY_TOO_LARGE_BODY, NULL);
 }
 
+static bool is_sdp(struct str content_type)
+{
+	size_t n = str_find(content_type, ';');
+
+	return str_eq_nocase(str_trim(str_first(content_type, n)),
+	                     STR("application/sdp"));
+}
+
 /* Whatever is read must be readable. */
 static enum step_result check_content(struct request *r)
 {
@@ -86,6 +94,12 @@ static enum step_result check_content(struct request *r)
 		if (!is_json(f) || f->body_len == 0)
 			return STEP_NEXT;
 		break;
+	case BODY_SDP:
+		if (is_sdp(f->content_type))
+			return STEP_NEXT;
+		return verdict_deny(r, DENY_MEDIA_TYPE,
+		                    "This operation takes a body of type "
+		                    "application/sdp.");
 	case BODY_ANY:
 		return STEP_NEXT;
 	}

@@ -276,7 +276,7 @@ static bool needs_filter(const struct request *r)
 	if (call->traits.upgrade)
 		return false;
 	/* an upload was not seen either, but its answer is short */
-	if (call->traits.body == BODY_ANY)
+	if (call->traits.body == BODY_ANY || call->traits.body == BODY_SDP)
 		return false;
 	return r->facts.scan.stream || r->facts.body_cut ||
 	       call->operation == API_EMBEDDINGS ||

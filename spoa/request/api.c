@@ -131,7 +131,7 @@ static const struct operation operations[] = {
 	ROW(API_REALTIME, "POST", "/realtime/transcription_sessions",
             .model = MODEL_BODY, JSON, .makes = MAKES_SECRET),
 	ROW(API_REALTIME, "POST", "/realtime/calls", .model = MODEL_OBJECT,
-            .body = BODY_ANY, .by_secret = true),
+            .body = BODY_SDP, .by_secret = true),
 	ROW(API_REALTIME, "GET", "/realtime", .model = MODEL_QUERY,
             .upgrade = true),
 

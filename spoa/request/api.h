@@ -57,7 +57,9 @@ enum api_body {
 	BODY_NONE = 0, /* not read; a JSON object is, when it comes */
 	BODY_JSON = 1,
 	BODY_FORM = 2, /* multipart/form-data, or JSON */
-	BODY_ANY = 3,  /* passes unread: uploads, SDP */
+	BODY_ANY = 3,  /* passes unread: uploads */
+	BODY_SDP = 4,  /* application/sdp only: a form could hold a session
+	                * with another model */
 };
 
 enum api_tokens {

@@ -232,11 +232,14 @@ def test_rows_of_realtime_over_http(gw, alice, what, body):
         assert secret not in child.log()
 
 
-def test_call_with_a_form(gw, alice):
-    with gw.client() as client:
-        answer = client.post(CALL, files={"sdp": (None, OFFER, "application/sdp")},
-                             headers={"authorization": f"Bearer {new_secret(alice)}"})
-    assert answer.status_code == 201, answer.text
+def test_a_form_could_bring_a_session_with_another_model(gw, alice):
+    session = ("session", (None, '{"model": "forbidden-model"}', "application/json"))
+    n = len(gw.sim.requests())
+    for files in ([("sdp", (None, OFFER, "application/sdp")), session], [("sdp", (None, OFFER, "application/sdp"))]):
+        with gw.client() as client:
+            answer = client.post(CALL, files=files, headers={"authorization": f"Bearer {new_secret(alice)}"})
+        assert answer.status_code == 415, answer.text
+    assert not [r for r in gw.sim.requests()[n:] if r["path"].endswith("/calls")]
 
 
 def test_call_without_a_secret_of_this_gateway(gw, alice):
