@@ -175,8 +175,11 @@ part-tables: run-tables
 part-image:
 	$(Q)$(RUN_TEST) image image tests/image/test.sh
 
+# One test that does not compile must not hide the others.
 PART ?= unit
-part-unit: $(UNIT_BIN)
+part-unit:
+	@$(MAKE) --no-print-directory -k $(UNIT_BIN) || \
+		tests/summary broken $(PART)
 	@$(foreach t,$(UNIT_BIN),$(RUN_TEST) $(PART) $(notdir $(t)) $(t);)
 ifndef SAN
 	@for lua in lua5.3 lua5.4; do \
@@ -268,12 +271,12 @@ bench: ## load test: plain HAProxy, null agent, gateway
 	@tests/stack/deps.sh build run bench
 	@$(MAKE) --no-print-directory $(J) all
 	@tests/load/bench.sh
-image: ## build the container image
-	docker build $(DOCKER_ARGS) -t $(IMAGE) .
-image-test: ## build the image and serve a request through it
 .PHONY: bench-limits
 bench-limits: $(B)/limits ## whether limits hold under load, and their cost
 	@tests/load/limits.sh
+image: ## build the container image
+	docker build $(DOCKER_ARGS) -t $(IMAGE) .
+image-test: ## build the image and serve a request through it
 	@tests/image/test.sh
 
 deps: ## install what is missing for building, running and testing

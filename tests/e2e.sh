@@ -31,21 +31,45 @@ else
     done
 fi
 
+# In a network of its own a run cannot meet the ports of another one, so several
+# can share the machine: they wait more than they work. That needs the right to
+# make one; otherwise they come one after the other.
+alone=()
+at_once=1
+if unshare -n ip link set lo up 2>/dev/null; then
+    # shellcheck disable=SC2016 # the inner shell's arguments
+    alone=(unshare -n sh -c 'ip link set lo up && exec "$@"' sh)
+    at_once=$((2 * $(nproc)))
+fi
+
 run_tests() { # NAME BINARY: AGENT in the environment chooses the agent
-    HAPROXY=$(realpath "$2") tests/summary run e2e "$1" \
-        build/venv/bin/python -m pytest -q ${PYTEST-} tests/e2e
+    HAPROXY=$(realpath "$2") tests/summary run e2e "$1" "${alone[@]}" \
+        build/venv/bin/python -m pytest -q -p no:cacheprovider \
+        ${PYTEST-} tests/e2e >"build/results/e2e/$1.out" 2>&1
+    cat "build/results/e2e/$1.out"
 }
 
-for binary in "${binaries[@]}"; do
-    run_tests "haproxy-$(version_of "$binary")" "$binary"
-done
+start_tests() { # as run_tests, as soon as there is room
+    while [ "$(jobs -rp | wc -l)" -ge $at_once ]; do
+        wait -n
+    done
+    run_tests "$@" &
+}
 
+mkdir -p build/results/e2e
 sanitized=$PWD/build/san/foundry-spoa
-if make --no-print-directory SAN=address,undefined \
-        build/san/foundry-spoa; then
-    export AGENT=$sanitized
-    export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
-    run_tests "haproxy-$(version_of "${binaries[0]}")-sanitized" "${binaries[0]}"
+make --no-print-directory SAN=address,undefined build/san/foundry-spoa ||
+    sanitized=''
+
+# The sanitized one takes longest.
+if [ -n "$sanitized" ]; then
+    AGENT=$sanitized ASAN_OPTIONS=detect_leaks=1 \
+        UBSAN_OPTIONS=print_stacktrace=1 start_tests \
+        "haproxy-$(version_of "${binaries[0]}")-sanitized" "${binaries[0]}"
 else
     tests/summary broken e2e
 fi
+for binary in "${binaries[@]}"; do
+    start_tests "haproxy-$(version_of "$binary")" "$binary"
+done
+wait
