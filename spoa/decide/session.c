@@ -39,12 +39,12 @@ static struct str secret_of(const struct request_facts *f)
 static enum object_status look(struct request *r, struct str secret,
                                struct object *out)
 {
-	char hash[2 * HASH_LEN], space[SESSION_ID_MAX];
+	char hash[2 * HASH_LEN + 1], space[SESSION_ID_MAX];
 	uint8_t sum[HASH_LEN];
 
 	jose_sha256(secret, sum);
 	str_hex(sum, sizeof(sum), hash);
-	return found_look(r, session_id(str_of(hash, sizeof(hash)), space),
+	return found_look(r, session_id(str_of(hash, 2 * HASH_LEN), space),
 	                  OBJECT_EXPIRES, out);
 }
 
