@@ -39,7 +39,7 @@ at_once=1
 if unshare -n ip link set lo up 2>/dev/null; then
     # shellcheck disable=SC2016 # the inner shell's arguments
     alone=(unshare -n sh -c 'ip link set lo up && exec "$@"' sh)
-    at_once=$((2 * $(nproc)))
+    at_once=$(nproc)
 fi
 
 run_tests() { # NAME BINARY: AGENT in the environment chooses the agent
