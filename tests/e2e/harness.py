@@ -9,6 +9,7 @@ SIM in the environment choose the binaries.
 """
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -37,11 +38,14 @@ TINY_APP = "33333333-3333-3333-3333-333333333333"
 GATEWAY_KEY = "test-gateway-key-dev"
 
 
+_ports = itertools.cycle(random.sample(range(10240, 32768), 22528))
+
+
 def free_port(kind=socket.SOCK_STREAM):
-    """Below the range that the kernel gives to outgoing connections: one of
-    those could take it before it is listened on."""
-    while True:
-        port = random.randrange(10240, 32768)
+    """Each port once: two programs of one stack must not get the same. Below
+    the range that the kernel gives to outgoing connections: one of those could
+    take it before it is listened on."""
+    for port in _ports:
         with socket.socket(socket.AF_INET, kind) as s, contextlib.suppress(OSError):
             s.bind(("127.0.0.1", port))
             return port
