@@ -7,6 +7,9 @@ import ssl
 
 from harness import PATIENCE, request_id
 
+# How a socket, plain or TLS, tells that HAProxy closed it while we sent.
+CLOSED = (ConnectionError, ssl.SSLEOFError)
+
 # Paths of the APIs whose clients read errors in different shapes.
 SHAPES = {
     "openai": "/openai/v1/chat/completions",
@@ -110,14 +113,14 @@ def exchange(stack, data, tls=False):
     """Send bytes on a connection of their own; everything that comes until
     the other end closes it, so the bytes should ask for that."""
     with connect(stack, tls) as s:
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(*CLOSED):
             s.sendall(data)
         return read_all(s)
 
 
 def read_all(s):
     got = b""
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(*CLOSED):
         while True:
             chunk = s.recv(65536)
             if not chunk:
@@ -141,8 +144,8 @@ def first_answer(stack, data, tls=False):
     """Send bytes and read one answer. HAProxy 3.0 and later keep a connection
     open behind a refusal, for what is missing of the body."""
     got = b""
-    with connect(stack, tls) as s, contextlib.suppress(ConnectionError):
-        with contextlib.suppress(ConnectionError):
+    with connect(stack, tls) as s, contextlib.suppress(*CLOSED):
+        with contextlib.suppress(*CLOSED):
             s.sendall(data)
         while not is_complete(got):
             chunk = s.recv(65536)
