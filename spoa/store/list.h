@@ -51,4 +51,17 @@ static inline void list_del(struct list *l)
 	list_init(l);
 }
 
+/* All of `from`, in its order, before what is in `head`; `from` is then
+ * empty. */
+static inline void list_prepend(struct list *head, struct list *from)
+{
+	if (list_empty(from))
+		return;
+	from->prev->next = head->next;
+	head->next->prev = from->prev;
+	head->next = from->next;
+	from->next->prev = head;
+	list_init(from);
+}
+
 #endif

@@ -3,7 +3,7 @@
  *
  *   reserve --> struct call ----+
  *                 | waits       +--> redis_link ---EVALSHA---> Redis
- *   settle ---> settles --------+
+ *   settle ---> writes ---------+
  *
  * What may have been charged without anybody knowing is given back: an answer
  * that comes after its deadline is settled to zero use, and a reserve whose
@@ -17,7 +17,7 @@
 #include "store/redis_args.h"
 #include "store/redis_link.h"
 #include "store/redis_tls.h"
-#include "store/settles.h"
+#include "store/writes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,7 +57,7 @@ struct store_redis {
 	size_t n_calls;      /* sent */
 	struct loop_timer deadline;
 
-	struct settles *settles;
+	struct writes *writes;
 
 	char why[REDIS_WHY_MAX]; /* it is down; empty: it was up */
 
@@ -107,7 +107,7 @@ static struct metric *errors_of(struct metrics *m, const char *op)
 
 static void metrics_begin(struct store_redis *s, struct str worker)
 {
-	struct settles_metrics of_settles;
+	struct writes_metrics of_writes;
 	struct metrics *m = s->metrics;
 
 	if (!m)
@@ -116,7 +116,7 @@ static void metrics_begin(struct store_redis *s, struct str worker)
 	s->connected = metrics_get(m, "foundry_store_connected", worker);
 	s->reserve_errors = errors_of(m, "reserve");
 	s->connect_errors = errors_of(m, "connect");
-	of_settles = (struct settles_metrics){
+	of_writes = (struct writes_metrics){
 		.pending =
 			metrics_get(m, "foundry_store_settles_pending", worker),
 		.dropped = metrics_get(m, "foundry_store_settles_dropped_total",
@@ -124,7 +124,7 @@ static void metrics_begin(struct store_redis *s, struct str worker)
 		.errors = errors_of(m, "settle"),
 		.seconds = &s->seconds,
 	};
-	settles_measure(s->settles, &of_settles);
+	writes_measure(s->writes, &of_writes);
 }
 
 /* ---------------------------------------------------------------- settle */
@@ -138,7 +138,7 @@ void store_redis_settle(struct store_redis *s, struct str account,
 	if (!check_names(account, id)) {
 		status = STORE_FAILED;
 		if (is_enabled(s) &&
-		    settles_add(s->settles, account, id, used, cb, ctx))
+		    writes_settle(s->writes, account, id, used, cb, ctx))
 			return;
 	}
 	if (cb)
@@ -255,7 +255,7 @@ static void on_reserved(void *ctx, const struct redis_link_reply *reply)
 	s->n_calls--;
 	if (reply->kind == LINK_LOST) {
 		if (is_enabled(s))
-			settles_cancel(s->settles, c->account, c->id);
+			writes_cancel(s->writes, c->account, c->id);
 		c->lost = true;
 		call_free_if_done(c);
 		loop_timer_start(s->loop, &s->deadline, 0, on_deadline, s);
@@ -269,8 +269,8 @@ static void on_reserved(void *ctx, const struct redis_link_reply *reply)
 	} else {
 		/* too late; what was there before belongs to another call */
 		if (res.status == STORE_OK && !reply->v[REPLY_BEFORE])
-			settles_add(s->settles, c->account, c->id, &nothing,
-			            NULL, NULL);
+			writes_settle(s->writes, c->account, c->id, &nothing,
+			              NULL, NULL);
 		call_free_if_done(c);
 	}
 	if (redis_error_of(reply->error) == REDIS_ERROR_RECONNECT)
@@ -367,8 +367,8 @@ static void on_up(void *ctx)
 	show_connected(s, true);
 	log_info("redis", "host=%" STR_FMT " port=%u pending=%zu msg=connected",
 	         STR_ARG(to->host), (unsigned)to->port,
-	         settles_pending(s->settles));
-	settles_up(s->settles);
+	         writes_pending(s->writes));
+	writes_up(s->writes);
 }
 
 /* One line each time the reason changes, not one for each attempt. */
@@ -379,7 +379,7 @@ static void on_down(void *ctx, struct str why, uint64_t retry_ms)
 
 	count(s->connect_errors, 1);
 	show_connected(s, false);
-	settles_down(s->settles);
+	writes_down(s->writes);
 	why = str_first(why, sizeof(s->why) - 1);
 	if (str_eq(why, str_c(s->why)))
 		return;
@@ -428,9 +428,9 @@ bool store_redis_configure(struct store_redis *s, struct policy *p,
 		else
 			redis_link_stop(s->link);
 	}
-	settles_configure(s->settles, to->prefix, p->ledger.stream_max);
+	writes_configure(s->writes, to->prefix, p->ledger.stream_max);
 	if (!to->enabled)
-		settles_give_up(s->settles);
+		writes_give_up(s->writes);
 	policy_unref(old);
 	return true;
 }
@@ -447,7 +447,7 @@ bool store_redis_connected(const struct store_redis *s)
 
 size_t store_redis_pending(const struct store_redis *s)
 {
-	return settles_pending(s->settles);
+	return writes_pending(s->writes);
 }
 
 void store_redis_label(struct store_redis *s, unsigned worker)
@@ -480,8 +480,8 @@ struct store_redis *store_redis_new(struct loop *loop,
 	list_init(&s->waiting);
 	s->link = redis_link_new(loop, clock, &events);
 	if (s->link)
-		s->settles = settles_new(loop, clock, s->link);
-	if (!s->settles) {
+		s->writes = writes_new(loop, clock, s->link);
+	if (!s->writes) {
 		redis_link_free(s->link);
 		free(s);
 		return NULL;
@@ -501,7 +501,7 @@ void store_redis_free(struct store_redis *s)
 		list_del(&c->all);
 		free(c);
 	}
-	settles_free(s->settles);
+	writes_free(s->writes);
 	policy_unref(s->policy);
 	free(s);
 }

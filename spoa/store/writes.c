@@ -1,5 +1,5 @@
-/* store/settles: what was really used, on its way to Redis. */
-#include "store/settles.h"
+/* store/writes: what must reach Redis, on its way there. */
+#include "store/writes.h"
 
 #include "store/check.h"
 #include "store/list.h"
@@ -8,18 +8,18 @@
 #include <stdlib.h>
 
 enum {
-	SETTLES_SENT_MAX = 1024,
-	SETTLES_FLUSH = 64, /* queued ones sent in one go ... */
-	SETTLES_FLUSH_MS = 10,
-	SETTLES_LATER_MS = 1000, /* after Redis said "not now" */
+	WRITES_SENT_MAX = 1024,
+	WRITES_FLUSH = 64, /* queued ones sent in one go ... */
+	WRITES_FLUSH_MS = 10,
+	WRITES_LATER_MS = 1000, /* after Redis said "not now" */
 	/* How long a cancelled id stays unusable: longer than a stopped
 	 * server may take to read what is in its sockets. */
-	SETTLES_CANCEL_MS = 60000,
+	WRITES_CANCEL_MS = 60000,
 };
 
-struct settle {
+struct write {
 	struct list all; /* queued or sent */
-	struct settles *settles;
+	struct writes *writes;
 	store_settle_cb *cb;
 	void *ctx;
 	struct store_usage used;
@@ -29,21 +29,23 @@ struct settle {
 	char text[];
 };
 
-struct settles {
+struct writes {
 	struct loop *loop;
 	const struct clock *clock;
 	struct redis_link *link;
 	struct str prefix;
 	uint64_t ledger_max;
-	struct settles_metrics metrics;
+	struct writes_metrics metrics;
+	struct list again; /* sent in vain: go before all that is queued */
 	struct list queued, sent;
-	size_t n_queued, n_sent;
+	size_t n_queued; /* of both, `again` and `queued` */
+	size_t n_sent;
 	struct loop_timer flush;
 };
 
 static void on_flush(void *data);
 
-static void flush_after(struct settles *s, uint64_t ms)
+static void flush_after(struct writes *s, uint64_t ms)
 {
 	if (s->n_queued > 0 && !loop_timer_active(&s->flush))
 		loop_timer_start(s->loop, &s->flush, ms, on_flush, s);
@@ -55,30 +57,37 @@ static void count(struct metric *c)
 		metric_add(c, 1);
 }
 
-static void show_pending(struct settles *s)
+static void show_pending(struct writes *s)
 {
 	if (s->metrics.pending)
-		metric_set(s->metrics.pending, (int64_t)settles_pending(s));
+		metric_set(s->metrics.pending, (int64_t)writes_pending(s));
 }
 
-static void put(struct settle *w)
+static void put(struct write *w)
 {
-	list_add_last(&w->settles->queued, &w->all);
-	w->settles->n_queued++;
+	list_add_last(&w->writes->queued, &w->all);
+	w->writes->n_queued++;
+}
+
+/* Answers come in the order of what was sent, so this keeps it. */
+static void put_again(struct write *w)
+{
+	list_add_last(&w->writes->again, &w->all);
+	w->writes->n_queued++;
 }
 
 /* The end of one that is on neither list any more. */
-static void end(struct settle *w, enum store_status status)
+static void end(struct write *w, enum store_status status)
 {
-	show_pending(w->settles);
+	show_pending(w->writes);
 	if (w->cb)
 		w->cb(w->ctx, w->id, status);
 	free(w);
 }
 
-static void on_error(struct settle *w, struct str error)
+static void on_error(struct write *w, struct str error)
 {
-	struct settles *s = w->settles;
+	struct writes *s = w->writes;
 	enum redis_error meaning = redis_error_of(error);
 
 	count(s->metrics.errors);
@@ -86,22 +95,22 @@ static void on_error(struct settle *w, struct str error)
 		end(w, STORE_FAILED);
 		return;
 	}
-	put(w);
+	put_again(w);
 	if (meaning == REDIS_ERROR_RECONNECT)
 		redis_link_drop(s->link, "Redis cannot write now");
 	else
-		flush_after(s, SETTLES_LATER_MS);
+		flush_after(s, WRITES_LATER_MS);
 }
 
-static void on_settled(void *ctx, const struct redis_link_reply *reply)
+static void on_answer(void *ctx, const struct redis_link_reply *reply)
 {
-	struct settle *w = ctx;
-	struct settles *s = w->settles;
+	struct write *w = ctx;
+	struct writes *s = w->writes;
 
 	list_del(&w->all);
 	s->n_sent--;
 	if (reply->kind == LINK_LOST) {
-		put(w);
+		put_again(w);
 		return;
 	}
 	if (s->metrics.seconds)
@@ -114,14 +123,14 @@ static void on_settled(void *ctx, const struct redis_link_reply *reply)
 }
 
 /* False: it stays queued. */
-static bool settle_send(struct settle *w)
+static bool write_send(struct write *w)
 {
-	struct settles *s = w->settles;
+	struct writes *s = w->writes;
 	struct redis_args a;
 	int unit;
 	bool ok;
 
-	if (s->n_sent >= SETTLES_SENT_MAX)
+	if (s->n_sent >= WRITES_SENT_MAX)
 		return false;
 	ok = redis_args_begin(&a, s->prefix, w->account, w->id);
 	if (ok) {
@@ -130,13 +139,13 @@ static bool settle_send(struct settle *w)
 			redis_args_num(
 				&a, (uint64_t)check_used(
 					    &w->used, (enum limit_unit)unit));
-		redis_args_num(&a, w->cancel ? SETTLES_CANCEL_MS : 0);
+		redis_args_num(&a, w->cancel ? WRITES_CANCEL_MS : 0);
 		if (w->used.note.len > 0 && s->ledger_max > 0) {
 			redis_args_num(&a, s->ledger_max);
 			redis_args_str(&a, w->used.note);
 		}
 		w->sent_us = clock_mono_us(s->clock);
-		ok = redis_args_call(&a, s->link, SCRIPT_SETTLE, on_settled, w);
+		ok = redis_args_call(&a, s->link, SCRIPT_SETTLE, on_answer, w);
 	}
 	redis_args_done(&a);
 	if (!ok)
@@ -150,28 +159,28 @@ static bool settle_send(struct settle *w)
 
 static void on_flush(void *data)
 {
-	struct settles *s = data;
+	struct writes *s = data;
 	int i;
 
-	for (i = 0; i < SETTLES_FLUSH && !list_empty(&s->queued); i++)
-		if (!settle_send(
-			    list_entry(s->queued.next, struct settle, all)))
+	list_prepend(&s->queued, &s->again);
+	for (i = 0; i < WRITES_FLUSH && !list_empty(&s->queued); i++)
+		if (!write_send(list_entry(s->queued.next, struct write, all)))
 			break;
 	if (redis_link_is_up(s->link))
-		flush_after(s, SETTLES_FLUSH_MS);
+		flush_after(s, WRITES_FLUSH_MS);
 }
 
-static struct settle *settle_new(struct settles *s, struct str account,
-                                 struct str id, const struct store_usage *used)
+static struct write *write_new(struct writes *s, struct str account,
+                               struct str id, const struct store_usage *used)
 {
-	struct settle *w;
+	struct write *w;
 
-	if (settles_pending(s) >= STORE_PENDING_MAX)
+	if (writes_pending(s) >= STORE_PENDING_MAX)
 		return NULL;
 	w = calloc(1, sizeof(*w) + account.len + id.len + used->note.len);
 	if (!w)
 		return NULL;
-	w->settles = s;
+	w->writes = s;
 	memcpy(w->text, account.p, account.len);
 	memcpy(w->text + account.len, id.p, id.len);
 	w->account = str_of(w->text, account.len);
@@ -185,20 +194,21 @@ static struct settle *settle_new(struct settles *s, struct str account,
 }
 
 /* At once when nothing waits before it. */
-static void send_or_wait(struct settles *s, struct settle *w)
+static void send_or_wait(struct writes *s, struct write *w)
 {
 	bool first = s->n_queued == 0;
 
 	put(w);
-	if (redis_link_is_up(s->link) && (!first || !settle_send(w)))
-		flush_after(s, SETTLES_FLUSH_MS);
+	if (redis_link_is_up(s->link) && (!first || !write_send(w)))
+		flush_after(s, WRITES_FLUSH_MS);
 	show_pending(s);
 }
 
-bool settles_add(struct settles *s, struct str account, struct str id,
-                 const struct store_usage *used, store_settle_cb *cb, void *ctx)
+bool writes_settle(struct writes *s, struct str account, struct str id,
+                   const struct store_usage *used, store_settle_cb *cb,
+                   void *ctx)
 {
-	struct settle *w = settle_new(s, account, id, used);
+	struct write *w = write_new(s, account, id, used);
 
 	if (!w) {
 		count(s->metrics.dropped);
@@ -210,10 +220,10 @@ bool settles_add(struct settles *s, struct str account, struct str id,
 	return true;
 }
 
-void settles_cancel(struct settles *s, struct str account, struct str id)
+void writes_cancel(struct writes *s, struct str account, struct str id)
 {
 	static const struct store_usage nothing;
-	struct settle *w = settle_new(s, account, id, &nothing);
+	struct write *w = write_new(s, account, id, &nothing);
 
 	if (!w) {
 		count(s->metrics.dropped);
@@ -223,23 +233,23 @@ void settles_cancel(struct settles *s, struct str account, struct str id)
 	send_or_wait(s, w);
 }
 
-void settles_up(struct settles *s)
+void writes_up(struct writes *s)
 {
-	flush_after(s, SETTLES_FLUSH_MS);
+	flush_after(s, WRITES_FLUSH_MS);
 }
 
-void settles_down(struct settles *s)
+void writes_down(struct writes *s)
 {
 	loop_timer_stop(&s->flush);
 }
 
-void settles_give_up(struct settles *s)
+void writes_give_up(struct writes *s)
 {
 	size_t n = s->n_queued; /* a callback may add more */
 
+	list_prepend(&s->queued, &s->again);
 	for (; n > 0 && !list_empty(&s->queued); n--) {
-		struct settle *w =
-			list_entry(s->queued.next, struct settle, all);
+		struct write *w = list_entry(s->queued.next, struct write, all);
 
 		list_del(&w->all);
 		s->n_queued--;
@@ -248,33 +258,33 @@ void settles_give_up(struct settles *s)
 	}
 }
 
-size_t settles_pending(const struct settles *s)
+size_t writes_pending(const struct writes *s)
 {
 	return s->n_queued + s->n_sent;
 }
 
-void settles_measure(struct settles *s, const struct settles_metrics *m)
+void writes_measure(struct writes *s, const struct writes_metrics *m)
 {
 	s->metrics = *m;
 }
 
-void settles_configure(struct settles *s, struct str prefix,
-                       uint64_t ledger_max)
+void writes_configure(struct writes *s, struct str prefix, uint64_t ledger_max)
 {
 	s->prefix = prefix;
 	s->ledger_max = ledger_max;
 }
 
-struct settles *settles_new(struct loop *loop, const struct clock *clock,
-                            struct redis_link *link)
+struct writes *writes_new(struct loop *loop, const struct clock *clock,
+                          struct redis_link *link)
 {
-	struct settles *s = calloc(1, sizeof(*s));
+	struct writes *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
 	s->loop = loop;
 	s->clock = clock;
 	s->link = link;
+	list_init(&s->again);
 	list_init(&s->queued);
 	list_init(&s->sent);
 	return s;
@@ -283,18 +293,19 @@ struct settles *settles_new(struct loop *loop, const struct clock *clock,
 static void free_all(struct list *l)
 {
 	while (!list_empty(l)) {
-		struct settle *w = list_entry(l->next, struct settle, all);
+		struct write *w = list_entry(l->next, struct write, all);
 
 		list_del(&w->all);
 		free(w);
 	}
 }
 
-void settles_free(struct settles *s)
+void writes_free(struct writes *s)
 {
 	if (!s)
 		return;
 	loop_timer_stop(&s->flush);
+	free_all(&s->again);
 	free_all(&s->queued);
 	free_all(&s->sent);
 	free(s);

@@ -1,0 +1,58 @@
+/*
+ * store/writes: what must reach Redis, on its way there.
+ *
+ *   settle, cancel --> queued <--> sent --> answered
+ *
+ * A write stays until Redis has answered it: when the connection breaks it
+ * goes back to the head of the queue, so all are sent in the order in which
+ * they came. Sending one twice is harmless, the second finds no record. After
+ * an outage the queue is sent at a bounded rate, so that the node's own
+ * requests get through.
+ */
+#ifndef STORE_WRITES_H
+#define STORE_WRITES_H
+
+#include "store/redis_link.h"
+#include "store/store.h"
+
+struct writes;
+
+/* NULL cells are not counted. */
+struct writes_metrics {
+	struct metric *pending;
+	struct metric *dropped;
+	struct metric *errors;
+	struct metric_histogram *seconds;
+};
+
+struct writes *writes_new(struct loop *loop, const struct clock *clock,
+                          struct redis_link *link);
+void writes_free(struct writes *s); /* without callbacks */
+
+void writes_measure(struct writes *s, const struct writes_metrics *m);
+
+/* The keys' prefix, borrowed until the next call, and how many notes the ledger
+ * of an account keeps, about; 0: none is written. */
+void writes_configure(struct writes *s, struct str prefix, uint64_t ledger_max);
+
+/* Zero use of a reserve of which nobody knows whether Redis has seen it: leaves
+ * a mark, so that it takes nothing when it comes after this. */
+void writes_cancel(struct writes *s, struct str account, struct str id);
+
+/* False: there were STORE_PENDING_MAX, or no memory; it is dropped and
+ * counted, and cb does not run. The names and the note are copied. */
+bool writes_settle(struct writes *s, struct str account, struct str id,
+                   const struct store_usage *used, store_settle_cb *cb,
+                   void *ctx);
+
+/* The connection is there / is gone. */
+void writes_up(struct writes *s);
+void writes_down(struct writes *s);
+
+/* There will be no connection: all that wait end as STORE_FAILED. */
+void writes_give_up(struct writes *s);
+
+/* Without an answer yet. */
+size_t writes_pending(const struct writes *s);
+
+#endif
