@@ -56,9 +56,11 @@ static const struct option listen_rows[] = {
 static const struct section listen = SECTION(listen_rows, raw_listen);
 
 static const struct option redis_rows[] = {
-	{"url", OPT_REDIS_URL, .required = true, AT(raw_redis, url),
+	{"url", OPT_REDIS_URL, .many = true, .or_one = true, .required = true,
+         AT(raw_redis, url), .min = 1, .max = POLICY_REDIS_ENDPOINTS,
          .help = "redis://[USER@]HOST[:PORT][/DB], rediss:// for TLS, or "
-                 "unix:/path"},
+                 "unix:/path; of a list, a primary and its replicas, the "
+                 "one that can write is used"},
 	{"password_env", OPT_ENV, AT(raw_redis, password_env),
          .help = "environment variable that holds the password"},
 	{"password_file", OPT_FILE, AT(raw_redis, password_file),
@@ -517,7 +519,10 @@ static void print_row(struct buf *out, const char *prefix,
 	if (o->type == OPT_ENUM)
 		print_names(out, o->names);
 	else
-		buf_fmt(out, "%s%s", o->many ? "list: " : "",
+		buf_fmt(out, "%s%s",
+		        o->or_one ? "one or a list: "
+		        : o->many ? "list: "
+		                  : "",
 		        options_type_name(o->type));
 	if (o->max > 0 && (o->type == OPT_UINT || o->type == OPT_U64))
 		buf_fmt(out, " from %lld to %lld", (long long)o->min,

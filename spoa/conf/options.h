@@ -62,7 +62,8 @@ struct section;
 struct option {
 	const char *key; /* NULL ends the table */
 	enum option_type type;
-	bool many; /* texts: a list of them, min..max entries */
+	bool many;   /* texts: a list of them, min..max entries */
+	bool or_one; /* with many: one text instead of a list, too */
 	bool required;
 	size_t offset;    /* in the section's struct */
 	const char *def;  /* as JSON text; NULL: zero, empty, absent */
@@ -100,7 +101,8 @@ struct raw_listen {
 
 struct raw_redis {
 	struct raw_head head;
-	struct str url, password_env, password_file;
+	struct strs url;
+	struct str password_env, password_file;
 	struct policy_redis p;
 };
 

@@ -28,12 +28,20 @@ struct policy_listen {
 	struct str unix_group; /* group of the unix socket; empty: unchanged */
 };
 
-struct policy_redis {
-	bool enabled;
-	bool required;   /* /readyz fails while Redis is away */
-	bool tls;        /* rediss:// */
+struct policy_endpoint {
 	struct str host; /* or the path of a unix socket when port is 0 */
 	uint16_t port;
+};
+
+enum { POLICY_REDIS_ENDPOINTS = 8 };
+
+struct policy_redis {
+	bool enabled;
+	bool required; /* /readyz fails while Redis is away */
+	bool tls;      /* rediss:// */
+	/* one primary and its replicas, in the order they are tried */
+	struct policy_endpoint endpoints[POLICY_REDIS_ENDPOINTS];
+	size_t n_endpoints;
 	unsigned db;
 	struct str username;  /* ACL user, empty: default */
 	struct str password;  /* read from file or environment */

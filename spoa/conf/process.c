@@ -72,14 +72,21 @@ static bool redis_db(struct str path, unsigned *out)
 	return true;
 }
 
-static void redis_url(struct build *b, const struct place *at,
-                      struct policy_redis *r)
+/* One entry of redis.url. */
+struct redis_url {
+	struct str scheme, user;
+	unsigned db;
+	struct policy_endpoint at;
+};
+
+static void redis_url(struct build *b, const struct place *at, struct str text,
+                      struct redis_url *out)
 {
-	struct str text = b->raw->redis.url;
 	struct url u;
 
+	*out = (struct redis_url){.scheme = STR("unix")};
 	if (str_starts(text, STR("unix:"))) {
-		r->host = str_from(text, 5);
+		out->at.host = str_from(text, 5);
 		return;
 	}
 	if (!url_parse(text, &u))
@@ -88,15 +95,78 @@ static void redis_url(struct build *b, const struct place *at,
 		report_error(b->rep, at,
 		             "found a password in the URL, expected it in "
 		             "password_file or password_env");
-	if (!redis_db(u.path, &r->db))
+	if (!redis_db(u.path, &out->db))
 		report_error(b->rep, at,
 		             "found a database that is no number, expected "
 		             "/0 to /%d",
 		             REDIS_DB_MAX);
-	r->tls = str_eq(u.scheme, STR("rediss"));
-	r->host = pool_str(b->pool, u.host);
-	r->port = u.port ? u.port : REDIS_PORT;
-	r->username = pool_str(b->pool, u.user);
+	out->scheme = u.scheme;
+	out->user = u.user;
+	out->at.host = pool_str(b->pool, u.host);
+	out->at.port = u.port ? u.port : REDIS_PORT;
+}
+
+/* They are one Redis: what differs is only where a server of it listens. */
+static void redis_match(struct build *b, const struct place *at,
+                        const struct redis_url *first,
+                        const struct redis_url *u)
+{
+	const struct policy_redis *r = &b->policy->redis;
+	const char *differs = NULL;
+	size_t i;
+
+	if (!str_eq(u->scheme, first->scheme))
+		differs = "scheme";
+	else if (!str_eq(u->user, first->user))
+		differs = "user";
+	else if (u->db != first->db)
+		differs = "database";
+	if (differs)
+		report_error(b->rep, at,
+		             "found another %s than in the first URL, expected "
+		             "the same: all are servers of one Redis",
+		             differs);
+	for (i = 0; i < r->n_endpoints; i++)
+		if (str_eq(r->endpoints[i].host, u->at.host) &&
+		    r->endpoints[i].port == u->at.port)
+			report_error(b->rep, at,
+			             "found the same address twice, expected "
+			             "different ones");
+}
+
+static void redis_urls(struct build *b, const struct place *top,
+                       struct policy_redis *r)
+{
+	struct place key = place_key(top, STR("url"));
+	const struct strs *urls = &b->raw->redis.url;
+	struct redis_url first = {.db = 0}, u;
+	size_t i;
+
+	for (i = 0; i < urls->n && i < POLICY_REDIS_ENDPOINTS; i++) {
+		struct place at = urls->n > 1 ? place_index(&key, i) : key;
+
+		redis_url(b, &at, urls->v[i], &u);
+		if (i == 0)
+			first = u;
+		else
+			redis_match(b, &at, &first, &u);
+		r->endpoints[r->n_endpoints++] = u.at;
+	}
+	r->db = first.db;
+	r->tls = str_eq(first.scheme, STR("rediss"));
+	r->username = pool_str(b->pool, first.user);
+}
+
+/* Nobody else on the network can listen. */
+static bool redis_is_local(const struct policy_redis *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->n_endpoints; i++)
+		if (r->endpoints[i].port &&
+		    !url_is_loopback(r->endpoints[i].host))
+			return false;
+	return true;
 }
 
 static void redis_secret(struct build *b, const struct place *top,
@@ -110,7 +180,7 @@ static void redis_secret(struct build *b, const struct place *top,
 	if (from.env.len == 0 && from.file.len == 0)
 		return;
 	secret_read(b->pool, b->rep, top, &from, &r->password);
-	if (!r->tls && r->port && !url_is_loopback(r->host))
+	if (!r->tls && !redis_is_local(r))
 		report_warning(b->rep, top,
 		               "the password goes over the network in clear "
 		               "text: use rediss://");
@@ -137,7 +207,6 @@ static void redis_ca(struct build *b, const struct place *top,
 static void build_redis(struct build *b)
 {
 	struct place top = place_key(NULL, STR("redis"));
-	struct place url = place_key(&top, STR("url"));
 	struct place deadline = place_key(&top, STR("deadline_ms"));
 	struct policy_redis *r = &b->policy->redis;
 
@@ -145,7 +214,7 @@ static void build_redis(struct build *b)
 	r->enabled = options_given(&options_root, b->raw, "redis");
 	if (!r->enabled)
 		return;
-	redis_url(b, &url, r);
+	redis_urls(b, &top, r);
 	redis_secret(b, &top, r);
 	redis_ca(b, &top, r);
 	if (r->deadline_ms >= b->raw->decision_timeout_ms)

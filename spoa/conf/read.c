@@ -248,7 +248,7 @@ static void read_object(const struct reader *r, const struct section *s,
 		} else if (j && o->required) {
 			report_error(r->rep, &here,
 			             "found nothing, expected %s%s",
-			             o->many ? "a list: " : "",
+			             o->many && !o->or_one ? "a list: " : "",
 			             options_type_name(o->type));
 		}
 	}

@@ -581,6 +581,17 @@ static bool set_text(const struct job *w, const struct json *j, void *field)
 	return s.p != NULL;
 }
 
+/* A text that stands for a list of it. */
+static bool set_one(const struct job *w, const struct json *j, void *field)
+{
+	struct str *v = pool_alloc(w->pool, 1, sizeof(*v));
+
+	if (!v || !set_text(w, j, v))
+		return false;
+	*(struct strs *)field = (struct strs){v, 1};
+	return true;
+}
+
 static bool set_texts(const struct job *w, const struct json *j, void *field)
 {
 	const struct json *child;
@@ -591,6 +602,8 @@ static bool set_texts(const struct job *w, const struct json *j, void *field)
 	size_t i = 0;
 	bool ok = true;
 
+	if (w->o->or_one && json_type(j) != JSON_ARRAY)
+		return set_one(w, j, field);
 	if (!list_ok(w, j))
 		return false;
 	v = pool_alloc(w->pool, list.n, sizeof(*v));

@@ -59,7 +59,8 @@ struct store_redis {
 
 	struct writes *writes;
 
-	char why[REDIS_WHY_MAX]; /* it is down; empty: it was up */
+	/* an endpoint is down; empty: the store was up since */
+	char why[POLICY_REDIS_ENDPOINTS][REDIS_WHY_MAX];
 
 	struct metric_histogram seconds;
 	struct metric *connected, *reserve_errors, *connect_errors;
@@ -358,34 +359,32 @@ bool store_redis_reserve(struct store_redis *s,
 
 /* -------------------------------------------------------- the connection */
 
+static void forget_whys(struct store_redis *s)
+{
+	memset(s->why, 0, sizeof(s->why));
+}
+
 static void on_up(void *ctx)
 {
 	struct store_redis *s = ctx;
-	const struct policy_redis *to = &s->policy->redis;
+	const struct policy_endpoint *at = redis_link_endpoint(s->link);
 
-	s->why[0] = '\0';
+	forget_whys(s);
 	show_connected(s, true);
 	log_info("redis", "host=%" STR_FMT " port=%u pending=%zu msg=connected",
-	         STR_ARG(to->host), (unsigned)to->port,
+	         STR_ARG(at->host), (unsigned)at->port,
 	         writes_pending(s->writes));
 	writes_up(s->writes);
 }
 
-/* One line each time the reason changes, not one for each attempt. */
-static void on_down(void *ctx, struct str why, uint64_t retry_ms)
+static void log_down(const struct policy_endpoint *at, struct str why,
+                     uint64_t retry_ms)
 {
-	struct store_redis *s = ctx;
 	struct buf line;
 
-	count(s->connect_errors, 1);
-	show_connected(s, false);
-	writes_down(s->writes);
-	why = str_first(why, sizeof(s->why) - 1);
-	if (str_eq(why, str_c(s->why)))
-		return;
-	memcpy(s->why, why.p, why.len);
-	s->why[why.len] = '\0';
 	buf_init(&line, 1024);
+	log_field(&line, "host", at->host);
+	log_field_num(&line, "port", at->port);
 	log_field(&line, "error", why);
 	log_field_num(&line, "retry_ms", (int64_t)retry_ms);
 	log_warn("redis",
@@ -395,12 +394,42 @@ static void on_down(void *ctx, struct str why, uint64_t retry_ms)
 	buf_done(&line);
 }
 
+/* One line each time the reason changes, not one for each attempt. */
+static void on_down(void *ctx, struct str why, uint64_t retry_ms)
+{
+	struct store_redis *s = ctx;
+	const struct policy_endpoint *at = redis_link_endpoint(s->link);
+	char *known = s->why[at - s->policy->redis.endpoints];
+
+	count(s->connect_errors, 1);
+	show_connected(s, false);
+	writes_down(s->writes);
+	why = str_first(why, REDIS_WHY_MAX - 1);
+	if (str_eq(why, str_c(known)))
+		return;
+	memcpy(known, why.p, why.len);
+	known[why.len] = '\0';
+	log_down(at, why, retry_ms);
+}
+
+static bool is_same_list(const struct policy_redis *a,
+                         const struct policy_redis *b)
+{
+	size_t i;
+
+	for (i = 0; a->n_endpoints == b->n_endpoints && i < a->n_endpoints; i++)
+		if (!str_eq(a->endpoints[i].host, b->endpoints[i].host) ||
+		    a->endpoints[i].port != b->endpoints[i].port)
+			return false;
+	return a->n_endpoints == b->n_endpoints;
+}
+
 static bool is_same_server(const struct policy_redis *a,
                            const struct policy_redis *b)
 {
 	return a->enabled == b->enabled && a->tls == b->tls &&
-	       str_eq(a->host, b->host) && a->port == b->port &&
-	       a->db == b->db && str_eq(a->username, b->username) &&
+	       is_same_list(a, b) && a->db == b->db &&
+	       str_eq(a->username, b->username) &&
 	       str_eq(a->password, b->password) &&
 	       str_eq(a->ca_file, b->ca_file);
 }
@@ -422,7 +451,7 @@ bool store_redis_configure(struct store_redis *s, struct policy *p,
 		redis_link_refer(s->link, to);
 	} else {
 		show_connected(s, false);
-		s->why[0] = '\0';
+		forget_whys(s);
 		if (to->enabled)
 			redis_link_start(s->link, to);
 		else

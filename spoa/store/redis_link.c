@@ -9,8 +9,10 @@
 
 #include "keys/backoff.h"
 #include "store/list.h"
+#include "store/redis_setup.h"
 #include "store/redis_tls.h"
 
+#include <assert.h>
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
 #include <hiredis/adapters/libev.h>
@@ -22,18 +24,10 @@ enum {
 	RETRY_MIN_MS = 50,
 	RETRY_MAX_MS = 5000,
 	STEADY_MS = 5000, /* up for so long: the next retry is quick again */
-	SHA_LEN = 40,
 	WHY_MAX = 200,
 };
 
 enum link_state { LINK_STOPPED, LINK_DOWN, LINK_CONNECTING, LINK_UP };
-
-/* What is asked of a new connection, and of one that lost a script. */
-enum setup {
-	SETUP_AUTH = 1,
-	SETUP_SELECT = 2,
-	SETUP_LOAD = 3, /* + enum script */
-};
 
 struct ticket {
 	struct list all;
@@ -52,13 +46,14 @@ struct redis_link {
 	const struct clock *clock;
 	struct redis_link_events events;
 	const struct policy_redis *to;
+	size_t at;             /* the endpoint in use, or to be tried next */
 	struct redis_tls *tls; /* kept between connections */
 
 	enum link_state state;
 	redisAsyncContext *ac; /* NULL when there is no connection */
 	unsigned n_setup;      /* answers missing until it is up */
 	bool loading[SCRIPT_COUNT];
-	char sha[SCRIPT_COUNT][SHA_LEN + 1];
+	char sha[SCRIPT_COUNT][SETUP_SHA_LEN + 1];
 	unsigned n_failures;
 	uint64_t up_us;
 
@@ -114,6 +109,7 @@ static redisAsyncContext *detach(struct redis_link *l)
 		ac->data = NULL;
 	if (l->state != LINK_STOPPED)
 		l->state = LINK_DOWN;
+	l->n_setup = 0;
 	l->n_silent = 0;
 	memset(l->loading, 0, sizeof(l->loading));
 	loop_timer_stop(&l->watch);
@@ -121,9 +117,11 @@ static redisAsyncContext *detach(struct redis_link *l)
 	return ac;
 }
 
-static void went_down(struct redis_link *l)
+/* The wait grows with each time that all endpoints were tried. */
+static uint64_t next_wait(struct redis_link *l)
 {
-	uint64_t up_ms = 0, wait;
+	unsigned n = (unsigned)l->to->n_endpoints;
+	uint64_t up_ms = 0;
 
 	if (l->up_us > 0)
 		up_ms = (clock_mono_us(l->clock) - l->up_us) / 1000;
@@ -131,10 +129,20 @@ static void went_down(struct redis_link *l)
 	if (up_ms >= STEADY_MS)
 		l->n_failures = 0;
 	l->n_failures++;
-	wait = backoff_after(l->n_failures, RETRY_MIN_MS, RETRY_MAX_MS);
+	return backoff_after((l->n_failures + n - 1) / n, RETRY_MIN_MS,
+	                     RETRY_MAX_MS);
+}
+
+/* `leave`: try the next endpoint, not this one again. */
+static void went_down(struct redis_link *l, bool leave)
+{
+	uint64_t wait = next_wait(l);
+
 	loop_timer_start(l->loop, &l->retry, wait, on_retry, l);
 	tickets_lost(l);
 	l->events.down(l->events.ctx, str_c(l->why), wait);
+	if (leave && ++l->at >= l->to->n_endpoints)
+		l->at = 0;
 }
 
 static void set_why(struct redis_link *l, const char *what, const char *detail)
@@ -143,9 +151,12 @@ static void set_why(struct redis_link *l, const char *what, const char *detail)
 	         detail);
 }
 
-/* hiredis has found it broken, and frees it itself. */
+/* hiredis has found it broken, and frees it itself. One that was up is tried
+ * again first: others may still be connected to it, and count there. */
 static void lost(struct redis_link *l, const redisAsyncContext *ac)
 {
+	bool was_up = l->state == LINK_UP;
+
 	if (l->ac != ac)
 		return;
 	if (redis_tls_error(l->tls))
@@ -155,7 +166,7 @@ static void lost(struct redis_link *l, const redisAsyncContext *ac)
 	else
 		set_why(l, "connection closed", "");
 	detach(l);
-	went_down(l);
+	went_down(l, !was_up);
 }
 
 /* We give it up. Within a callback of hiredis the free happens later; either
@@ -166,7 +177,7 @@ static void drop(struct redis_link *l, const char *what, const char *detail)
 
 	set_why(l, what, detail);
 	ac = detach(l);
-	went_down(l);
+	went_down(l, true);
 	if (ac)
 		redisAsyncFree(ac);
 }
@@ -179,51 +190,31 @@ void redis_link_drop(struct redis_link *l, const char *why)
 
 /* ---------------------------------------------------------------- setup */
 
-static const char *setup_name(enum setup step)
-{
-	if (step == SETUP_AUTH)
-		return "AUTH refused";
-	if (step == SETUP_SELECT)
-		return "SELECT refused";
-	return "SCRIPT LOAD refused";
-}
-
-static bool setup_take(struct redis_link *l, enum setup step,
-                       const redisReply *r)
-{
-	unsigned script = (unsigned)step - SETUP_LOAD;
-
-	if (step < SETUP_LOAD)
-		return r->type == REDIS_REPLY_STATUS && r->len == 2 &&
-		       memcmp(r->str, "OK", 2) == 0;
-	if (r->type != REDIS_REPLY_STRING || r->len != SHA_LEN)
-		return false;
-	memcpy(l->sha[script], r->str, SHA_LEN);
-	l->loading[script] = false;
-	return true;
-}
-
 static void on_setup(redisAsyncContext *ac, void *reply, void *privdata)
 {
-	enum setup step = (enum setup)(uintptr_t)privdata;
+	enum redis_setup step = (enum redis_setup)(uintptr_t)privdata;
 	struct redis_link *l = ac->data;
-	const redisReply *r = reply;
+	unsigned script = (unsigned)step - SETUP_LOAD;
+	char sha[SETUP_SHA_LEN + 1];
+	const char *bad, *detail;
 
 	if (!l)
 		return;
-	if (!r) {
+	if (!reply) {
 		lost(l, ac);
 		return;
 	}
 	l->heard = true;
-	if (!setup_take(l, step, r)) {
-		bool said = r->type == REDIS_REPLY_ERROR;
-
-		drop(l, setup_name(step),
-		     said ? r->str : "unexpected answer: is this Redis?");
+	bad = redis_setup_judge(step, reply, sha, &detail);
+	if (bad) {
+		drop(l, bad, detail);
 		return;
 	}
-	if (l->state != LINK_CONNECTING || --l->n_setup > 0)
+	if (step >= SETUP_LOAD) {
+		memcpy(l->sha[script], sha, sizeof(sha));
+		l->loading[script] = false;
+	}
+	if (--l->n_setup > 0 || l->state != LINK_CONNECTING)
 		return;
 	l->state = LINK_UP;
 	l->up_us = clock_mono_us(l->clock);
@@ -231,60 +222,40 @@ static void on_setup(redisAsyncContext *ac, void *reply, void *privdata)
 	l->events.up(l->events.ctx);
 }
 
-static bool setup_send(struct redis_link *l, enum setup step,
-                       const struct str *argv, int argc)
+static bool setup_send(struct redis_link *l, enum redis_setup step,
+                       const struct redis_login *who)
 {
-	const char *p[3];
-	size_t len[3];
-	int i;
+	struct redis_setup_words w;
 
-	for (i = 0; i < argc; i++) {
-		p[i] = argv[i].p;
-		len[i] = argv[i].len;
-	}
-	return redisAsyncCommandArgv(l->ac, on_setup, (void *)(uintptr_t)step,
-	                             argc, p, len) == REDIS_OK;
+	if (!redis_setup_words(step, who, l->to->db, &w))
+		return true;
+	if (redisAsyncCommandArgv(l->ac, on_setup, (void *)(uintptr_t)step, w.n,
+	                          w.v, w.len) != REDIS_OK)
+		return false;
+	l->n_setup++;
+	return true;
 }
 
 static bool load_script(struct redis_link *l, enum script script)
 {
-	const struct str argv[] = {STR("SCRIPT"), STR("LOAD"),
-	                           script_text(script)};
+	static const struct redis_login nobody;
+	enum redis_setup step = (enum redis_setup)(SETUP_LOAD + script);
 
-	if (l->loading[script])
-		return true;
-	l->loading[script] =
-		setup_send(l, (enum setup)(SETUP_LOAD + script), argv, 3);
+	if (!l->loading[script])
+		l->loading[script] = setup_send(l, step, &nobody);
 	return l->loading[script];
 }
 
 static bool setup_begin(struct redis_link *l)
 {
-	const struct policy_redis *to = l->to;
-	bool named = to->username.len > 0, ok = true;
-	struct str auth[3] = {STR("AUTH"), to->username, to->password};
-	char db[16];
-	int script;
+	const struct redis_login who = {l->to->username, l->to->password};
+	int step;
+	bool ok = true;
 
-	l->n_setup = 0;
-	if (!named)
-		auth[1] = to->password;
-	if (to->password.len > 0) {
-		ok = setup_send(l, SETUP_AUTH, auth, named ? 3 : 2);
-		l->n_setup++;
-	}
-	if (to->db > 0) {
-		struct str select[2] = {STR("SELECT"), STR_NONE};
-
-		snprintf(db, sizeof(db), "%u", to->db);
-		select[1] = str_c(db);
-		ok = ok && setup_send(l, SETUP_SELECT, select, 2);
-		l->n_setup++;
-	}
-	for (script = 0; script < SCRIPT_COUNT; script++) {
-		ok = ok && load_script(l, (enum script)script);
-		l->n_setup++;
-	}
+	for (step = SETUP_AUTH; step < SETUP_LOAD; step++)
+		ok = ok && setup_send(l, (enum redis_setup)step, &who);
+	for (; step < SETUP_COUNT; step++)
+		ok = ok && load_script(l, (enum script)(step - SETUP_LOAD));
 	return ok;
 }
 
@@ -307,7 +278,7 @@ static void on_connect(const redisAsyncContext *ac, int status)
 	}
 	/* an idle connection that a firewall has forgotten is noticed before
 	 * a request needs it; failing that changes nothing */
-	if (l->to->port != 0)
+	if (redis_link_endpoint(l)->port != 0)
 		redisEnableKeepAlive(&l->ac->c);
 	/* hiredis goes on with this connection when we return: it cannot be
 	 * freed here */
@@ -336,7 +307,7 @@ static bool tls_begin(struct redis_link *l, const char *host,
 
 static void begin(struct redis_link *l)
 {
-	const struct policy_redis *to = l->to;
+	const struct policy_endpoint *to = redis_link_endpoint(l);
 	char host[256];
 	const char *error;
 
@@ -465,7 +436,7 @@ static bool format(struct ticket *t, const struct str *argv, size_t argc)
 	const char n_keys[2] = {(char)('0' + script_keys(t->script)), '\0'};
 	const char *p[REDIS_LINK_ARGS_MAX + 3] = {
 		"EVALSHA", t->link->sha[t->script], n_keys};
-	size_t len[REDIS_LINK_ARGS_MAX + 3] = {7, SHA_LEN, 1};
+	size_t len[REDIS_LINK_ARGS_MAX + 3] = {7, SETUP_SHA_LEN, 1};
 	size_t i;
 	int n;
 
@@ -547,8 +518,10 @@ void redis_link_stop(struct redis_link *l)
 
 void redis_link_start(struct redis_link *l, const struct policy_redis *to)
 {
+	assert(to->n_endpoints > 0);
 	redis_link_stop(l);
 	l->to = to;
+	l->at = 0;
 	l->state = LINK_DOWN;
 	/* from the loop, so that no callback runs within this call */
 	loop_timer_start(l->loop, &l->retry, 0, on_retry, l);
@@ -572,6 +545,11 @@ void redis_link_free(struct redis_link *l)
 	}
 	redis_link_stop(l);
 	free(l);
+}
+
+const struct policy_endpoint *redis_link_endpoint(const struct redis_link *l)
+{
+	return &l->to->endpoints[l->at];
 }
 
 bool redis_link_is_up(const struct redis_link *l)

@@ -2,9 +2,13 @@
  * store/redis_link: one connection to Redis that keeps itself up, and the door
  * to hiredis.
  *
- *   start -> connect -> TLS -> AUTH -> SELECT -> SCRIPT LOAD -> up
- *     ^                                                          |
- *     +---- 50 ms .. 5 s, with jitter <---- down <---------------+
+ *   start -> connect -> TLS -> store/redis_setup -> up
+ *     ^                                              |
+ *     +-- 50 ms .. 5 s, with jitter <---- down <-----+
+ *
+ * Of several endpoints one is used, the one that lets us write. Which that is
+ * may change: an endpoint that cannot be reached, is silent, or is a replica is
+ * left for the next one in the list.
  *
  * It calls the scripts of store/scripts and knows nothing of limits. hiredis
  * is used without its timeouts: every write pushes its timer on, so under load
@@ -70,8 +74,13 @@ void redis_link_free(struct redis_link *l);
 void redis_link_start(struct redis_link *l, const struct policy_redis *to);
 void redis_link_stop(struct redis_link *l);
 
-/* The same server under another pointer: nothing happens to the connection. */
+/* The same endpoints under another pointer: nothing happens to the connection.
+ */
 void redis_link_refer(struct redis_link *l, const struct policy_redis *to);
+
+/* The endpoint in use, or the one that was tried last; within `down` that of
+ * the attempt that has failed. Only after a start. */
+const struct policy_endpoint *redis_link_endpoint(const struct redis_link *l);
 
 bool redis_link_is_up(const struct redis_link *l);
 

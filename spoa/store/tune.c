@@ -15,6 +15,8 @@ struct tune {
 	struct buf *error; /* of the call that waits */
 	struct buf *out;
 	bool ok;
+	bool opened;     /* an endpoint was found */
+	size_t n_failed; /* before */
 };
 
 static void on_up(void *ctx)
@@ -22,9 +24,13 @@ static void on_up(void *ctx)
 	struct tune *t = ctx;
 
 	t->ok = true;
+	t->opened = true;
+	if (t->error)
+		buf_clear(t->error); /* of endpoints before this one */
 	loop_stop(t->loop);
 }
 
+/* While it opens, each endpoint is tried once. */
 static void on_down(void *ctx, struct str why, uint64_t retry_ms)
 {
 	struct tune *t = ctx;
@@ -32,8 +38,13 @@ static void on_down(void *ctx, struct str why, uint64_t retry_ms)
 	(void)retry_ms;
 	t->ok = false;
 	if (t->error)
-		buf_fmt(t->error, "Redis cannot be reached: %" STR_FMT "\n",
+		buf_fmt(t->error,
+		        "Redis at %" STR_FMT " cannot be reached: %" STR_FMT
+		        "\n",
+		        STR_ARG(redis_link_endpoint(t->link)->host),
 		        STR_ARG(why));
+	if (!t->opened && ++t->n_failed < t->to->n_endpoints)
+		return;
 	t->error = NULL;
 	loop_stop(t->loop);
 }

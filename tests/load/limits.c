@@ -172,7 +172,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	p.redis.enabled = true;
-	p.redis.host = str_c(argv[1]);
+	p.redis.endpoints[0].host = str_c(argv[1]);
+	p.redis.n_endpoints = 1;
 	p.redis.deadline_ms = 10000;
 	p.redis.prefix = STR("gw");
 	p.ledger.stream_max = 100000000;

@@ -15,7 +15,8 @@ struct policy *rf_policy(const struct redis_server *server)
 	assert_non_null(p);
 	p->refs = 2; /* the test's, so that it is never freed by others */
 	p->redis.enabled = true;
-	p->redis.host = str_c(server->socket);
+	p->redis.endpoints[0].host = str_c(server->socket);
+	p->redis.n_endpoints = 1;
 	p->redis.deadline_ms = 50;
 	p->redis.prefix = STR("t");
 	p->ledger.stream_max = 100000;
@@ -141,7 +142,12 @@ enum store_status rf_settle(void *ctx, struct str account, struct str id,
 
 long long rf_command(struct redis_fixture *f, const char *text)
 {
-	redisContext *c = redisConnectUnix(f->server.socket);
+	return rf_command_to(&f->server, text);
+}
+
+long long rf_command_to(const struct redis_server *to, const char *text)
+{
+	redisContext *c = redisConnectUnix(to->socket);
 	redisReply *r = redisCommand(c, text);
 	long long n;
 

@@ -66,5 +66,6 @@ enum store_status rf_settle(void *ctx, struct str account, struct str id,
 
 /* A command of words without blanks, and its number. */
 long long rf_command(struct redis_fixture *f, const char *text);
+long long rf_command_to(const struct redis_server *to, const char *text);
 
 #endif

@@ -13,6 +13,7 @@ struct redis_server {
 	pid_t pid; /* 0: not running */
 	char dir[64];
 	char socket[96];
+	int port;     /* of the loopback; 0: the socket only */
 	int tls_port; /* 0: no TLS */
 	bool durable; /* what was answered outlives SIGKILL */
 };
@@ -24,6 +25,9 @@ void redis_server_done(struct redis_server *s);
 
 /* Start and wait until it answers; `password` may be NULL. */
 void redis_server_start(struct redis_server *s, const char *password);
+
+/* The same, and on a free port of the loopback, for replicas. */
+void redis_server_start_tcp(struct redis_server *s);
 
 /* The same with TLS on a free port of the loopback, besides the socket, with a
  * certificate for `names` ("DNS:localhost,IP:127.0.0.1") that is its own CA:

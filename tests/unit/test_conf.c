@@ -182,8 +182,8 @@ static void written_values(void **state)
 	assert_int_equal(p->log_level, LOG_WARN);
 	assert_true(p->redis.enabled);
 	assert_false(p->redis.tls);
-	assert_str(p->redis.host, "::1");
-	assert_int_equal(p->redis.port, 6379);
+	assert_str(p->redis.endpoints[0].host, "::1");
+	assert_int_equal(p->redis.endpoints[0].port, 6379);
 	assert_int_equal(p->redis.db, 0);
 	assert_str(p->redis.username, "me");
 	assert_str(p->tenants[0].issuer_v1, "urn:x");
@@ -211,16 +211,38 @@ static void redis_urls(void **state)
 	struct policy *p = quiet(&c, 1);
 
 	(void)state;
-	assert_str(p->redis.host, "/run/redis.sock");
-	assert_int_equal(p->redis.port, 0);
+	assert_str(p->redis.endpoints[0].host, "/run/redis.sock");
+	assert_int_equal(p->redis.endpoints[0].port, 0);
 	policy_unref(p);
 
 	c.to = "rediss://r.example:10000/15";
 	p = quiet(&c, 1);
 	assert_true(p->redis.tls);
-	assert_str(p->redis.host, "r.example");
-	assert_int_equal(p->redis.port, 10000);
+	assert_str(p->redis.endpoints[0].host, "r.example");
+	assert_int_equal(p->redis.n_endpoints, 1);
+	assert_int_equal(p->redis.endpoints[0].port, 10000);
 	assert_int_equal(p->redis.db, 15);
+	policy_unref(p);
+}
+
+static void a_list_of_redis_urls(void **state)
+{
+	struct change c = {"\"redis://127.0.0.1:6390/3\"",
+	                   "[\"redis://me@a.example/3\", "
+	                   "\"redis://me@b.example:7000/3\"]"};
+	struct buf errors;
+	struct policy *p = conf_base_parse(&errors, &c, 1);
+
+	(void)state;
+	assert_non_null(p);
+	buf_done(&errors);
+	assert_int_equal(p->redis.n_endpoints, 2);
+	assert_str(p->redis.endpoints[0].host, "a.example");
+	assert_int_equal(p->redis.endpoints[0].port, 6379);
+	assert_str(p->redis.endpoints[1].host, "b.example");
+	assert_int_equal(p->redis.endpoints[1].port, 7000);
+	assert_int_equal(p->redis.db, 3);
+	assert_str(p->redis.username, "me");
 	policy_unref(p);
 }
 
@@ -836,6 +858,7 @@ int main(void)
 		cmocka_unit_test(azure),
 		cmocka_unit_test(written_values),
 		cmocka_unit_test(redis_urls),
+		cmocka_unit_test(a_list_of_redis_urls),
 		cmocka_unit_test(prices_are_exact),
 		cmocka_unit_test(cached_tokens_may_be_free),
 		cmocka_unit_test(comments),

@@ -152,7 +152,7 @@ static void settles_wait_for_the_connection(void **state)
 	}
 	assert_int_equal(rf_remaining(f), 0);
 
-	elsewhere->redis.host = STR("/nonexistent/redis.sock");
+	elsewhere->redis.endpoints[0].host = STR("/nonexistent/redis.sock");
 	assert_true(store_redis_configure(f->s, elsewhere, &error));
 	assert_false(store_redis_connected(f->s));
 	for (i = 0; i < 100; i++) {
@@ -379,17 +379,17 @@ static void attack_a_certificate_of_somebody_else(void **state)
 	}
 	snprintf(ca, sizeof(ca), "%s/cert.pem", f->server.dir);
 	redis_server_start_tls(&f->server, "DNS:localhost");
-	to->port = (uint16_t)f->server.tls_port;
+	to->endpoints[0].port = (uint16_t)f->server.tls_port;
 
 	/* not signed by anybody we know */
-	to->host = STR("localhost");
+	to->endpoints[0].host = STR("localhost");
 	assert_true(store_redis_configure(f->s, f->policy, &error));
 	never_connects(f);
 
 	/* known, but for another name */
 	next->redis = *to;
 	next->redis.ca_file = str_c(ca);
-	next->redis.host = STR("127.0.0.1");
+	next->redis.endpoints[0].host = STR("127.0.0.1");
 	assert_true(store_redis_configure(f->s, next, &error));
 	never_connects(f);
 

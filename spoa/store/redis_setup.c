@@ -1,0 +1,104 @@
+/* store/redis_setup: what a new connection to Redis is asked before it counts
+ * as up. */
+#include "store/redis_setup.h"
+
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+#include <string.h>
+
+static void add(struct redis_setup_words *w, struct str word)
+{
+	w->v[w->n] = word.p;
+	w->len[w->n++] = word.len;
+}
+
+static void auth_words(const struct redis_login *who,
+                       struct redis_setup_words *w)
+{
+	add(w, STR("AUTH"));
+	if (who->username.len > 0)
+		add(w, who->username);
+	add(w, who->password);
+}
+
+bool redis_setup_words(enum redis_setup step, const struct redis_login *who,
+                       unsigned db, struct redis_setup_words *out)
+{
+	out->n = 0;
+	switch (step) {
+	case SETUP_AUTH:
+		if (who->password.len == 0)
+			return false;
+		auth_words(who, out);
+		break;
+	case SETUP_SELECT:
+		if (db == 0)
+			return false;
+		snprintf(out->number, sizeof(out->number), "%u", db);
+		add(out, STR("SELECT"));
+		add(out, str_c(out->number));
+		break;
+	case SETUP_ROLE:
+		add(out, STR("ROLE"));
+		break;
+	default:
+		add(out, STR("SCRIPT"));
+		add(out, STR("LOAD"));
+		add(out, script_text((enum script)(step - SETUP_LOAD)));
+	}
+	return true;
+}
+
+/* A server may not let us ask, or may not know the question (a proxy): then
+ * the first write will tell. */
+static const char *judge_role(const redisReply *r, const char **detail)
+{
+	const redisReply *role;
+
+	if (r->type == REDIS_REPLY_ERROR)
+		return NULL;
+	if (r->type != REDIS_REPLY_ARRAY || r->elements == 0)
+		return "ROLE refused";
+	role = r->element[0];
+	*detail = "";
+	if (role->type == REDIS_REPLY_STRING &&
+	    str_eq(str_of(role->str, role->len), STR("master")))
+		return NULL;
+	if (role->type == REDIS_REPLY_STRING &&
+	    str_eq(str_of(role->str, role->len), STR("slave")))
+		return "it is a replica, which cannot write";
+	return "it is no primary";
+}
+
+static bool is_ok(const redisReply *r)
+{
+	return r->type == REDIS_REPLY_STATUS &&
+	       str_eq(str_of(r->str, r->len), STR("OK"));
+}
+
+static bool take_sha(const redisReply *r, char *sha)
+{
+	if (r->type != REDIS_REPLY_STRING || r->len != SETUP_SHA_LEN)
+		return false;
+	memcpy(sha, r->str, SETUP_SHA_LEN);
+	sha[SETUP_SHA_LEN] = '\0';
+	return true;
+}
+
+const char *redis_setup_judge(enum redis_setup step, const struct redisReply *r,
+                              char sha[SETUP_SHA_LEN + 1], const char **detail)
+{
+	*detail = r->type == REDIS_REPLY_ERROR
+	                  ? r->str
+	                  : "unexpected answer: is this Redis?";
+	switch (step) {
+	case SETUP_AUTH:
+		return is_ok(r) ? NULL : "AUTH refused";
+	case SETUP_SELECT:
+		return is_ok(r) ? NULL : "SELECT refused";
+	case SETUP_ROLE:
+		return judge_role(r, detail);
+	default:
+		return take_sha(r, sha) ? NULL : "SCRIPT LOAD refused";
+	}
+}
