@@ -13,7 +13,8 @@
  * All state of an account (a team, or a consumer without a team) lives in
  * Redis keys with one hash tag, so a call touches one slot:
  *   PREFIX:{ACCOUNT}:limits    hash, one field per limit and scope
- *   PREFIX:{ACCOUNT}:r:ID      hash, the record of one request
+ *   PREFIX:{ACCOUNT}:r:ID      hash, the record of one request; for a minute
+ *                              after its settle, which one that was
  *   PREFIX:{ACCOUNT}:ledger    stream, one entry per settled request
  *   PREFIX:{ACCOUNT}:set       hash, what operators changed at run time
  *
@@ -159,7 +160,8 @@ bool store_redis_reserve(struct store_redis *s,
 /* Kept and sent again until Redis has answered, up to STORE_PENDING_MAX; more
  * are dropped and counted. `cb` may be NULL. It runs once: later, or before
  * this returns when the settle is dropped (STORE_FAILED). One that had to be
- * sent twice may give STORE_UNKNOWN although it has counted. */
+ * sent again because its answer was lost is told STORE_OK, if that was within
+ * a minute; after that STORE_UNKNOWN, although it has counted. */
 void store_redis_settle(struct store_redis *s, struct str account,
                         struct str id, const struct store_usage *used,
                         store_settle_cb *cb, void *ctx);

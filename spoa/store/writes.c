@@ -6,6 +6,7 @@
 #include "store/redis_args.h"
 
 #include <stdlib.h>
+#include <sys/random.h>
 
 enum {
 	WRITES_SENT_MAX = 1024,
@@ -23,6 +24,7 @@ struct write {
 	store_settle_cb *cb;
 	void *ctx;
 	struct store_usage used;
+	uint64_t token; /* tells it from others of the same id */
 	uint64_t sent_us;
 	bool cancel;
 	struct str account, id; /* behind, and used.note */
@@ -40,6 +42,7 @@ struct writes {
 	struct list queued, sent;
 	size_t n_queued; /* of both, `again` and `queued` */
 	size_t n_sent;
+	uint64_t next_token;
 	struct loop_timer flush;
 };
 
@@ -140,6 +143,7 @@ static bool write_send(struct write *w)
 				&a, (uint64_t)check_used(
 					    &w->used, (enum limit_unit)unit));
 		redis_args_num(&a, w->cancel ? WRITES_CANCEL_MS : 0);
+		redis_args_num(&a, w->token);
 		if (w->used.note.len > 0 && s->ledger_max > 0) {
 			redis_args_num(&a, s->ledger_max);
 			redis_args_str(&a, w->used.note);
@@ -181,6 +185,7 @@ static struct write *write_new(struct writes *s, struct str account,
 	if (!w)
 		return NULL;
 	w->writes = s;
+	w->token = s->next_token++;
 	memcpy(w->text, account.p, account.len);
 	memcpy(w->text + account.len, id.p, id.len);
 	w->account = str_of(w->text, account.len);
@@ -284,6 +289,10 @@ struct writes *writes_new(struct loop *loop, const struct clock *clock,
 	s->loop = loop;
 	s->clock = clock;
 	s->link = link;
+	/* other processes and nodes count from elsewhere; without random bytes
+	 * they differ by when they began */
+	if (getrandom(&s->next_token, sizeof(s->next_token), GRND_NONBLOCK) < 0)
+		s->next_token = clock_mono_us(clock) << 20;
 	list_init(&s->again);
 	list_init(&s->queued);
 	list_init(&s->sent);

@@ -5,9 +5,10 @@
  *
  * A write stays until Redis has answered it: when the connection breaks it
  * goes back to the head of the queue, so all are sent in the order in which
- * they came. Sending one twice is harmless, the second finds no record. After
- * an outage the queue is sent at a bounded rate, so that the node's own
- * requests get through.
+ * they came. Sending one twice is harmless: it counts once, and Redis knows for
+ * a minute which one it was that has counted, so the second answer is that of
+ * the first. After an outage the queue is sent at a bounded rate, so that the
+ * node's own requests get through.
  */
 #ifndef STORE_WRITES_H
 #define STORE_WRITES_H

@@ -32,9 +32,13 @@ def wait_spent(stack, tokens, account="demo", limit="demo-tokens"):
 
 
 def open_records(stack, account="demo"):
-    """Ids of reservations in Redis that nobody has settled or cancelled."""
-    keys = stack.redis.scan_iter(f"gw:{{{account}}}:r:*")
-    return {k.rsplit(":", 1)[1] for k in keys if stack.redis.hget(k, "n") != "x"}
+    """Ids of reservations in Redis that nobody has settled or cancelled; those
+    have a mark there for a while."""
+    keys = list(stack.redis.scan_iter(f"gw:{{{account}}}:r:*", count=1000))
+    pipe = stack.redis.pipeline(transaction=False)
+    for k in keys:
+        pipe.hget(k, "n")
+    return {k.rsplit(":", 1)[1] for k, n in zip(keys, pipe.execute()) if (n or "").isdigit()}
 
 
 def slow_streams(stack, tokens=60, event_delay_ms=30):

@@ -12,7 +12,8 @@ import time
 
 import pytest
 
-from harness import AGENT, PATIENCE, ROOT, Stack, fields, free_port, wait_until
+from harness import PATIENCE, ROOT, Stack, fields, free_port, wait_until
+from steps import open_records
 
 STREAMS = int(os.environ.get("STREAMS", 1000))  # at once
 AGENTS = 3
@@ -208,7 +209,7 @@ def reserved_of(fleet):
 
 def open_reservations(fleet):
     """Ids that were reserved and not settled."""
-    return {key.rsplit(":", 1)[1] for key in fleet.redis.scan_iter("gw:*:r:*", count=1000)}
+    return set().union(*(open_records(fleet, c) for c in TIGHT + FREE))
 
 
 def charged(fleet, consumer):

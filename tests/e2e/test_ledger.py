@@ -9,8 +9,8 @@ from collections import Counter
 
 import pytest
 
-from harness import AGENT, TINY_APP, request_id, wait_until
-from steps import Load, Stream
+from harness import AGENT, TINY_APP, request_id, sse_events, wait_until
+from steps import Load, Stream, slow_streams
 
 
 def with_ledger(config):
@@ -112,6 +112,33 @@ def test_a_client_that_hangs_up_has_one_line(make_stack):
     (row,) = report_json(stack)
     assert (row["requests"], row["estimated"]) == (1, 1)
     assert (row["input"], row["output"]) == (line["input"], line["output"])
+
+
+def test_a_settle_whose_answer_is_lost_is_in_both_ledgers_once(make_stack):
+    """Redis reads it, but the connection is given up before it answers: it is
+    sent again, and whoever sent it is told that it has counted."""
+    def change(config):
+        with_ledger(config)
+        config["redis"]["required"] = False
+
+    stack = make_stack(change=change)
+    slow_streams(stack)
+    streams = [Stream(stack).wait_begun() for _ in range(4)]
+    agent, hung = stack.children["agent"], stack.children["redis"]
+    hung.signal(signal.SIGSTOP)
+    try:
+        assert all(s.complete() for s in streams)
+        wait_until("the settles to wait", lambda: stack.metric("foundry_store_settles_pending") == len(streams))
+        agent.wait_log("no answer to anything for many deadlines")
+    finally:
+        hung.signal(signal.SIGCONT)
+    ledger = wait_lines(stack, len(streams))
+    for s in streams:
+        reported = json.loads(sse_events(s.text)[-2])["usage"]
+        assert total([ledger[s.id]], "input", "output") == reported["total_tokens"]
+    entries = [json.loads(e["entry"]) for _, e in stack.redis.xrange("gw:{demo}:ledger")]
+    assert {e["id"]: e for e in entries} == ledger and len(entries) == len(ledger)
+    assert stack.metric("foundry_usage_records_total", result="unknown") == 0
 
 
 def test_what_was_refused_has_no_line(make_stack):

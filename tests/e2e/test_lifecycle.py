@@ -98,10 +98,8 @@ def test_stopping_agent_sends_the_settles_that_wait(make_stack):
         hung.signal(signal.SIGCONT)
     agent.process.wait(30)
     assert agent.process.returncode == 0
-    # not from the usage line: a settle that had to be sent again is answered
-    # "unknown" and leaves none
     reported = json.loads(sse_events(stream.text)[-2])["usage"]
-    assert spent(stack) == reported["total_tokens"]
+    assert spent(stack) == used(stack, stream.id) == reported["total_tokens"]
     assert open_records(stack) == set()
 
 

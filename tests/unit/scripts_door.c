@@ -27,6 +27,7 @@ void scripts_door_init(struct scripts_door *d, const char *socket)
 {
 	int i;
 
+	d->token = 0;
 	d->redis = redisConnectUnix(socket);
 	assert_non_null(d->redis);
 	assert_int_equal(d->redis->err, 0);
@@ -147,6 +148,7 @@ static enum store_status settle(struct scripts_door *d, struct str account,
 	eval_add(&e, "%llu", (unsigned long long)used->tokens);
 	eval_add(&e, "%llu", (unsigned long long)used->nano_usd);
 	eval_add(&e, "%u", mark_ms);
+	eval_add(&e, "%llu", (unsigned long long)d->token);
 	if (used->note.len > 0) {
 		eval_add(&e, "100000000");
 		eval_add(&e, "%" STR_FMT, STR_ARG(used->note));
@@ -160,6 +162,16 @@ static enum store_status settle(struct scripts_door *d, struct str account,
 enum store_status scripts_settle(void *ctx, struct str account, struct str id,
                                  const struct store_usage *used)
 {
+	struct scripts_door *d = ctx;
+
+	d->token++;
+	return settle(d, account, id, used, 0);
+}
+
+enum store_status scripts_settle_again(void *ctx, struct str account,
+                                       struct str id,
+                                       const struct store_usage *used)
+{
 	return settle(ctx, account, id, used, 0);
 }
 
@@ -168,5 +180,6 @@ enum store_status scripts_cancel(struct scripts_door *d, struct str account,
 {
 	static const struct store_usage nothing;
 
+	d->token++;
 	return settle(d, account, id, &nothing, mark_ms);
 }

@@ -13,6 +13,7 @@ struct redisContext;
 
 struct scripts_door {
 	struct redisContext *redis;
+	uint64_t token; /* of the last settle */
 	char *text[SCRIPT_COUNT];
 };
 
@@ -25,6 +26,11 @@ void scripts_reserve(void *ctx, const struct store_reservation *r,
                      struct store_result *res);
 enum store_status scripts_settle(void *ctx, struct str account, struct str id,
                                  const struct store_usage *used);
+
+/* The last settle once more, as after an answer that was lost. */
+enum store_status scripts_settle_again(void *ctx, struct str account,
+                                       struct str id,
+                                       const struct store_usage *used);
 
 /* A settle to zero that leaves a mark for an unknown id. */
 enum store_status scripts_cancel(struct scripts_door *d, struct str account,

@@ -172,8 +172,8 @@ static void settles_wait_for_the_connection(void **state)
 	free(elsewhere);
 }
 
-/* The answer to a settle is lost with its connection: it is sent again, and
- * counts once. */
+/* The answer to a settle is lost with its connection: it is sent again, counts
+ * once, and is told so; another one of the same id is not. */
 static void a_settle_without_answer_is_sent_again(void **state)
 {
 	struct redis_fixture *f = *state;
@@ -196,6 +196,10 @@ static void a_settle_without_answer_is_sent_again(void **state)
 	redis_server_signal(&f->server, SIGCONT);
 	rf_until(f, store_redis_pending(f->s) == 0);
 	assert_int_equal(s.n, 1);
+	assert_int_equal(s.settled, STORE_OK);
+	assert_int_equal(rf_remaining(f), 80);
+	assert_int_equal(rf_settle(f, STR("a"), STR("1"), &rf_nothing),
+	                 STORE_UNKNOWN);
 	assert_int_equal(rf_remaining(f), 80);
 }
 

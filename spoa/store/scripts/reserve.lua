@@ -9,8 +9,9 @@
 -- Statuses are those of enum store_status; STORE_FAILED says that the
 -- reservation was cancelled before it came.
 --
--- The record: n = number of limits, or "x" when cancelled; 0, 1, ... =
--- UNIT:KIND:LIMIT:AMOUNT:PERIOD:FIELD, what settle.lua needs.
+-- The record: n = number of limits; 0, 1, ... =
+-- UNIT:KIND:LIMIT:AMOUNT:PERIOD:FIELD, what settle.lua needs. For a while it
+-- is n = "x" when it was cancelled, "s:TOKEN" when it was settled.
 
 local OK, REFUSED, TOO_LARGE, FAILED, BLOCKED = 0, 1, 2, 4, 5
 local SWEEP_FROM = 32
@@ -128,7 +129,7 @@ read_settings()
 read_limits()
 local record = redis.call('HGET', RECORD, 'n')
 if record == 'x' then return answer(FAILED, 0, 0, 1) end
-if record then return answer(OK, 0, 0, 1) end
+if tonumber(record) then return answer(OK, 0, 0, 1) end
 if blocked then return answer(BLOCKED, 0, 0, 0) end
 
 for i, c in ipairs(charges) do

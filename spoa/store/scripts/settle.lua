@@ -3,16 +3,23 @@
 -- KEYS  the account's limits (hash), the record of this request (hash), its
 --       ledger (stream)
 -- ARGV  used, by unit: requests, tokens, nano-dollars; then, in ms, how long
---       to remember that an unknown id was cancelled (0: not); then, when
---       there is something to write down: how many entries the ledger keeps,
---       about, and the text of this one
--- ->    status: 0 done, 3 no such open reservation
+--       to remember that an unknown id was cancelled (0: not); a token of
+--       this settlement, the same when it is sent again; then, when there is
+--       something to write down: how many entries the ledger keeps, about,
+--       and the text of this one
+-- ->    status: 0 done, also when it was this settlement that did it before;
+--       3 no such open reservation
 --
 -- Cancelling what is unknown matters when the connection broke with a reserve
 -- under way: Redis may read that reserve after this. It then finds the mark
 -- and takes nothing.
+--
+-- What was settled leaves its token for a while: whoever lost the answer with
+-- the connection asks again and is told that it has counted.
 
 local OK, UNKNOWN = 0, 3
+local SETTLED = 's:' .. ARGV[5]
+local SETTLED_MS = 60000
 
 local record = redis.call('HGETALL', RECORD)
 if #record == 0 then
@@ -31,15 +38,17 @@ for i = 1, #record, 2 do
 		charges[#charges + 1] = { used = tonumber(ARGV[unit + 1]),
 			kind = tonumber(kind), limit = tonumber(limit),
 			amount = tonumber(amount), at = tonumber(at), field = field }
-	elseif record[i + 1] == 'x' then
+	elseif record[i + 1] == SETTLED then
+		return { OK }
+	elseif not tonumber(record[i + 1]) then
 		return { UNKNOWN }
 	end
 end
 
 -- The first write: when it fails, nothing has changed and all of this can be
 -- sent again. So an entry is there exactly when the settlement has counted.
-if ARGV[6] then
-	redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[5], '*', 'entry', ARGV[6])
+if ARGV[7] then
+	redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[6], '*', 'entry', ARGV[7])
 end
 
 local now = clock_ms()
@@ -79,4 +88,6 @@ for _, c in ipairs(charges) do
 end
 if life then keep(life) end
 redis.call('DEL', RECORD)
+redis.call('HSET', RECORD, 'n', SETTLED)
+redis.call('PEXPIRE', RECORD, SETTLED_MS)
 return { OK }
