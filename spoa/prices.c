@@ -4,16 +4,13 @@
 #include "base/file.h"
 #include "base/jscan.h"
 #include "base/json.h"
+#include "base/usd.h"
 #include "words.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum {
-	PICO_DECIMALS = 12, /* a pico-dollar is 10^-12 dollars */
-	MAX_EXPONENT = 400, /* more is 0 or nothing we could take */
-};
-
+/* A dollar: what gateway.json can hold per token. */
 #define PICO_MAX UINT64_C(1000000000000)
 
 /* ---------------------------------------------------------------- options */
@@ -44,69 +41,11 @@ void prices_usage(struct buf *out)
 
 /* --------------------------------------------------------------- decimals */
 
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-/* The digits up to 'e' as one whole number, and how many stand behind the
- * point. False when they are too many. */
-static bool read_digits(struct str s, uint64_t *whole, int *decimals)
-{
-	bool behind = false;
-	size_t i;
-
-	*whole = 0;
-	*decimals = 0;
-	for (i = 0; i < s.len; i++) {
-		if (s.p[i] == '.') {
-			behind = true;
-			continue;
-		}
-		if (!is_digit(s.p[i]) || *whole > UINT64_MAX / 10 - 1)
-			return false;
-		*whole = *whole * 10 + (uint64_t)(s.p[i] - '0');
-		*decimals += behind;
-	}
-	return s.len > 0;
-}
-
-/* "-06", "+3", "7". */
-static bool read_exponent(struct str s, int *out)
-{
-	bool negative = s.len > 0 && s.p[0] == '-';
-	uint64_t v;
-
-	if (s.len > 0 && (s.p[0] == '-' || s.p[0] == '+'))
-		s = str_from(s, 1);
-	if (!str_to_u64(s, &v) || v > MAX_EXPONENT)
-		return false;
-	*out = negative ? -(int)v : (int)v;
-	return true;
-}
-
 bool prices_pico(struct str number, uint64_t *out)
 {
-	size_t e = str_find(number, 'e');
-	int decimals, exponent = 0;
 	uint64_t v;
 
-	if (e == number.len)
-		e = str_find(number, 'E');
-	if (!read_digits(str_first(number, e), &v, &decimals))
-		return false;
-	if (e < number.len &&
-	    !read_exponent(str_from(number, e + 1), &exponent))
-		return false;
-	exponent += PICO_DECIMALS - decimals;
-	for (; v > 0 && exponent > 0 && v <= PICO_MAX; exponent--)
-		v *= 10;
-	for (; v > 0 && exponent < 0; exponent++) {
-		if (v % 10 != 0)
-			return false;
-		v /= 10;
-	}
-	if (v > PICO_MAX)
+	if (!usd_read(number, &v) || v > PICO_MAX)
 		return false;
 	*out = v;
 	return true;

@@ -5,6 +5,13 @@
  * the token. Dollars are derived from the prices of the configuration that is
  * given, so history can be priced anew; for a model that it does not know, the
  * cost that was written down counts.
+ *
+ * Provisioned throughput (`ptu`) costs what its hours cost, whatever runs: from
+ * `from`, or the first line when that is open, to `to` or now, whichever is
+ * earlier. Each row has the part of it that its tokens are of the capacity,
+ * and the rest is a row of its own, "(idle)". Without a stated capacity, or
+ * when more was used than that, they are parts of what was used, and nothing is
+ * idle. All parts together are the cost, to the pico-dollar.
  */
 #ifndef REPORT_H
 #define REPORT_H
@@ -14,7 +21,7 @@
 
 enum report_format { REPORT_TABLE = 0, REPORT_CSV = 1, REPORT_JSON = 2 };
 
-enum { REPORT_COLUMNS_MAX = 8, REPORT_GROUPS_MAX = 200000 };
+enum { REPORT_COLUMNS_MAX = 8, REPORT_ROWS_MAX = 200000 };
 
 struct report_options {
 	const char *config;  /* gateway.json */
@@ -24,6 +31,8 @@ struct report_options {
 	                      * from is inside, to is not; empty: open */
 	struct str by;       /* columns, with commas; default "consumer" */
 	int format;          /* enum report_format */
+	int64_t now_ms;      /* unix; what is paid by the hour is paid up to
+	                      * now at most */
 };
 
 /* The words behind `foundry-spoa report`. False with a sentence. */

@@ -348,6 +348,21 @@ static void build_resources(struct build *b)
 
 /* --------------------------------------------------------------- models */
 
+static void build_ptu(struct build *b, const struct raw_deployment *raw,
+                      const struct place *top, struct policy_ptu *ptu)
+{
+	struct place section = place_key(top, STR("ptu"));
+	struct place at = place_key(&section, STR("until"));
+
+	if (!options_given(&options_deployment, raw, "ptu"))
+		return;
+	*ptu = raw->ptu.p;
+	if (ptu->until > 0 && ptu->until <= ptu->since)
+		report_error(b->rep, &at,
+		             "found a time that is not after since, expected "
+		             "a later one");
+}
+
 static void build_deployments(struct build *b, const struct raw_model *raw,
                               const struct place *top, struct policy_model *m)
 {
@@ -369,6 +384,7 @@ static void build_deployments(struct build *b, const struct raw_model *raw,
 		if (out->name.len == 0)
 			out->name = m->name;
 		out->surface = (enum policy_surface)d->surface;
+		build_ptu(b, d, &item, &out->ptu);
 		build_refer(b, &b->raw->resources, sizeof(struct raw_resource),
 		            "resources", d->resource, &at, &out->resource);
 	}
@@ -380,9 +396,9 @@ static void build_price(const struct raw_model *raw, struct policy_model *m)
 {
 	bool cached = options_given(&options_price, &raw->price, "cached");
 
-	m->price_input = raw->price.input;
-	m->price_output = raw->price.output;
-	m->price_cached = cached ? raw->price.cached : raw->price.input;
+	m->price = raw->price.p;
+	if (!cached)
+		m->price.cached = m->price.input;
 }
 
 static void add_name(struct build *b, struct policy_model *m, struct str name,
@@ -424,6 +440,49 @@ static void add_names(struct build *b, struct policy_model *v)
 			add_name(b, &v[i], v[i].aliases.v[j], &at);
 		}
 	}
+}
+
+/* One deployment may serve several models; it is paid once. */
+static void add_provisioned(struct build *b, const struct policy_model *m,
+                            size_t i, struct policy_provisioned *v)
+{
+	const struct policy_deployment *d = &m->deployments[i];
+	struct place section = place_key(NULL, STR("models"));
+	struct place top = place_key(&section, m->name);
+	struct place list = place_key(&top, STR("deployments"));
+	struct place item = place_index(&list, i);
+	struct place at = place_key(&item, STR("ptu"));
+	struct str resource;
+	const struct policy_provisioned *other;
+
+	if (d->ptu.units == 0 || d->resource >= b->policy->n_resources)
+		return;
+	resource = b->policy->resources[d->resource].name;
+	other = policy_provisioned(b->policy, resource, d->name);
+	if (other)
+		report_error(b->rep, &at,
+		             "found units of a deployment that has them at "
+		             "model \"%" STR_FMT
+		             "\" already, expected them in one place",
+		             STR_ARG(other->model->name));
+	else
+		v[b->policy->n_provisioned++] =
+			(struct policy_provisioned){m, d, resource};
+}
+
+static void build_provisioned(struct build *b)
+{
+	struct policy *p = b->policy;
+	struct policy_provisioned *v;
+	size_t i, k, n = 0;
+
+	for (i = 0; i < p->n_models; i++)
+		n += p->models[i].n_deployments;
+	v = pool_alloc(b->pool, n, sizeof(*v));
+	p->provisioned = v;
+	for (i = 0; v && i < p->n_models; i++)
+		for (k = 0; k < p->models[i].n_deployments; k++)
+			add_provisioned(b, &p->models[i], k, v);
 }
 
 static void output_tokens(struct build *b, const struct raw_model *raw,
@@ -492,4 +551,5 @@ void azure_build(struct build *b)
 	build_resources(b);
 	build_objects(b);
 	build_models(b);
+	build_provisioned(b);
 }

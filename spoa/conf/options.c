@@ -288,14 +288,37 @@ static const struct option resource_rows[] = {
 static const struct section resource = SECTION(resource_rows, raw_resource);
 
 static const struct option price_rows[] = {
-	{"input", OPT_PRICE, AT(raw_price, input),
+	{"input", OPT_PRICE, AT(raw_price, p.input),
          .help = "USD per million prompt tokens"},
-	{"cached", OPT_PRICE, AT(raw_price, cached),
+	{"cached", OPT_PRICE, AT(raw_price, p.cached),
          .help = "USD per million cached prompt tokens; default: as input"},
-	{"output", OPT_PRICE, AT(raw_price, output),
+	{"output", OPT_PRICE, AT(raw_price, p.output),
          .help = "USD per million completion tokens"},
+	{"request", OPT_USD, AT(raw_price, p.request), .def = "\"0\"",
+         .help = "USD per request that the resource has served, besides its "
+                 "tokens"},
 	{.key = NULL}};
 const struct section options_price = SECTION(price_rows, raw_price);
+
+static const struct option ptu_rows[] = {
+	{"units", OPT_UINT, .required = true, AT(raw_ptu, p.units), .min = 1,
+         .max = 100000, .help = "that are paid for, used or not"},
+	{"usd_per_unit_hour", OPT_USD, .required = true,
+         AT(raw_ptu, p.unit_hour), .help = "what one costs, as is agreed"},
+	{"tokens_per_minute_per_unit", OPT_U64, AT(raw_ptu, p.unit_tpm),
+         .min = 0, .max = 10000000,
+         .help = "input tokens that one is good for; report then shows what "
+                 "lies idle; 0: all of the cost is that of who uses them"},
+	{"output_weight", OPT_UINT, AT(raw_ptu, p.output_weight), .def = "1",
+         .min = 1, .max = 100,
+         .help = "input tokens that an output token counts as; cached ones "
+                 "count nothing"},
+	{"since", OPT_TIME, AT(raw_ptu, p.since),
+         .help = "paid from then on; default: always"},
+	{"until", OPT_TIME, AT(raw_ptu, p.until),
+         .help = "not paid from then on; default: never"},
+	{.key = NULL}};
+static const struct section ptu = SECTION(ptu_rows, raw_ptu);
 
 static const struct option deployment_rows[] = {
 	{"resource", OPT_NAME, .required = true, AT(raw_deployment, resource),
@@ -313,8 +336,12 @@ static const struct option deployment_rows[] = {
                  "models: /models/..; anthropic: /anthropic/v1/.."},
 	{"api_version", OPT_WORD, AT(raw_deployment, p.api_version),
          .help = "instead of the caller's (azure and models)"},
+	{"ptu", OPT_OBJECT, AT(raw_deployment, ptu), .section = &ptu,
+         .help = "provisioned throughput: paid by the hour, so its tokens "
+                 "cost nothing; foundry-spoa report shares the cost among "
+                 "those who used it"},
 	{.key = NULL}};
-static const struct section deployment =
+const struct section options_deployment =
 	SECTION(deployment_rows, raw_deployment);
 
 static const char *const adapt_max[] = {"keep", "max_tokens",
@@ -351,7 +378,8 @@ static const struct option model_rows[] = {
          .help = "for discovery: OpenAI, Anthropic or NonOpenAI; default by "
                  "its first deployment"},
 	{"deployments", OPT_LIST, .required = true, AT(raw_model, deployments),
-         .section = &deployment, .min = 1, .max = 64, .help = "where it runs"},
+         .section = &options_deployment, .min = 1, .max = 64,
+         .help = "where it runs"},
 	{"default_output_tokens", OPT_U64,
          AT(raw_model, p.default_output_tokens), .def = "1000", .min = 1,
          .max = 10000000, .help = "reserved when a request names no maximum"},
@@ -452,6 +480,8 @@ const char *options_type_name(enum option_type t)
 		[OPT_U64] = "a whole number",
 		[OPT_NUMBER] = "a number, 0 or more",
 		[OPT_PRICE] = "a price in USD with at most 6 decimals",
+		[OPT_USD] = "US dollars as text with at most 12 decimals, such "
+			    "as \"1.25\"",
 		[OPT_ENUM] = "a word",
 		[OPT_MODE] = "a file mode such as \"0660\", for owner and "
 			     "group only",

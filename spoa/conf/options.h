@@ -30,6 +30,7 @@ enum option_type {
 	OPT_MEMBERS = 10,   /* list of body members [uint32_t bits of
 	                     * enum scan_member] */
 	OPT_WORDS = 11,     /* object of word: word or null [policy_words] */
+	OPT_USD = 12,       /* "1.25" [uint64_t pico-dollars] */
 
 	/* texts [struct str]; with `many` lists of them [struct strs] */
 	OPT_TEXT = 20,
@@ -175,13 +176,19 @@ struct raw_resource {
 
 struct raw_price {
 	struct raw_head head;
-	uint64_t input, cached, output;
+	struct policy_price p;
+};
+
+struct raw_ptu {
+	struct raw_head head;
+	struct policy_ptu p;
 };
 
 struct raw_deployment {
 	struct raw_head head;
 	struct str resource;
 	int surface;
+	struct raw_ptu ptu;
 	struct policy_deployment p;
 };
 
@@ -224,6 +231,7 @@ struct raw_config {
 /* The top of the document, and the sections that checks look at. */
 extern const struct section options_root;
 extern const struct section options_credential;
+extern const struct section options_deployment;
 extern const struct section options_key;
 extern const struct section options_limit;
 extern const struct section options_model;

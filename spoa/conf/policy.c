@@ -39,3 +39,14 @@ const struct policy_model *policy_model(const struct policy *p, struct str name)
 {
 	return map_get(&p->model_by_name, name);
 }
+
+const struct policy_provisioned *policy_provisioned(const struct policy *p,
+                                                    struct str resource,
+                                                    struct str deployment)
+{
+	for (size_t i = 0; i < p->n_provisioned; i++)
+		if (str_eq(p->provisioned[i].deployment->name, deployment) &&
+		    str_eq(p->provisioned[i].resource, resource))
+			return &p->provisioned[i];
+	return NULL;
+}

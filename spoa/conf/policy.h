@@ -171,6 +171,15 @@ enum policy_surface {
 	SURFACE_ANTHROPIC = 3, /* /anthropic/v1/.. */
 };
 
+/* Provisioned throughput units: paid by the hour, whatever runs. */
+struct policy_ptu {
+	unsigned units;         /* 0: not provisioned, paid by the token */
+	uint64_t unit_hour;     /* pico-dollars for a unit and an hour */
+	uint64_t unit_tpm;      /* weighted tokens a minute; 0: not stated */
+	unsigned output_weight; /* of an output token; one of input has 1 */
+	int64_t since, until;   /* unix seconds; 0: open */
+};
+
 struct policy_deployment {
 	struct str name;   /* as Azure knows it */
 	unsigned resource; /* index */
@@ -178,6 +187,7 @@ struct policy_deployment {
 	unsigned weight;   /* share within a priority, at least 1 */
 	enum policy_surface surface;
 	struct str api_version; /* empty: the caller's, else the default */
+	struct policy_ptu ptu;
 };
 
 struct policy_word {
@@ -203,6 +213,11 @@ struct policy_adapt { /* changes of bodies; all off when zero */
 	uint64_t cap_output_tokens;           /* 0: none */
 };
 
+struct policy_price {                   /* pico-dollars; 0: free */
+	uint64_t input, cached, output; /* a token */
+	uint64_t request;
+};
+
 struct policy_model {
 	struct str name; /* public */
 	struct strs aliases;
@@ -214,8 +229,14 @@ struct policy_model {
 	uint64_t max_output_tokens;     /* cap on what is reserved, 0: none */
 	bool ask_usage; /* of chat streams whose client did not */
 	struct policy_adapt adapt;
-	/* pico-dollars per token, 0: free */
-	uint64_t price_input, price_cached, price_output;
+	struct policy_price price;
+};
+
+/* A deployment that states its `ptu`, and the model where it does. */
+struct policy_provisioned {
+	const struct policy_model *model;
+	const struct policy_deployment *deployment;
+	struct str resource; /* name */
 };
 
 /* What has an id at a resource: files, responses, conversations, ... */
@@ -309,6 +330,8 @@ struct policy {
 	const struct policy_model *models;
 	size_t n_models;
 	struct map model_by_name; /* name or alias -> struct policy_model* */
+	const struct policy_provisioned *provisioned;
+	size_t n_provisioned;
 
 	const struct policy_limit *limits;
 	size_t n_limits;
@@ -326,5 +349,11 @@ const struct policy_resource *policy_resource(const struct policy *p,
 /* By public name or alias, exact; NULL when there is none. */
 const struct policy_model *policy_model(const struct policy *p,
                                         struct str name);
+
+/* The provisioned deployment of these names, of whichever model it is; NULL
+ * when there is none. */
+const struct policy_provisioned *policy_provisioned(const struct policy *p,
+                                                    struct str resource,
+                                                    struct str deployment);
 
 #endif

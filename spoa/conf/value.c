@@ -1,13 +1,14 @@
 /* conf/value: one JSON value -> one field, as its row in conf/options says. */
 #include "conf/value.h"
 
+#include "base/clock.h"
+#include "base/usd.h"
 #include "conf/url.h"
 #include "request/api.h"
 #include "request/scan.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <time.h>
 
 enum {
 	TEXT_MAX = 512, /* bytes of any text */
@@ -342,6 +343,13 @@ static bool set_price(const struct job *w, const struct json *j, void *field)
 	return true;
 }
 
+static bool set_usd(const struct job *w, const struct json *j, void *field)
+{
+	struct str s;
+
+	return (json_str(j, &s) && usd_read(s, field)) || refuse_type(w, j);
+}
+
 static bool set_enum(const struct job *w, const struct json *j, void *field)
 {
 	char expected[256] = "one of";
@@ -381,42 +389,16 @@ static bool set_mode(const struct job *w, const struct json *j, void *field)
 	return true;
 }
 
-static bool number_at(struct str s, size_t at, size_t len, int low, int high,
-                      int *out)
-{
-	uint64_t v;
-
-	if (!str_to_u64(str_first(str_from(s, at), len), &v) ||
-	    v < (uint64_t)low || v > (uint64_t)high)
-		return false;
-	*out = (int)v;
-	return true;
-}
-
 /* RFC 3339 section 5.6, whole seconds and "Z" only. */
 static bool set_time(const struct job *w, const struct json *j, void *field)
 {
-	struct tm tm = {0};
+	int64_t ms;
 	struct str s;
-	int day;
-	int64_t t;
 
-	if (!json_str(j, &s) || s.len != 20 || s.p[4] != '-' || s.p[7] != '-' ||
-	    s.p[10] != 'T' || s.p[13] != ':' || s.p[16] != ':' ||
-	    s.p[19] != 'Z' || !number_at(s, 0, 4, 1970, 9999, &tm.tm_year) ||
-	    !number_at(s, 5, 2, 1, 12, &tm.tm_mon) ||
-	    !number_at(s, 8, 2, 1, 31, &tm.tm_mday) ||
-	    !number_at(s, 11, 2, 0, 23, &tm.tm_hour) ||
-	    !number_at(s, 14, 2, 0, 59, &tm.tm_min) ||
-	    !number_at(s, 17, 2, 0, 59, &tm.tm_sec))
+	if (!json_str(j, &s) || s.len != 20 || s.p[19] != 'Z' ||
+	    !clock_read(s, &ms))
 		return refuse_type(w, j);
-	tm.tm_year -= 1900;
-	tm.tm_mon--;
-	day = tm.tm_mday;
-	t = timegm(&tm);
-	if (tm.tm_mday != day) /* the 31st of a month that has 30 */
-		return refuse_type(w, j);
-	*(int64_t *)field = t;
+	*(int64_t *)field = ms / 1000;
 	return true;
 }
 
@@ -633,6 +615,7 @@ bool value_set(struct pool *pool, struct report *rep, const struct option *o,
 		[OPT_MODE] = set_mode,       [OPT_TIME] = set_time,
 		[OPT_SHA256] = set_sha256,   [OPT_OPERATIONS] = set_operations,
 		[OPT_MEMBERS] = set_members, [OPT_WORDS] = set_words,
+		[OPT_USD] = set_usd,
 	};
 	const struct job w = {pool, rep, o, at};
 

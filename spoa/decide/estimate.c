@@ -76,21 +76,21 @@ void learned_add(struct learned *l, struct str model, uint64_t text_bytes,
 	*ratio += (seen - *ratio) * ratio_weight;
 }
 
-unsigned __int128 estimate_pico(const struct policy_model *m, uint64_t input,
-                                uint64_t cached, uint64_t output)
+unsigned __int128 estimate_pico(const struct policy_price *price,
+                                const struct estimate_use *use)
 {
-	if (cached > input)
-		cached = input;
-	return (unsigned __int128)(input - cached) * m->price_input +
-	       (unsigned __int128)cached * m->price_cached +
-	       (unsigned __int128)output * m->price_output;
+	uint64_t cached = use->cached < use->input ? use->cached : use->input;
+
+	return (unsigned __int128)(use->input - cached) * price->input +
+	       (unsigned __int128)cached * price->cached +
+	       (unsigned __int128)use->output * price->output +
+	       (unsigned __int128)use->requests * price->request;
 }
 
-uint64_t estimate_cost(const struct policy_model *m, uint64_t input,
-                       uint64_t cached, uint64_t output)
+uint64_t estimate_cost(const struct policy_price *price,
+                       const struct estimate_use *use)
 {
-	unsigned __int128 nano =
-		(estimate_pico(m, input, cached, output) + 999) / 1000;
+	unsigned __int128 nano = (estimate_pico(price, use) + 999) / 1000;
 
 	return nano > UINT64_MAX / 2 ? UINT64_MAX / 2 : (uint64_t)nano;
 }
@@ -140,7 +140,10 @@ enum step_result decide_estimate(struct request *r)
 		(uint64_t)((double)bytes / ratio) + ESTIMATE_BASE_TOKENS +
 		r->facts.scan.n_data_urls * ESTIMATE_DATA_URL_TOKENS;
 	plan->output_tokens = output_of(r);
-	plan->nano_usd = estimate_cost(plan->model, plan->prompt_tokens, 0,
-	                               plan->output_tokens);
+	plan->nano_usd = estimate_cost(
+		&plan->model->price,
+		&(struct estimate_use){.input = plan->prompt_tokens,
+	                               .output = plan->output_tokens,
+	                               .requests = 1});
 	return STEP_NEXT;
 }

@@ -25,12 +25,18 @@ double learned_ratio(const struct learned *l, struct str model);
 void learned_add(struct learned *l, struct str model, uint64_t text_bytes,
                  uint64_t prompt_tokens);
 
-/* Pico-dollars for tokens at a model's prices, exact. */
-unsigned __int128 estimate_pico(const struct policy_model *m, uint64_t input,
-                                uint64_t cached, uint64_t output);
+/* What a request has used, as far as prices know it. */
+struct estimate_use {
+	uint64_t input, cached, output; /* tokens; cached is part of input */
+	uint64_t requests;
+};
 
-/* Nano-dollars for tokens at a model's prices, rounded up. */
-uint64_t estimate_cost(const struct policy_model *m, uint64_t input,
-                       uint64_t cached, uint64_t output);
+/* Pico-dollars at these prices, exact. */
+unsigned __int128 estimate_pico(const struct policy_price *price,
+                                const struct estimate_use *use);
+
+/* Nano-dollars, rounded up. */
+uint64_t estimate_cost(const struct policy_price *price,
+                       const struct estimate_use *use);
 
 #endif

@@ -18,12 +18,15 @@ struct usage_entry {
 	struct str operation, model, deployment, resource;
 	struct str termination; /* HAProxy's two letters, "--" is good */
 	uint64_t status;
+	uint64_t requests; /* to be paid: 0 when the resource refused it, or
+	                    * only showed an earlier answer once more */
 	uint64_t input, cached, output, reasoning;
 	uint64_t audio; /* of input and output */
 	uint64_t nano_usd;
 	uint64_t bytes, events;
 	uint64_t ttfb_ms, total_ms; /* 0 when not reached */
 	bool stream, estimated;
+	bool spilled; /* by Azure, to what is not provisioned */
 };
 
 enum { ENTRY_LINE_MAX = 4096 };

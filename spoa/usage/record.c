@@ -175,6 +175,7 @@ static void read_fields(const struct json *doc, struct usage_record *rec)
 	rec->ttfb_ms = number_of(doc, "ttfb_ms", -1);
 	rec->total_ms = number_of(doc, "total_ms", -1);
 	rec->retries = count_of(doc, "retries");
+	rec->spilled = str_eq(text_of(doc, "spilled"), STR("1"));
 	/* a boolean variable, as HAProxy's versions print it */
 	rec->stream = str_eq(text_of(doc, "stream"), STR("1")) ||
 	              str_eq(text_of(doc, "stream"), STR("true"));
@@ -267,6 +268,8 @@ void record_charge(const struct usage_record *rec, const struct policy_model *m,
 	used->requests = 1;
 	used->tokens = tokens->input + tokens->output;
 	if (m)
-		used->nano_usd = estimate_cost(m, tokens->input, tokens->cached,
-		                               tokens->output);
+		used->nano_usd = estimate_cost(
+			&m->price,
+			&(struct estimate_use){tokens->input, tokens->cached,
+		                               tokens->output, rec->counted});
 }

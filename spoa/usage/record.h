@@ -42,6 +42,7 @@ struct usage_record {
 	int64_t ttfb_ms, total_ms; /* -1: not reached */
 	uint64_t retries;
 	bool stream;
+	bool spilled; /* Azure let another deployment answer it */
 	bool has_usage;
 	struct usage_tokens tokens; /* as the upstream reported */
 };
@@ -64,7 +65,8 @@ bool record_read_usage(struct str text, struct str first, enum api_operation op,
 
 /* What to charge. `ratio` is bytes per prompt token. *estimated is true when
  * the upstream reported nothing: prompt from its bytes, output from events or
- * bytes. A request the upstream refused costs nothing. `m` may be NULL. */
+ * bytes. A request the upstream refused costs nothing. `m` NULL: no
+ * prices, so no cost. */
 void record_charge(const struct usage_record *rec, const struct policy_model *m,
                    double ratio, struct usage_tokens *tokens,
                    struct store_usage *used, bool *estimated);

@@ -133,6 +133,8 @@ static void write_up(struct settlement *s)
 		.status = not_negative(rec->status),
 		.termination = rec->termination,
 		.stream = rec->stream,
+		.spilled = rec->spilled,
+		.requests = rec->counted ? s->used.requests : 0,
 		.estimated = s->estimated,
 		.input = s->tokens.input,
 		.cached = s->tokens.cached,
@@ -206,14 +208,26 @@ static void conclude(void *ctx, struct str id, enum store_status status)
 	settlement_free(s);
 }
 
+/* What is paid by the hour costs nothing by the token, unless Azure spilled
+ * it over to what is. */
+static const struct policy_model *priced_model(const struct settlement *s)
+{
+	const struct usage_record *rec = &s->rec;
+
+	if (!rec->spilled &&
+	    policy_provisioned(s->policy, rec->resource, rec->deployment))
+		return NULL;
+	return policy_model(s->policy, rec->model);
+}
+
 static void settle(struct settlement *s)
 {
 	struct agent *a = s->agent;
 	const struct usage_record *rec = &s->rec;
-	const struct policy_model *m = policy_model(s->policy, rec->model);
 	enum store_status st;
 
-	record_charge(rec, m, learned_ratio(a->learned, rec->model), &s->tokens,
+	record_charge(rec, priced_model(s),
+	              learned_ratio(a->learned, rec->model), &s->tokens,
 	              &s->used, &s->estimated);
 	/* Anthropic may count more cached tokens than input when its report
 	 * is odd; never let a subtraction below wrap. */

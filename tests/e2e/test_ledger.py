@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from harness import AGENT, TINY_APP, request_id, sse_events, wait_until
+from harness import AGENT, GATEWAY_KEY, TINY_APP, request_id, sse_events, wait_until
 from steps import Load, Stream, slow_streams
 
 
@@ -62,6 +62,10 @@ def pico(entry):
     if entry["model"] != "gpt-4o":
         return 0
     return (entry["input"] - entry["cached"]) * 2500000 + entry["cached"] * 1250000 + entry["output"] * 10000000
+
+
+def pico_of(usd):
+    return int(usd.replace(".", ""))
 
 
 def usd(entries):
@@ -255,6 +259,59 @@ def test_a_ledger_that_cannot_be_written_is_counted(make_stack):
     assert stack.chat().status_code == 200
     wait_until("the lost line", lambda: stack.metric("foundry_ledger_records_total", result="lost") == 1)
     stack.children["agent"].wait_log(r"error ledger .*cannot be opened")
+
+
+def provisioned(config):
+    """gpt-4o is paid by the hour, gpt-4o-mini by token and request."""
+    with_ledger(config)
+    config["models"]["gpt-4o"]["deployments"][0]["ptu"] = {
+        "units": 100, "usd_per_unit_hour": "1.00", "tokens_per_minute_per_unit": 2500, "output_weight": 4}
+    config["models"]["gpt-4o-mini"]["price"] = {"input": 1, "output": 2, "request": "0.000000000007"}
+
+
+def test_provisioned_throughput_is_shared_by_use(make_stack):
+    stack = make_stack(change=provisioned)
+    tokens = {"x-sim-prompt-tokens": "1000", "x-sim-cached-tokens": "300"}
+    keys = {"demo": {}, "developers": {"token": "", "headers": {**tokens, "api-key": GATEWAY_KEY}}}
+    for consumer, n in (("demo", 2), ("developers", 1)):
+        for _ in range(n):
+            assert stack.chat(**{"headers": tokens, **keys[consumer]}).status_code == 200
+    assert stack.chat(model="gpt-4o-mini", headers=tokens).status_code == 200
+    # what Azure had no room for there, and let another deployment answer
+    stack.sim.fault(headers={"x-ms-is-spilled-over": "True"}, times=1)
+    spilled = request_id(stack.chat(headers=tokens))
+    ledger = wait_lines(stack, 5)
+    paid = {i for i, e in ledger.items() if e["nano_usd"]}
+    assert {i for i, e in ledger.items() if e["spilled"]} == {spilled}
+    assert paid == {spilled} | {i for i, e in ledger.items() if e["model"] == "gpt-4o-mini"}
+
+    ended = "--from", "2024-01-01", "--to", "2024-01-02"  # no line, but 24 hours that were paid
+    (idle,) = report_json(stack, *ended)
+    assert idle["consumer"] == "(idle)" and idle["requests"] == 0 and idle["usd"] == "2400.000000000000"
+
+    # the capacity is far larger, so that what is left is idle; all of it
+    # together is what the hours cost, and what the tokens cost
+    rows = report_json(stack, "--from", "2024", "--by", "consumer,deployment")
+    last = rows[-1]
+    assert (last["consumer"], last["deployment"]) == ("(idle)", "(idle) gpt-4o-east")
+    assert sum(r["requests"] for r in rows) == len(ledger)
+    shown = {(r["consumer"], r["deployment"]): pico_of(r["usd"]) for r in rows}
+    (mini,) = [e for e in ledger.values() if e["model"] == "gpt-4o-mini"]
+    assert shown.pop(("demo", "gpt-4o-mini")) == mini["input"] * 10**6 + mini["output"] * 2 * 10**6 + 7
+    weight = lambda e: e["input"] - e["cached"] + 4 * e["output"]
+    use = Counter()
+    for i, e in ledger.items():
+        if e["model"] == "gpt-4o" and i != spilled:
+            use[e["consumer"]] += weight(e)
+    demo = shown["demo", "gpt-4o-east"] - pico(ledger[spilled])
+    # the shares are as the weights; a pico-dollar may have been cut off
+    assert abs(demo * use["developers"] - shown["developers", "gpt-4o-east"] * use["demo"]) <= use.total()
+    assert shown["(idle)", "(idle) gpt-4o-east"] > demo > 0
+
+    table = report(stack, "--from", "2024", "--by", "consumer,deployment").splitlines()
+    assert table[-1].startswith("gpt-4o-east of east: 100 units for ") and table[-1].endswith(" % used")
+    total = next(line for line in table if line.startswith("total")).split()
+    assert pico_of(total[-1]) == sum(pico_of(line.split()[-1]) for line in table[1:table.index("") - 1])
 
 
 def test_converted_prices_are_what_the_report_counts_with(make_stack):

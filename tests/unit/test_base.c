@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "base/usd.h"
 #include "base/utf8.h"
 #include "request/table.h"
 
@@ -227,6 +228,104 @@ static void log_fields_cannot_be_forged(void **state)
 	buf_done(&b);
 }
 
+static void times_are_read(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t ms;
+	} good[] = {
+		{"1970", 0},
+		{"2026-11", 1793491200000},
+		{"2026-11-22", 1795305600000},
+		{"2026-11-22Z", 1795305600000},
+		{"2026-11-22T14", 1795356000000},
+		{"2026-11-22T14:03:05Z", 1795356185000},
+		{"2026-11-22T14:03:05.123Z", 1795356185123},
+		{"2028-02-29", 1835395200000},
+	};
+	static const char *const bad[] = {
+		"",
+		"Z",
+		"26",
+		"2026-",
+		"2026-1",
+		"2026-13",
+		"2026-00",
+		"2026-06-31",
+		"2027-02-29",
+		"2026-11-2x",
+		"2026-11-22 1",
+		"2026-11-22T24",
+		"2026-11-22T14:03:05.1234",
+		"2026-11-22T14:03:05+01:00",
+	};
+	int64_t ms;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(good) / sizeof(*good); i++) {
+		assert_true(clock_read(str_c(good[i].text), &ms));
+		assert_true(ms == good[i].ms);
+	}
+	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		if (clock_read(str_c(bad[i]), &ms))
+			fail_msg("took \"%s\"", bad[i]);
+}
+
+static void dollars_are_exact(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t pico;
+	} good[] = {
+		{"0", 0},
+		{"1.00", 1000000000000},
+		{"0.000000000001", 1},
+		{"1e-12", 1},
+		{"2.5E-06", 2500000},
+		{"999999.999999999999", 999999999999999999},
+		{"1000000", USD_PICO_MAX},
+	};
+	static const char *const bad[] = {
+		"",
+		"-1",
+		"+1",
+		"1.",
+		".5",
+		"1.2.3",
+		"1,5",
+		" 1",
+		"1 ",
+		"1e-13",
+		"1000001",
+		"1e400",
+		"1e7",
+		"$1",
+		"0x1",
+		"1000000.000000000001",
+		"99999999999999999999",
+	};
+	struct buf out;
+	uint64_t v;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(good) / sizeof(*good); i++) {
+		assert_true(usd_read(str_c(good[i].text), &v));
+		assert_true(v == good[i].pico);
+	}
+	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		v = 77;
+		if (usd_read(str_c(bad[i]), &v))
+			fail_msg("took \"%s\"", bad[i]);
+		assert_int_equal(v, 77);
+	}
+	buf_init(&out, 64);
+	usd_write(&out, (unsigned __int128)72000 * 1000000000000 + 1);
+	assert_true(str_eq(buf_str(&out), STR("72000.000000000001")));
+	buf_done(&out);
+}
+
 static void iso8601(void **state)
 {
 	char text[25];
@@ -281,6 +380,8 @@ int main(void)
 		cmocka_unit_test(map_may_lose_the_node_it_stands_on),
 		cmocka_unit_test(log_fields_cannot_be_forged),
 		cmocka_unit_test(iso8601),
+		cmocka_unit_test(times_are_read),
+		cmocka_unit_test(dollars_are_exact),
 		cmocka_unit_test(table_refs_end_with_their_request),
 	};
 

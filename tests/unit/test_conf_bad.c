@@ -328,6 +328,35 @@ static const struct bad bad[] = {
          ",\n  \"price\": {\"input\": 2.5, \"output\": 10}", "",
          "models[\"gpt-4.1\"].price: found nothing, expected a price because "
          "limit \"cash\" of consumer \"bot\" counts usd"},
+	{"dollars that are no text", "\"input\": 2.5", "\"request\": 0.01",
+         "models[\"gpt-4.1\"].price.request: found 0.01, expected US dollars "
+         "as text with at most 12 decimals, such as \"1.25\""},
+	{"dollars below a pico-dollar", "\"input\": 2.5",
+         "\"request\": \"0.0000000000001\"",
+         "models[\"gpt-4.1\"].price.request: found \"0.0000000000001\""},
+	{"units without a price", "\"deployments\": [{\"resource\": \"east\"}]",
+         "\"deployments\": [{\"resource\": \"east\", \"ptu\": {\"units\": 3}}]",
+         "models[\"gpt-4.1\"].deployments[0].ptu.usd_per_unit_hour: found "
+         "nothing, expected US dollars"},
+	{"no units", "\"deployments\": [{\"resource\": \"east\"}]",
+         "\"deployments\": [{\"resource\": \"east\", \"ptu\": {\"units\": 0, "
+         "\"usd_per_unit_hour\": \"1\"}}]",
+         "models[\"gpt-4.1\"].deployments[0].ptu.units: found 0, expected a "
+         "whole number from 1 to 100000"},
+	{"units that end before they begin",
+         "\"deployments\": [{\"resource\": \"east\"}]",
+         "\"deployments\": [{\"resource\": \"east\", \"ptu\": {\"units\": 1, "
+         "\"usd_per_unit_hour\": \"1\", \"since\": \"2026-11-02T00:00:00Z\", "
+         "\"until\": \"2026-11-02T00:00:00Z\"}}]",
+         "models[\"gpt-4.1\"].deployments[0].ptu.until: found a time that is "
+         "not after since"},
+	{"units twice", "\"deployments\": [{\"resource\": \"east\"}]",
+         "\"deployments\": [{\"resource\": \"east\", \"ptu\": {\"units\": 1, "
+         "\"usd_per_unit_hour\": \"1\"}}, {\"resource\": \"east\", \"ptu\": "
+         "{\"units\": 1, \"usd_per_unit_hour\": \"1\"}}]",
+         "models[\"gpt-4.1\"].deployments[1].ptu: found units of a deployment "
+         "that has them at model \"gpt-4.1\" already, expected them in one "
+         "place"},
 	{"default output above the maximum", "\"aliases\"",
          "\"default_output_tokens\": 200, \"max_output_tokens\": 100, "
          "\"aliases\"",

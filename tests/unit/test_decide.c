@@ -62,23 +62,28 @@ static void ratio_cannot_be_pushed_out_of_range(void **state)
 	learned_free(l);
 }
 
+static uint64_t cost(const struct policy_price *price, uint64_t input,
+                     uint64_t cached, uint64_t output, uint64_t requests)
+{
+	return estimate_cost(
+		price, &(struct estimate_use){input, cached, output, requests});
+}
+
 static void cost_is_rounded_up_and_never_wraps(void **state)
 {
-	/* 2.50 / 1.25 / 10.00 dollars per million tokens */
-	struct policy_model m = {.price_input = 2500000,
-	                         .price_cached = 1250000,
-	                         .price_output = 10000000};
-	struct policy_model cheap = {.price_input = 1};
-	struct policy_model dear = {.price_output = UINT64_MAX};
+	/* 2.50 / 1.25 / 10.00 dollars per million tokens, a cent a request */
+	struct policy_price p = {2500000, 1250000, 10000000, 10000000000};
+	struct policy_price cheap = {.input = 1};
+	struct policy_price dear = {.output = UINT64_MAX};
 
 	(void)state;
-	assert_int_equal(estimate_cost(&m, 1000, 0, 500),
-	                 2500 * 1000 + 10000 * 500);
-	assert_int_equal(estimate_cost(&m, 1000, 400, 0),
-	                 2500 * 600 + 1250 * 400);
-	assert_int_equal(estimate_cost(&m, 10, 400, 0), 1250 * 10);
-	assert_int_equal(estimate_cost(&cheap, 1, 0, 0), 1);
-	assert_true(estimate_cost(&dear, 0, 0, 1ULL << 40) == UINT64_MAX / 2);
+	assert_int_equal(cost(&p, 1000, 0, 500, 0), 2500 * 1000 + 10000 * 500);
+	assert_int_equal(cost(&p, 1000, 400, 0, 0), 2500 * 600 + 1250 * 400);
+	assert_int_equal(cost(&p, 10, 400, 0, 0), 1250 * 10);
+	assert_int_equal(cost(&p, 0, 0, 0, 3), 30000000);
+	assert_int_equal(cost(&p, 4, 0, 0, 1), 10000000 + 10000);
+	assert_int_equal(cost(&cheap, 1, 0, 0, 1), 1);
+	assert_true(cost(&dear, 0, 0, 1ULL << 40, 0) == UINT64_MAX / 2);
 }
 
 static void throttled_deployment_rests_as_long_as_azure_says(void **state)

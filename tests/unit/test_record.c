@@ -159,7 +159,7 @@ static void a_report_that_is_none(void **state)
 static struct store_usage charge_of(const char *line, struct usage_tokens *t,
                                     bool *estimated)
 {
-	struct policy_model m = {.price_input = 1000, .price_output = 2000};
+	struct policy_model m = {.price = {.input = 1000, .output = 2000}};
 	struct usage_record rec;
 	struct store_usage used;
 
@@ -188,6 +188,57 @@ static void line_is_read(void **state)
 	assert_int_equal(rec.ttfb_ms, 12);
 	assert_true(rec.stream);
 	assert_true(rec.has_usage);
+	record_done(&rec);
+}
+
+static uint64_t nano_of(const char *line, const struct policy_price *price)
+{
+	struct policy_model m = {.price = *price};
+	struct usage_record rec;
+	struct usage_tokens t;
+	struct store_usage used;
+	bool estimated;
+
+	assert_int_equal(record_parse(str_c(line), &rec), RECORD_OK);
+	record_charge(&rec, &m, 3.5, &t, &used, &estimated);
+	record_done(&rec);
+	return used.nano_usd;
+}
+
+static void a_served_request_has_its_price(void **state)
+{
+	const struct policy_price price = {.input = 1000, .request = 5000000};
+
+	(void)state;
+	assert_int_equal(
+		nano_of(LINE("200", "--", "1", "9", "700", USAGE), &price),
+		5000 + 90);
+	assert_int_equal(nano_of(LINE("400", "--", "0", "", "70", ""), &price),
+	                 0);
+	/* what was made before is only shown once more */
+	assert_int_equal(
+		nano_of("{\"v\":1,\"id\":\"a\",\"status\":200,\"reserved\":"
+	                "\"0\",\"operation\":\"responses\"}",
+	                &price),
+		0);
+}
+
+static void spilled_over_is_told(void **state)
+{
+	struct usage_record rec;
+
+	(void)state;
+	assert_int_equal(record_parse(STR("{\"v\":1,\"id\":\"a\","
+	                                  "\"spilled\":\"1\"}"),
+	                              &rec),
+	                 RECORD_OK);
+	assert_true(rec.spilled);
+	record_done(&rec);
+	assert_int_equal(record_parse(STR("{\"v\":1,\"id\":\"a\","
+	                                  "\"spilled\":\"-\"}"),
+	                              &rec),
+	                 RECORD_OK);
+	assert_false(rec.spilled);
 	record_done(&rec);
 }
 
@@ -317,6 +368,8 @@ int main(void)
 		cmocka_unit_test(usage_of_anthropic_is_cumulative),
 		cmocka_unit_test(a_report_that_is_none),
 		cmocka_unit_test(line_is_read),
+		cmocka_unit_test(a_served_request_has_its_price),
+		cmocka_unit_test(spilled_over_is_told),
 		cmocka_unit_test(other_lines_are_none_of_ours),
 		cmocka_unit_test(reported_usage_is_charged),
 		cmocka_unit_test(a_stream_cut_by_its_client_is_estimated),

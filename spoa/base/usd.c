@@ -1,0 +1,85 @@
+/* base/usd: US dollars as whole pico-dollars (10^-12), exact. */
+#include "base/usd.h"
+
+#include <inttypes.h>
+
+enum {
+	PICO_DECIMALS = 12,
+	MAX_EXPONENT = 400, /* more is 0 or nothing we could take */
+};
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* The digits up to 'e' as one whole number, and how many stand behind the
+ * point. False when they are too many. */
+static bool read_digits(struct str s, uint64_t *whole, int *decimals)
+{
+	bool behind = false;
+	size_t i;
+
+	*whole = 0;
+	*decimals = 0;
+	for (i = 0; i < s.len; i++) {
+		if (s.p[i] == '.' && !behind && i > 0 && i + 1 < s.len) {
+			behind = true;
+			continue;
+		}
+		if (!is_digit(s.p[i]) || *whole > UINT64_MAX / 10 - 1)
+			return false;
+		*whole = *whole * 10 + (uint64_t)(s.p[i] - '0');
+		*decimals += behind;
+	}
+	return s.len > 0;
+}
+
+/* "-06", "+3", "7". */
+static bool read_exponent(struct str s, int *out)
+{
+	bool negative = s.len > 0 && s.p[0] == '-';
+	uint64_t v;
+
+	if (s.len > 0 && (s.p[0] == '-' || s.p[0] == '+'))
+		s = str_from(s, 1);
+	if (!str_to_u64(s, &v) || v > MAX_EXPONENT)
+		return false;
+	*out = negative ? -(int)v : (int)v;
+	return true;
+}
+
+bool usd_read(struct str number, uint64_t *pico)
+{
+	size_t e = str_find(number, 'e');
+	int decimals, exponent = 0;
+	uint64_t v;
+
+	if (e == number.len)
+		e = str_find(number, 'E');
+	if (!read_digits(str_first(number, e), &v, &decimals))
+		return false;
+	if (e < number.len &&
+	    !read_exponent(str_from(number, e + 1), &exponent))
+		return false;
+	exponent += PICO_DECIMALS - decimals;
+	for (; v > 0 && exponent > 0 && v <= USD_PICO_MAX; exponent--)
+		v *= 10;
+	for (; v > 0 && exponent < 0; exponent++) {
+		if (v % 10 != 0)
+			return false;
+		v /= 10;
+	}
+	if (v > USD_PICO_MAX)
+		return false;
+	*pico = v;
+	return true;
+}
+
+void usd_write(struct buf *out, unsigned __int128 pico)
+{
+	const uint64_t dollar = UINT64_C(1000000000000);
+
+	buf_fmt(out, "%" PRIu64 ".%0*" PRIu64, (uint64_t)(pico / dollar),
+	        PICO_DECIMALS, (uint64_t)(pico % dollar));
+}
