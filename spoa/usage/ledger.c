@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,21 +126,23 @@ static bool was_moved(const struct ledger *l, struct stat *ours)
  * others find that it was moved. */
 static void rotate(struct ledger *l)
 {
-	char when[25], *to = NULL;
+	char when[25];
+	struct buf to;
 	struct stat ours;
 
 	if (flock(l->fd, LOCK_EX | LOCK_NB) < 0)
 		return;
 	clock_iso8601(clock_real_ms(l->clock), when);
 	when[19] = '\0'; /* no fractions */
-	if (!was_moved(l, &ours) &&
-	    asprintf(&to, "%s.%.4s%.2s%.5s%.2s%.2sZ", l->path, when, when + 5,
-	             when + 8, when + 14, when + 17) > 0) {
-		/* never over an older one: then the next second will do */
-		if (access(to, F_OK) < 0 && rename(l->path, to) < 0)
-			trouble(l, "cannot be rotated");
-		free(to);
-	}
+	buf_init(&to, PATH_MAX);
+	buf_fmt(&to, "%s.%.4s%.2s%.5s%.2s%.2sZ", l->path, when, when + 5,
+	        when + 8, when + 14, when + 17);
+	buf_add(&to, "", 1);
+	/* never over an older one: then the next second will do */
+	if (!to.failed && !was_moved(l, &ours) && access(to.p, F_OK) < 0 &&
+	    rename(l->path, to.p) < 0)
+		trouble(l, "cannot be rotated");
+	buf_done(&to);
 	/* closing gives the lock back */
 	close_file(l);
 	open_file(l);
