@@ -10,6 +10,7 @@
 #include "decide/pipeline.h"
 #include "ops.h"
 #include "spop/notify.h"
+#include "store/redis_link.h"
 #include "usage/settle.h"
 
 #include <signal.h>
@@ -62,6 +63,23 @@ static void on_keys_changed(void *ctx, struct str tenant_id)
 
 	if (a->inbound)
 		inbound_flush(a->inbound, tenant_id);
+}
+
+/* ----------------------------------------------------- who we are to Redis */
+
+static bool on_redis_login(void *ctx, struct redis_login *who)
+{
+	struct agent *a = ctx;
+
+	return outbound_redis(a->outbound, &who->username, &who->password,
+	                      NULL) == OUTBOUND_OK;
+}
+
+static void on_redis_renewed(void *ctx)
+{
+	struct agent *a = ctx;
+
+	redis_link_renew(store_redis_link(a->redis));
 }
 
 /* --------------------------------------------------------------- the end */
@@ -255,6 +273,8 @@ static bool make_parts(struct agent *a)
 		.clock = a->clock,
 		.metrics = a->metrics,
 		.worker = a->worker,
+		.redis_renewed = on_redis_renewed,
+		.ctx = a,
 	};
 
 	a->loop = loop_new();
@@ -271,6 +291,7 @@ static bool make_parts(struct agent *a)
 	if (!a->fetch || !a->redis)
 		return false;
 	store_redis_label(a->redis, a->worker);
+	redis_link_login(store_redis_link(a->redis), on_redis_login, a);
 	a->objects = objects_new(a->clock, store_redis_link(a->redis));
 	if (!a->objects)
 		return false;

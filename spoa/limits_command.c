@@ -2,6 +2,7 @@
 #include "limits_command.h"
 
 #include "base/clock.h"
+#include "redis_token.h"
 #include "store/tune.h"
 #include "words.h"
 
@@ -420,10 +421,25 @@ void limits_usage(struct buf *out)
 	words_usage(words, N_WORDS, out);
 }
 
-bool limits_run(const struct limits_options *o, const struct policy *p,
+/* Connected as the configuration says; the token is NULL where it names no
+ * credential. */
+static bool reach_redis(struct run *r, struct policy *p,
+                        struct redis_token **token)
+{
+	if (p->redis.credential) {
+		*token = redis_token_new(p, r->error);
+		if (!*token)
+			return false;
+	}
+	r->tune = tune_open(&p->redis, redis_token_login(*token), r->error);
+	return r->tune != NULL;
+}
+
+bool limits_run(const struct limits_options *o, struct policy *p,
                 struct buf *out, struct buf *error)
 {
 	struct run r = {.o = o, .p = p, .out = out, .error = error};
+	struct redis_token *token = NULL;
 	bool ok;
 
 	if (!p->redis.enabled) {
@@ -432,13 +448,14 @@ bool limits_run(const struct limits_options *o, const struct policy *p,
 		               "changed at run time\n");
 		return false;
 	}
-	r.tune = tune_open(&p->redis, error);
-	if (!r.tune)
-		return false;
-	who_am_i(&r);
 	buf_init(&r.reply, LIMITS_TEXT_MAX);
-	ok = verbs[verb_of(o->verb)].run(&r);
+	ok = reach_redis(&r, p, &token);
+	if (ok) {
+		who_am_i(&r);
+		ok = verbs[verb_of(o->verb)].run(&r);
+	}
 	buf_done(&r.reply);
 	tune_close(r.tune);
+	redis_token_free(token);
 	return ok;
 }

@@ -27,7 +27,7 @@ void limits_usage(struct buf *out);
 
 /* False with a sentence in `error`. What was done before a failure stays done,
  * and is in `out`. */
-bool limits_run(const struct limits_options *o, const struct policy *p,
+bool limits_run(const struct limits_options *o, struct policy *p,
                 struct buf *out, struct buf *error);
 
 #endif

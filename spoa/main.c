@@ -249,6 +249,7 @@ static int limits(int argc, char **argv)
 
 	buf_init(&out, MAIN_REPORT_MAX);
 	buf_init(&error, MAIN_TEXT_MAX);
+	log_set_level(LOG_WARN); /* the output is what was asked for */
 	ok = limits_read_options(argc, argv, &o, &error);
 	if (ok)
 		p = load(o.config);

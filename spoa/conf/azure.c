@@ -254,6 +254,28 @@ static void build_credentials(struct build *b)
 	}
 }
 
+static void build_redis_credential(struct build *b)
+{
+	struct place top = place_key(NULL, STR("redis"));
+	struct place at = place_key(&top, STR("credential"));
+	struct str name = b->raw->redis.credential;
+	const struct policy_credential *c;
+	unsigned i = 0;
+
+	if (name.len == 0 ||
+	    !build_refer(b, &b->raw->credentials, sizeof(struct raw_credential),
+	                 "credentials", name, &at, &i))
+		return;
+	c = &b->policy->credentials[i];
+	if (c->type == CRED_KEY)
+		report_error(b->rep, &at,
+		             "found \"%" STR_FMT "\", which is a key, expected "
+		             "one that gets tokens; a password is named by "
+		             "password_file or password_env",
+		             STR_ARG(name));
+	b->policy->redis.credential = c;
+}
+
 /* ------------------------------------------------------------ resources */
 
 static void resource_url(struct build *b, const struct raw_resource *raw,
@@ -548,6 +570,7 @@ static void build_objects(struct build *b)
 void azure_build(struct build *b)
 {
 	build_credentials(b);
+	build_redis_credential(b);
 	build_resources(b);
 	build_objects(b);
 	build_models(b);

@@ -370,7 +370,7 @@ static bool credential_used(const struct policy *p, size_t credential)
 	for (i = 0; i < p->n_resources; i++)
 		if (p->resources[i].credential == credential)
 			return true;
-	return false;
+	return p->redis.credential == &p->credentials[credential];
 }
 
 static bool resource_used(const struct policy *p, size_t resource)

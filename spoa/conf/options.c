@@ -65,6 +65,10 @@ static const struct option redis_rows[] = {
          .help = "environment variable that holds the password"},
 	{"password_file", OPT_FILE, AT(raw_redis, password_file),
          .help = "file that holds the password"},
+	{"credential", OPT_NAME, AT(raw_redis, credential),
+         .help = "name of a credential whose Entra tokens are the password, "
+                 "for Azure Redis; the user is USER, else the object id in "
+                 "the token"},
 	{"ca_file", OPT_FILE, AT(raw_redis, p.ca_file),
          .help = "certificates to trust for rediss://, else the system's"},
 	{"deadline_ms", OPT_UINT, AT(raw_redis, p.deadline_ms), .def = "150",

@@ -103,7 +103,7 @@ struct raw_listen {
 struct raw_redis {
 	struct raw_head head;
 	struct strs url;
-	struct str password_env, password_file;
+	struct str password_env, password_file, credential;
 	struct policy_redis p;
 };
 

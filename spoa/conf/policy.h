@@ -43,8 +43,11 @@ struct policy_redis {
 	struct policy_endpoint endpoints[POLICY_REDIS_ENDPOINTS];
 	size_t n_endpoints;
 	unsigned db;
-	struct str username;  /* ACL user, empty: default */
-	struct str password;  /* read from file or environment */
+	struct str username; /* ACL user, empty: default */
+	struct str password; /* read from file or environment */
+	/* its tokens are the password, and their object id is the user where
+	 * there is no username; NULL: none */
+	const struct policy_credential *credential;
 	struct str ca_file;   /* empty: the system's */
 	unsigned deadline_ms; /* for one command, default 150 */
 	struct str prefix;    /* of every key, default "gw" */

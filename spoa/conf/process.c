@@ -186,6 +186,26 @@ static void redis_secret(struct build *b, const struct place *top,
 		               "text: use rediss://");
 }
 
+/* Which credential it is, conf/azure finds out. */
+static void redis_credential(struct build *b, const struct place *top,
+                             const struct policy_redis *r)
+{
+	const struct raw_redis *raw = &b->raw->redis;
+	struct place at = place_key(top, STR("credential"));
+
+	if (raw->credential.len == 0)
+		return;
+	if (raw->password_env.len > 0 || raw->password_file.len > 0)
+		report_error(b->rep, &at,
+		             "found it with a password, expected one of them: "
+		             "the token is the password");
+	if (!r->tls && !redis_is_local(r))
+		report_error(b->rep, &at,
+		             "found it with a URL that is not rediss://, "
+		             "expected TLS: the token would go over the "
+		             "network in clear text");
+}
+
 static void redis_ca(struct build *b, const struct place *top,
                      const struct policy_redis *r)
 {
@@ -216,6 +236,7 @@ static void build_redis(struct build *b)
 		return;
 	redis_urls(b, &top, r);
 	redis_secret(b, &top, r);
+	redis_credential(b, &top, r);
 	redis_ca(b, &top, r);
 	if (r->deadline_ms >= b->raw->decision_timeout_ms)
 		report_error(b->rep, &deadline,

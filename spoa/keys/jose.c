@@ -314,6 +314,23 @@ enum jose_status jose_split(struct str token, struct jose_token *out)
 	return check_segment(part[1], read_payload, out);
 }
 
+bool jose_oid(struct str token, char oid[37])
+{
+	struct str part[3], found;
+	struct json *payload = NULL;
+	bool ok;
+
+	if (three_parts(token, part))
+		payload = json_segment(part[1]);
+	ok = json_str(json_get(payload, "oid"), &found) && str_is_guid(found);
+	if (ok) {
+		memcpy(oid, found.p, found.len);
+		oid[found.len] = '\0';
+	}
+	json_free(payload);
+	return ok;
+}
+
 /* ---------------------------------------------------------------- trust */
 
 bool jose_verify(const struct jose_token *t, struct jose_key *k)

@@ -47,6 +47,10 @@ struct jose_token {
  * choose the key to try. Fails when `tid` stands twice, in any letter case. */
 enum jose_status jose_split(struct str token, struct jose_token *out);
 
+/* The object id in a token that was given to us, which nobody has to verify:
+ * `oid` of its payload, when that is a GUID. */
+bool jose_oid(struct str token, char oid[37]);
+
 /* True when the signature is the key's: RSASSA-PKCS1-v1_5 with SHA-256, and
  * exactly as long as the modulus. */
 bool jose_verify(const struct jose_token *t, struct jose_key *k);

@@ -29,6 +29,10 @@ enum {
 	OUTBOUND_MARGIN_S = 10,   /* a token that ends on its way is no use */
 };
 
+/* azure.md 3.9 */
+static const struct str redis_audience = STR_INIT("https://redis.azure.com");
+static const struct str bearer = STR_INIT("Bearer ");
+
 /* A header value on its way out; it outlives its replacement until the next
  * loop turn, because requests of this turn may hold it. */
 struct secret {
@@ -65,6 +69,8 @@ struct outbound {
 	struct policy *policy;
 	struct outbound_slot *slots;
 	struct outbound_slot **by_index; /* of policy->resources */
+	struct outbound_slot *redis;     /* NULL: not by token */
+	char oid[37];                    /* of its token, when asked for */
 	struct secret *retired;
 	struct loop_timer sweep;
 };
@@ -211,7 +217,7 @@ static void fetch_failed(struct outbound_slot *s, const char *why,
 
 static bool keep_token(struct outbound_slot *s, const struct grant_token *t)
 {
-	struct secret *value = secret_new(STR("Bearer "), t->access_token);
+	struct secret *value = secret_new(bearer, t->access_token);
 	struct buf line;
 
 	if (!value)
@@ -287,6 +293,19 @@ static const char *take_answer(struct outbound_slot *s,
 	return why;
 }
 
+static void redis_came(struct outbound *o)
+{
+	const struct secret *v = o->redis->value;
+	struct str token = str_from(str_of(v->text, v->len), bearer.len);
+
+	if (o->policy->redis.username.len == 0 && !jose_oid(token, o->oid))
+		log_error("outbound",
+		          "msg=\"the token for Redis names no object id: write "
+		          "the user into redis.url\"");
+	if (o->o.redis_renewed)
+		o->o.redis_renewed(o->o.ctx);
+}
+
 static void got_answer(void *ctx, const struct fetch_result *res)
 {
 	struct outbound_slot *s = ctx;
@@ -305,6 +324,8 @@ static void got_answer(void *ctx, const struct fetch_result *res)
 	failed = why.len > 1 ? why.p : take_answer(s, res);
 	if (failed)
 		fetch_failed(s, failed, res);
+	else if (s == s->o->redis)
+		redis_came(s->o);
 	buf_done(&why);
 	waiters_wake(&s->waiters);
 }
@@ -440,14 +461,12 @@ static struct str audience_of(const struct policy *p, size_t resource)
 	                       : p->credentials[r->credential].audience;
 }
 
-/* The slot of a resource, made and started when there is none. One that stays
- * but is failing is tried at once: who reloads may have repaired the cause. */
-static struct outbound_slot *want(struct outbound *o, const struct policy *p,
-                                  size_t resource)
+/* A slot, made and started when there is none. One that stays but is failing
+ * is tried at once: who reloads may have repaired the cause. */
+static struct outbound_slot *want(struct outbound *o,
+                                  const struct policy_credential *c,
+                                  struct str audience)
 {
-	const struct policy_credential *c =
-		&p->credentials[p->resources[resource].credential];
-	struct str audience = audience_of(p, resource);
 	struct outbound_slot *s;
 	uint8_t sum[32];
 
@@ -503,9 +522,16 @@ bool outbound_configure(struct outbound *o, struct policy *p)
 		return false;
 	for (s = o->slots; s; s = s->next)
 		s->wanted = false;
-	for (i = 0; i < p->n_resources; i++) {
-		by_index[i] = want(o, p, i);
+	for (i = 0; i < p->n_resources && !o->o.redis_only; i++) {
+		by_index[i] =
+			want(o, &p->credentials[p->resources[i].credential],
+		             audience_of(p, i));
 		ok = ok && by_index[i];
+	}
+	o->redis = NULL;
+	if (p->redis.credential) {
+		o->redis = want(o, p->redis.credential, redis_audience);
+		ok = ok && o->redis;
 	}
 	free(o->by_index);
 	o->by_index = by_index;
@@ -583,20 +609,14 @@ static bool is_due(const struct outbound_slot *s)
 	       (!usable(s) && s->n_failures == 0);
 }
 
-enum outbound_answer outbound_header(struct outbound *o, const struct policy *p,
-                                     unsigned resource, struct str *name,
-                                     struct str *value, struct waiter *w)
+static enum outbound_answer ask(struct outbound_slot *s, struct str *value,
+                                struct waiter *w)
 {
-	struct outbound_slot *s = slot_of(o, p, resource);
-
 	if (!s)
 		return OUTBOUND_FAILED;
 	if (is_due(s))
 		slot_fetch(s);
 	if (usable(s)) {
-		*name = !s->endless            ? STR("authorization")
-		        : s->c->key_header.len ? s->c->key_header
-		                               : STR("api-key");
 		*value = str_of(s->value->text, s->value->len);
 		return OUTBOUND_OK;
 	}
@@ -605,4 +625,35 @@ enum outbound_answer outbound_header(struct outbound *o, const struct policy *p,
 		return OUTBOUND_WAIT;
 	}
 	return OUTBOUND_FAILED;
+}
+
+enum outbound_answer outbound_header(struct outbound *o, const struct policy *p,
+                                     unsigned resource, struct str *name,
+                                     struct str *value, struct waiter *w)
+{
+	struct outbound_slot *s = slot_of(o, p, resource);
+	enum outbound_answer answer = ask(s, value, w);
+
+	if (answer == OUTBOUND_OK)
+		*name = !s->endless            ? STR("authorization")
+		        : s->c->key_header.len ? s->c->key_header
+		                               : STR("api-key");
+	return answer;
+}
+
+enum outbound_answer outbound_redis(struct outbound *o, struct str *username,
+                                    struct str *token, struct waiter *w)
+{
+	enum outbound_answer answer = ask(o->redis, token, w);
+
+	if (answer != OUTBOUND_OK)
+		return answer;
+	*token = str_from(*token, bearer.len);
+	*username = o->policy->redis.username;
+	if (username->len > 0)
+		return OUTBOUND_OK;
+	if (!jose_oid(*token, o->oid))
+		return OUTBOUND_FAILED; /* said when it came */
+	*username = str_c(o->oid);
+	return OUTBOUND_OK;
 }

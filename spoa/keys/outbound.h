@@ -25,14 +25,18 @@ struct outbound_options {
 	struct metrics *metrics; /* may be NULL */
 	unsigned worker;         /* its number, a label of gauges */
 	const char *arc_dir;     /* for tests; NULL: GRANT_ARC_DIR */
+	bool redis_only;         /* a command: nothing of the resources */
+	/* There is a new token for Redis. May be NULL. */
+	void (*redis_renewed)(void *ctx);
+	void *ctx;
 };
 
 struct outbound *outbound_new(const struct outbound_options *o);
 void outbound_free(struct outbound *o); /* wipes all tokens */
 
 /* The credentials to hold, at start and after a reload: those of resources,
- * each for the audiences they name. Tokens of credentials that did not change
- * are kept. The policy is referenced. Starts fetching. */
+ * each for the audiences they name, and that of Redis. Tokens of credentials
+ * that did not change are kept. The policy is referenced. Starts fetching. */
 bool outbound_configure(struct outbound *o, struct policy *p);
 
 /* Every resource of the policy has a usable credential. */
@@ -50,5 +54,11 @@ enum outbound_answer {
 enum outbound_answer outbound_header(struct outbound *o, const struct policy *p,
                                      unsigned resource, struct str *name,
                                      struct str *value, struct waiter *w);
+
+/* Who we are to Redis by its credential (azure.md 3.10): the user of its URL,
+ * else the object id in the token, and the token. Both borrowed, valid until
+ * the next loop turn; the token is a secret. `w` may be NULL. */
+enum outbound_answer outbound_redis(struct outbound *o, struct str *username,
+                                    struct str *token, struct waiter *w);
 
 #endif

@@ -424,6 +424,13 @@ static bool is_same_list(const struct policy_redis *a,
 	return a->n_endpoints == b->n_endpoints;
 }
 
+/* By name: another one of that name shows itself by a token of its own. */
+static bool is_same_credential(const struct policy_credential *a,
+                               const struct policy_credential *b)
+{
+	return a && b ? str_eq(a->name, b->name) : a == b;
+}
+
 static bool is_same_server(const struct policy_redis *a,
                            const struct policy_redis *b)
 {
@@ -431,6 +438,7 @@ static bool is_same_server(const struct policy_redis *a,
 	       is_same_list(a, b) && a->db == b->db &&
 	       str_eq(a->username, b->username) &&
 	       str_eq(a->password, b->password) &&
+	       is_same_credential(a->credential, b->credential) &&
 	       str_eq(a->ca_file, b->ca_file);
 }
 

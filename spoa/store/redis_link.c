@@ -45,6 +45,8 @@ struct redis_link {
 	struct loop *loop;
 	const struct clock *clock;
 	struct redis_link_events events;
+	redis_link_login_fn *login; /* NULL: nothing to show */
+	void *login_ctx;
 	const struct policy_redis *to;
 	size_t at;             /* the endpoint in use, or to be tried next */
 	struct redis_tls *tls; /* kept between connections */
@@ -246,11 +248,17 @@ static bool load_script(struct redis_link *l, enum script script)
 	return l->loading[script];
 }
 
+static bool who_am_i(const struct redis_link *l, struct redis_login *who)
+{
+	*who = (struct redis_login){l->to->username, l->to->password};
+	return !l->to->credential || (l->login && l->login(l->login_ctx, who));
+}
+
 static bool setup_begin(struct redis_link *l)
 {
-	const struct redis_login who = {l->to->username, l->to->password};
+	struct redis_login who;
 	int step;
-	bool ok = true;
+	bool ok = who_am_i(l, &who);
 
 	for (step = SETUP_AUTH; step < SETUP_LOAD; step++)
 		ok = ok && setup_send(l, (enum redis_setup)step, &who);
@@ -308,9 +316,15 @@ static bool tls_begin(struct redis_link *l, const char *host,
 static void begin(struct redis_link *l)
 {
 	const struct policy_endpoint *to = redis_link_endpoint(l);
+	struct redis_login who;
 	char host[256];
 	const char *error;
 
+	if (!who_am_i(l, &who)) {
+		set_why(l, "no token for it yet", "");
+		went_down(l, false);
+		return;
+	}
 	l->state = LINK_CONNECTING;
 	if (to->host.len >= sizeof(host)) {
 		drop(l, "host name too long", "");
@@ -498,6 +512,26 @@ struct redis_link *redis_link_new(struct loop *loop, const struct clock *clock,
 	l->state = LINK_STOPPED;
 	list_init(&l->under_way);
 	return l;
+}
+
+void redis_link_login(struct redis_link *l, redis_link_login_fn *fn, void *ctx)
+{
+	l->login = fn;
+	l->login_ctx = ctx;
+}
+
+void redis_link_renew(struct redis_link *l)
+{
+	struct redis_login who;
+
+	if (l->state == LINK_STOPPED || !l->to->credential)
+		return;
+	if (l->state == LINK_DOWN)
+		loop_timer_start(l->loop, &l->retry, 0, on_retry, l);
+	else if ((l->state == LINK_UP || l->n_setup > 0) &&
+	         (!who_am_i(l, &who) || !setup_send(l, SETUP_AUTH, &who)))
+		drop(l, "AUTH could not be sent", "");
+	/* else it is being connected, and AUTH comes then */
 }
 
 void redis_link_stop(struct redis_link *l)

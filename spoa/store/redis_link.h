@@ -27,7 +27,7 @@
 #include "base/loop.h"
 #include "base/str.h"
 #include "conf/policy.h"
-#include "store/scripts.h"
+#include "store/redis_setup.h"
 
 enum {
 	REDIS_LINK_SILENT = 8,
@@ -65,6 +65,19 @@ struct redis_link_events {
 
 struct redis_link *redis_link_new(struct loop *loop, const struct clock *clock,
                                   const struct redis_link_events *events);
+
+/* Who we are, where the policy names a credential for that: false when there
+ * is nothing to show yet. Both borrowed until the next turn of the loop. */
+typedef bool redis_link_login_fn(void *ctx, struct redis_login *who);
+
+/* Before the start. */
+void redis_link_login(struct redis_link *l, redis_link_login_fn *fn, void *ctx);
+
+/* There is something else to show: a connection that stands is authenticated
+ * anew, with all that is under way on it, and given up when that is refused;
+ * without a connection one is tried at once. Does nothing where the policy
+ * names no credential. */
+void redis_link_renew(struct redis_link *l);
 
 /* Without any callback. */
 void redis_link_free(struct redis_link *l);

@@ -12,6 +12,7 @@ struct tune {
 	struct loop *loop;
 	struct redis_link *link;
 	const struct policy_redis *to;
+	const struct redis_login *who;
 	struct buf *error; /* of the call that waits */
 	struct buf *out;
 	bool ok;
@@ -62,7 +63,17 @@ static void on_reply(void *ctx, const struct redis_link_reply *reply)
 	loop_stop(t->loop);
 }
 
-struct tune *tune_open(const struct policy_redis *to, struct buf *error)
+static bool on_login(void *ctx, struct redis_login *who)
+{
+	const struct tune *t = ctx;
+
+	if (t->who)
+		*who = *t->who;
+	return t->who != NULL;
+}
+
+struct tune *tune_open(const struct policy_redis *to,
+                       const struct redis_login *who, struct buf *error)
 {
 	struct tune *t = calloc(1, sizeof(*t));
 	struct redis_link_events events = {on_up, on_down, t};
@@ -70,6 +81,7 @@ struct tune *tune_open(const struct policy_redis *to, struct buf *error)
 	if (!t)
 		return NULL;
 	t->to = to;
+	t->who = who;
 	t->error = error;
 	t->loop = loop_new();
 	if (t->loop)
@@ -77,6 +89,7 @@ struct tune *tune_open(const struct policy_redis *to, struct buf *error)
 	if (t->link && to->tls && !redis_tls_can()) {
 		buf_fmt(error, "this build has no TLS to Redis\n");
 	} else if (t->link) {
+		redis_link_login(t->link, on_login, t);
 		redis_link_start(t->link, to);
 		loop_run(t->loop);
 	}

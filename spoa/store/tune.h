@@ -12,9 +12,12 @@
 #include "conf/policy.h"
 
 struct tune;
+struct redis_login;
 
-/* Connected, or NULL with a sentence. `to` is referenced until the close. */
-struct tune *tune_open(const struct policy_redis *to, struct buf *error);
+/* Connected, or NULL with a sentence. `who` is for a policy that names a
+ * credential, else NULL. Both are referenced until the close. */
+struct tune *tune_open(const struct policy_redis *to,
+                       const struct redis_login *who, struct buf *error);
 void tune_close(struct tune *t); /* accepts NULL */
 
 /* The arguments of the script; what it answers is put into `out`, which is

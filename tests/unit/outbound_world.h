@@ -42,7 +42,7 @@ static struct metrics *metrics;
 static struct policy policy;
 static struct policy_credential cred;
 static struct policy_resource resource;
-static unsigned n_woken;
+static unsigned n_woken, n_renewed;
 static char folder[] = "/tmp/test_outbound.XXXXXX";
 
 static void copy(char *to, size_t size, struct str s)
@@ -94,10 +94,16 @@ static void on_wake(void *ctx, uint64_t ref)
 	n_woken++;
 }
 
+static void on_renewed(void *ctx)
+{
+	assert_null(ctx);
+	n_renewed++;
+}
+
 static int setup(void **state)
 {
 	(void)state;
-	n_woken = 0;
+	n_woken = n_renewed = 0;
 	loop = loop_new();
 	fake_clock_init(&now, NOW);
 	fetch = fetch_new(loop, NULL);
@@ -127,6 +133,7 @@ static int setup(void **state)
 		.metrics = metrics,
 		.worker = 3,
 		.arc_dir = folder,
+		.redis_renewed = on_renewed,
 	});
 	return 0;
 }

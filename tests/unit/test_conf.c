@@ -669,6 +669,28 @@ static void redis_password(void **state)
 	unlink(path);
 }
 
+static void redis_credential(void **state)
+{
+	struct change c = {"redis://127.0.0.1:6390/3\"",
+	                   "rediss://r.example:10000\", \"credential\": "
+	                   "\"mi\""};
+	struct policy *p = quiet(&c, 1);
+
+	(void)state;
+	assert_ptr_equal(p->redis.credential, &p->credentials[0]);
+	assert_int_equal(p->redis.username.len, 0);
+	policy_unref(p);
+
+	/* nobody else listens there */
+	c.to = "redis://me@127.0.0.1:6390/3\", \"credential\": \"mi\"";
+	p = quiet(&c, 1);
+	assert_str(p->redis.username, "me");
+	assert_non_null(p->redis.credential);
+	policy_unref(p);
+	c.to = "unix:/run/redis.sock\", \"credential\": \"mi\"";
+	policy_unref(quiet(&c, 1));
+}
+
 static void app_service_from_environment(void **state)
 {
 	const struct change c = {"\"managed_identity\"", "\"app_service\""};
@@ -861,6 +883,7 @@ static void documentation_names_every_key(void **state)
 		"workers\n",
 		"listen.unix_mode\n",
 		"redis.password_file\n",
+		"redis.credential\n",
 		"tenants.NAME.issuer_v2\n",
 		"keys.entries.NAME.sha256\n",
 		"consumers.NAME.match[].mirids\n",
@@ -912,6 +935,7 @@ int main(void)
 		cmocka_unit_test(secret_from_file),
 		cmocka_unit_test(secret_file_that_is_none),
 		cmocka_unit_test(redis_password),
+		cmocka_unit_test(redis_credential),
 		cmocka_unit_test(app_service_from_environment),
 		cmocka_unit_test(workload_identity_from_environment),
 		cmocka_unit_test(certificate_file),

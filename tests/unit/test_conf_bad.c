@@ -424,6 +424,17 @@ static const struct bad bad[] = {
 	{"password in a list", "\"redis://127.0.0.1:6390/3\"",
          "[\"redis://h:1/3\", \"redis://:x@h:2/3\"]",
          "redis.url[1]: found a password in the URL"},
+	{"credential of Redis is not there", "redis://127.0.0.1:6390/3\"",
+         "redis://127.0.0.1/3\", \"credential\": \"vm\"",
+         "redis.credential: found \"vm\""},
+	{"credential of Redis in clear text", "redis://127.0.0.1:6390/3\"",
+         "redis://r.example/3\", \"credential\": \"mi\"",
+         "redis.credential: found it with a URL that is not rediss://, "
+         "expected TLS"},
+	{"credential and password of Redis", "redis://127.0.0.1:6390/3\"",
+         "rediss://r.example/3\", \"credential\": \"mi\", \"password_env\": "
+         "\"HOME\"",
+         "redis.credential: found it with a password, expected one of them"},
 	{"ca_file without TLS", "6390/3\"", "6390/3\", \"ca_file\": \"/x\"",
          "redis.ca_file: found it with a URL that is not rediss://"},
 	{"deadline of Redis", "6390/3\"", "6390/3\", \"deadline_ms\": 250",
@@ -537,6 +548,24 @@ static void all_errors_at_once(void **state)
 	buf_done(&errors);
 }
 
+static void a_key_is_no_credential_for_redis(void **state)
+{
+	const struct change c[] = {
+		{"6390/3\"", "6390/3\", \"credential\": \"k\""},
+		{"\"credentials\": {",
+	         "\"credentials\": {\"k\": {\"type\": \"key\", "
+	         "\"key_env\": \"PATH\"}, "},
+	};
+	struct buf errors;
+
+	(void)state;
+	assert_null(conf_base_parse(&errors, c, sizeof(c) / sizeof(*c)));
+	if (!reported(&errors, "redis.credential: found \"k\", which is a key, "
+	                       "expected one that gets tokens"))
+		fail_msg("in: %s", errors.p);
+	buf_done(&errors);
+}
+
 /* What an operator wrote into the wrong key may be a secret. */
 static void secret_in_the_wrong_place_is_not_shown(void **state)
 {
@@ -572,6 +601,7 @@ int main(void)
 		cmocka_unit_test(refused),
 		cmocka_unit_test(nobody_could_call),
 		cmocka_unit_test(all_errors_at_once),
+		cmocka_unit_test(a_key_is_no_credential_for_redis),
 		cmocka_unit_test(secret_in_the_wrong_place_is_not_shown),
 	};
 

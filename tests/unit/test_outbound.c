@@ -2,6 +2,8 @@
  * keys/outbound and keys/grant: tokens from identity endpoints of each kind,
  * good days and bad.
  */
+#include "keys/jose.h"
+#include "mint.h"
 #include "outbound_world.h"
 
 /* --------------------------------------------------------------- dialects */
@@ -572,6 +574,127 @@ static void failure_says_what_azure_said(void **state)
 	buf_done(&b);
 }
 
+/* ------------------------------------------------------------------ Redis */
+
+#define OID "66666666-6666-6666-6666-666666666666"
+#define TOKEN_WITH_OID                                                         \
+	"e30.eyJvaWQiOiI2NjY2NjY2Ni02NjY2LTY2NjYtNjY2Ni02Nj"                   \
+	"Y2NjY2NjY2NjYifQ.c2ln"
+#define TOKEN_WITHOUT_OID "e30.eyJzdWIiOiJ4In0.c2ln"
+#define ANSWER(token)     "{\"access_token\":\"" token "\",\"expires_in\":3600}"
+
+static void start_redis(const char *answered)
+{
+	policy.n_resources = 0;
+	policy.redis.credential = &cred;
+	say(200, answered);
+	start();
+}
+
+static void redis_has_a_token_of_its_own(void **state)
+{
+	struct waiter w = {.wake = on_wake};
+	struct str user, token;
+
+	(void)state;
+	start_redis(ANSWER(TOKEN_WITH_OID));
+	assert_int_equal(outbound_redis(out, &user, &token, &w), OUTBOUND_WAIT);
+	run_until_count(loop, &n_woken, 1);
+	assert_int_equal(n_renewed, 1);
+	assert_non_null(strstr(endpoint.target,
+	                       "resource=https%3A%2F%2Fredis.azure.com"));
+	assert_int_equal(outbound_redis(out, &user, &token, NULL), OUTBOUND_OK);
+	assert_true(str_eq(user, STR(OID)));
+	assert_true(str_eq(token, STR(TOKEN_WITH_OID)));
+
+	/* told of the renewal, and again only of the next */
+	say(200, ANSWER(TOKEN_WITHOUT_OID));
+	fake_clock_pass(&now, 3400);
+	assert_int_equal(outbound_redis(out, &user, &token, NULL), OUTBOUND_OK);
+	wait_for("ok", 2);
+	assert_int_equal(n_renewed, 2);
+	assert_int_equal(outbound_redis(out, &user, &token, NULL),
+	                 OUTBOUND_FAILED);
+	policy.redis.username = STR("named");
+	assert_int_equal(outbound_redis(out, &user, &token, NULL), OUTBOUND_OK);
+	assert_true(str_eq(user, STR("named")));
+	assert_true(str_eq(token, STR(TOKEN_WITHOUT_OID)));
+}
+
+static void only_a_guid_is_an_object_id(void **state)
+{
+	static const char *const payloads[] = {
+		"{\"oid\":\"" OID "\"}", "{\"sub\":\"" OID "\"}",
+		"{\"oid\":\"default\"}", "{\"oid\":7}", ""};
+	char oid[37], *token;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(payloads) / sizeof(*payloads); i++) {
+		token = mint_raw(STR("{}"), str_c(payloads[i]), STR("x"));
+		assert_int_equal(jose_oid(str_c(token), oid), i == 0);
+		free(token);
+	}
+	assert_string_equal(oid, OID);
+	assert_false(jose_oid(STR("no token"), oid));
+}
+
+static void redis_is_not_told_of_a_failure(void **state)
+{
+	struct waiter w = {.wake = on_wake};
+	struct str user, token;
+
+	(void)state;
+	assert_int_equal(outbound_redis(out, &user, &token, &w),
+	                 OUTBOUND_FAILED);
+	start_redis("{}");
+	assert_int_equal(outbound_redis(out, &user, &token, &w), OUTBOUND_WAIT);
+	run_until_count(loop, &n_woken, 1);
+	assert_int_equal(outbound_redis(out, &user, &token, &w),
+	                 OUTBOUND_FAILED);
+	assert_int_equal(n_renewed, 0);
+	assert_int_equal(endpoint.n, 1);
+}
+
+/* A command holds nothing for resources; the agent does not wait for Redis's
+ * token to be ready. */
+static void the_credential_of_redis_stands_apart(void **state)
+{
+	struct outbound *only = outbound_new(&(struct outbound_options){
+		.loop = loop,
+		.clock = &now.clock,
+		.fetch = fetch,
+		.redis_only = true,
+	});
+	struct waiter w = {.wake = on_wake};
+	struct str user, token, name;
+
+	(void)state;
+	policy.redis.credential = &cred;
+	say(200, ANSWER(TOKEN_WITH_OID));
+	assert_true(outbound_configure(only, &policy));
+	assert_int_equal(outbound_redis(only, &user, &token, &w),
+	                 OUTBOUND_WAIT);
+	run_until_count(loop, &n_woken, 1);
+	assert_int_equal(endpoint.n, 1);
+	assert_int_equal(outbound_redis(only, &user, &token, NULL),
+	                 OUTBOUND_OK);
+	assert_int_equal(outbound_header(only, &policy, 0, &name, &token, NULL),
+	                 OUTBOUND_FAILED);
+	assert_false(outbound_ready(only));
+	outbound_free(only);
+
+	/* Redis's credential is taken out of the configuration */
+	start();
+	wait_for("ok", 2);
+	assert_int_equal(n_renewed, 1);
+	policy.redis.credential = NULL;
+	start();
+	assert_true(outbound_ready(out));
+	assert_int_equal(outbound_redis(out, &user, &token, NULL),
+	                 OUTBOUND_FAILED);
+}
+
 /* ----------------------------------------------------------------- reload */
 
 static void reload_keeps_tokens_of_what_stays(void **state)
@@ -672,6 +795,10 @@ int main(void)
 		TEST(imds_403_is_not_retried_fast),
 		TEST(nobody_listening_is_a_passing_failure),
 		cmocka_unit_test(failure_says_what_azure_said),
+		TEST(redis_has_a_token_of_its_own),
+		cmocka_unit_test(only_a_guid_is_an_object_id),
+		TEST(redis_is_not_told_of_a_failure),
+		TEST(the_credential_of_redis_stands_apart),
 		TEST(reload_keeps_tokens_of_what_stays),
 		TEST(reload_drops_what_changed),
 		TEST(reload_tries_a_failing_credential_at_once),

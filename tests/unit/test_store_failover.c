@@ -238,7 +238,7 @@ static void a_command_follows_the_list(void **state)
 	buf_init(&error, 1 << 16);
 	redis_server_start(&f->server, NULL);
 	rf_command(f, "REPLICAOF 127.0.0.1 1");
-	assert_null(tune_open(&f->policy->redis, &error));
+	assert_null(tune_open(&f->policy->redis, NULL, &error));
 	buf_add(&error, "", 1);
 	assert_non_null(strstr(error.p, f->server.socket));
 	assert_non_null(strstr(error.p, "replica"));
@@ -246,7 +246,7 @@ static void a_command_follows_the_list(void **state)
 
 	buf_clear(&error);
 	redis_server_start(&second, NULL);
-	t = tune_open(&f->policy->redis, &error);
+	t = tune_open(&f->policy->redis, NULL, &error);
 	assert_non_null(t);
 	assert_int_equal(error.len, 0);
 	assert_true(tune_ask(t, STR("a"), list, 1, &out, &error));
