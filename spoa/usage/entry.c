@@ -61,13 +61,18 @@ void entry_write(const struct usage_entry *e, struct buf *out)
 	buf_add_str(out, STR("}\n"));
 }
 
-static const struct field *field_of(struct str name)
+/* Members mostly come in our order: the search begins at *next. */
+static const struct field *field_of(struct str name, size_t *next)
 {
-	size_t i;
+	size_t i, k;
 
-	for (i = 0; i < N_FIELDS; i++)
-		if (str_eq(fields[i].name, name))
-			return &fields[i];
+	for (i = 0; i < N_FIELDS; i++) {
+		k = (*next + i) % N_FIELDS;
+		if (str_eq(fields[k].name, name)) {
+			*next = k + 1;
+			return &fields[k];
+		}
+	}
 	return NULL;
 }
 
@@ -98,12 +103,13 @@ bool entry_read(struct str line, struct usage_entry *out)
 	struct usage_entry e = {.time = STR_NONE};
 	enum jscan_token t;
 	struct jscan s;
+	size_t next = 0;
 
 	jscan_init(&s, line, 4);
 	if (jscan_next(&s) != JSCAN_OBJECT)
 		return false;
 	while ((t = jscan_next(&s)) == JSCAN_KEY)
-		if (!read_value(&s, field_of(s.text), &e))
+		if (!read_value(&s, field_of(s.text, &next), &e))
 			return false;
 	if (t != JSCAN_OBJECT_END || jscan_next(&s) != JSCAN_END)
 		return false;

@@ -25,9 +25,10 @@ awk -v n="$lines" 'BEGIN {
             models[1 + i % 4]
         printf "\"deployment\":\"%s\",\"resource\":\"east\",", models[1 + i % 4]
         printf "\"status\":200,\"termination\":\"--\",\"stream\":true,"
-        printf "\"estimated\":false,\"input\":%d,\"cached\":%d,", \
+        printf "\"spilled\":false,\"estimated\":false,\"requests\":1,"
+        printf "\"input\":%d,\"cached\":%d,", \
             1000 + i % 777, i % 512
-        printf "\"output\":%d,\"reasoning\":%d,", i % 333, i % 100
+        printf "\"output\":%d,\"reasoning\":%d,\"audio\":0,", i % 333, i % 100
         printf "\"nano_usd\":%d,\"bytes\":%d,\"events\":%d,", \
             i % 99999, i % 100000, i % 333
         printf "\"ttfb_ms\":%d,\"total_ms\":%d}\n", i % 900, i % 9000
