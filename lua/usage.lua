@@ -3,6 +3,8 @@
 --   resource ==answer==> filter lua.usage ==unchanged==> client
 --                          |
 --                          +-- txn.gw.events       `data:` lines so far
+--                          +-- txn.gw.token_ms     from the head of a stream to
+--                          |                       its first `delta`
 --                          +-- txn.gw.usage        text of the last usage
 --                          +-- txn.gw.usage_first  Anthropic's message_start
 --
@@ -212,7 +214,11 @@ function Reader:feed(chunk)
 		end
 	end
 	self:keep(s)
-	if self.sse then self:count(s, n) end
+	if self.sse then
+		self:count(s, n)
+		-- what every API calls the pieces of its answer
+		self.speaks = self.speaks or find(s, '"delta"', 1, true) ~= nil
+	end
 	self.tail = sub(s, -TAIL)
 end
 
@@ -256,6 +262,7 @@ local function answer_begins(self, txn, msg)
 	local sse = find(kind, "text/event-stream", 1, true) ~= nil
 	if not sse and not find(kind, "json", 1, true) then return end
 	self.reader = Reader.new(sse)
+	if sse then self.began = core.now() end
 	-- A stream of a known length cannot become shorter; there are none.
 	if sse and not headers["content-length"] and
 	   txn:get_var("txn.gw.strip_usage") then
@@ -275,6 +282,14 @@ local function look_for_id(self, txn, data)
 	if id or #self.beginning >= BEGINNING then self.beginning = nil end
 end
 
+-- HAProxy's clock stands still while one piece passes: exact to a wake-up.
+local function note_token(self, txn)
+	local t = core.now()
+	txn:set_var("txn.gw.token_ms", (t.sec - self.began.sec) * 1000 +
+		(t.usec - self.began.usec) // 1000)
+	self.began = nil
+end
+
 local function strip(self, msg, data)
 	local rest = self.strip:feed(data)
 	if msg:eom() then rest = rest .. self.strip:flush() end
@@ -289,6 +304,7 @@ local function answer_goes_on(self, txn, msg)
 	if not self.reader then return end
 	local data = msg:body() or ""
 	if data ~= "" then self.reader:feed(data) end
+	if self.began and self.reader.speaks then note_token(self, txn) end
 	if self.beginning then look_for_id(self, txn, data) end
 	if self.strip then strip(self, msg, data) end
 end

@@ -31,7 +31,7 @@ static const struct field {
 	FIELD(FIELD_NUMBER, reasoning), FIELD(FIELD_NUMBER, audio),
 	FIELD(FIELD_NUMBER, nano_usd),  FIELD(FIELD_NUMBER, bytes),
 	FIELD(FIELD_NUMBER, events),    FIELD(FIELD_NUMBER, ttfb_ms),
-	FIELD(FIELD_NUMBER, total_ms),
+	FIELD(FIELD_NUMBER, ttft_ms),   FIELD(FIELD_NUMBER, total_ms),
 };
 
 enum { N_FIELDS = sizeof(fields) / sizeof(*fields) };

@@ -24,7 +24,8 @@ struct usage_entry {
 	uint64_t audio; /* of input and output */
 	uint64_t nano_usd;
 	uint64_t bytes, events;
-	uint64_t ttfb_ms, total_ms; /* 0 when not reached */
+	/* 0 when not reached; ttft_ms, the first token, is seen in streams */
+	uint64_t ttfb_ms, ttft_ms, total_ms;
 	bool stream, estimated;
 	bool spilled; /* by Azure, to what is not provisioned */
 };

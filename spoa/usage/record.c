@@ -147,6 +147,14 @@ bool record_read_usage(struct str text, struct str first, enum api_operation op,
 	return true;
 }
 
+/* Measured from the head of the answer on, as the stream passed. */
+static int64_t first_token(const struct json *doc, int64_t ttfb_ms)
+{
+	int64_t behind = number_of(doc, "token_ms", -1);
+
+	return ttfb_ms >= 0 && behind >= 0 ? ttfb_ms + behind : -1;
+}
+
 static void read_fields(const struct json *doc, struct usage_record *rec)
 {
 	struct str operation = text_of(doc, "operation");
@@ -173,6 +181,7 @@ static void read_fields(const struct json *doc, struct usage_record *rec)
 	rec->bytes = count_of(doc, "bytes");
 	rec->events = count_of(doc, "events");
 	rec->ttfb_ms = number_of(doc, "ttfb_ms", -1);
+	rec->ttft_ms = first_token(doc, rec->ttfb_ms);
 	rec->total_ms = number_of(doc, "total_ms", -1);
 	rec->retries = count_of(doc, "retries");
 	rec->spilled = str_eq(text_of(doc, "spilled"), STR("1"));

@@ -40,6 +40,7 @@ struct usage_record {
 	uint64_t bytes;            /* sent to the client */
 	uint64_t events;           /* of an SSE stream */
 	int64_t ttfb_ms, total_ms; /* -1: not reached */
+	int64_t ttft_ms;           /* first token of a stream; -1: not seen */
 	uint64_t retries;
 	bool stream;
 	bool spilled; /* Azure let another deployment answer it */

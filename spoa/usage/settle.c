@@ -101,6 +101,8 @@ static void tell(const struct settlement *s)
 	if (rec->stream)
 		log_field_num(&line, "events", (int64_t)rec->events);
 	log_field_num(&line, "ttfb_ms", rec->ttfb_ms);
+	if (rec->ttft_ms >= 0)
+		log_field_num(&line, "ttft_ms", rec->ttft_ms);
 	log_field_num(&line, "total_ms", rec->total_ms);
 	log_info("usage", "%" STR_FMT, STR_ARG(buf_str(&line)));
 }
@@ -145,6 +147,7 @@ static void write_up(struct settlement *s)
 		.bytes = rec->bytes,
 		.events = rec->events,
 		.ttfb_ms = not_negative(rec->ttfb_ms),
+		.ttft_ms = not_negative(rec->ttft_ms),
 		.total_ms = not_negative(rec->total_ms),
 	};
 

@@ -100,6 +100,21 @@ def test_lines_are_what_was_served_token_by_token(make_stack):
     assert total(ledger.values(), "output") == stats["completion_tokens"]
 
 
+def test_first_token_of_a_stream_is_timed(make_stack):
+    """The resource says at once that it has begun, and the first word later."""
+    stack = make_stack(change=with_ledger)
+    stack.sim.post("/control/defaults", tokens=3, event_delay_ms=200)
+    streamed = request_id(stack.chat(model="gpt-4o", path="/openai/deployments/gpt-4o/chat/completions",
+                                     stream=True, stream_options={"include_usage": True}))
+    plain = request_id(stack.chat(model="gpt-4o"))
+    ledger = wait_lines(stack, 2)
+    line = ledger[streamed]
+    # the first word cannot have come before it was sent; no more is sure
+    assert max(150, line["ttfb_ms"]) <= line["ttft_ms"] <= line["total_ms"]
+    assert int(stack.usage(streamed)["ttft_ms"]) == line["ttft_ms"]
+    assert ledger[plain]["ttft_ms"] == 0
+
+
 def test_a_client_that_hangs_up_has_one_line(make_stack):
     stack = make_stack(change=with_ledger)
     stack.sim.post("/control/defaults", tokens=1000, event_delay_ms=10)

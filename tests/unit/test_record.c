@@ -223,6 +223,34 @@ static void a_served_request_has_its_price(void **state)
 		0);
 }
 
+static void first_token_comes_behind_the_head(void **state)
+{
+	static const struct {
+		const char *line;
+		int64_t ms;
+	} rows[] = {
+		{"{\"v\":1,\"id\":\"a\",\"ttfb_ms\":30,\"token_ms\":\"12\"}",
+	         42},
+		{"{\"v\":1,\"id\":\"a\",\"ttfb_ms\":30,\"token_ms\":\"0\"}",
+	         30},
+		{"{\"v\":1,\"id\":\"a\",\"ttfb_ms\":30,\"token_ms\":\"-\"}",
+	         -1},
+		{"{\"v\":1,\"id\":\"a\",\"ttfb_ms\":-1,\"token_ms\":\"5\"}",
+	         -1},
+		{"{\"v\":1,\"id\":\"a\",\"ttfb_ms\":30}", -1},
+	};
+	struct usage_record rec;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		assert_int_equal(record_parse(str_c(rows[i].line), &rec),
+		                 RECORD_OK);
+		assert_int_equal(rec.ttft_ms, rows[i].ms);
+		record_done(&rec);
+	}
+}
+
 static void spilled_over_is_told(void **state)
 {
 	struct usage_record rec;
@@ -369,6 +397,7 @@ int main(void)
 		cmocka_unit_test(a_report_that_is_none),
 		cmocka_unit_test(line_is_read),
 		cmocka_unit_test(a_served_request_has_its_price),
+		cmocka_unit_test(first_token_comes_behind_the_head),
 		cmocka_unit_test(spilled_over_is_told),
 		cmocka_unit_test(other_lines_are_none_of_ours),
 		cmocka_unit_test(reported_usage_is_charged),

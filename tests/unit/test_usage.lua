@@ -6,8 +6,12 @@
 -- cut in two at every byte, and byte by byte, and wants the same variables.
 
 local class, logged
+local clock_ms = 0 -- each piece of an answer comes 100 ms behind the last
 core = {
 	err = 3,
+	now = function()
+		return { sec = clock_ms // 1000, usec = clock_ms % 1000 * 1000 }
+	end,
 	log = function(_, text) logged = text end,
 	register_filter = function(_, c) class = c end,
 }
@@ -60,6 +64,7 @@ local function run(kind, chunks, options)
 	local req, res = message(false), message(true)
 	local function pass(msg, chunk)
 		now = chunk
+		if chunk then clock_ms = clock_ms + 100 end
 		f:http_payload(txn, msg)
 		if now then passed_on[#passed_on + 1] = now end
 	end
@@ -148,6 +153,23 @@ end
 local last = 'data: {"choices":[],"id":"c","usage":' .. chat_usage .. '}\n\n'
 local chat = filtered .. delta(" answer") .. delta("") .. last ..
 	"data: [DONE]\n\n"
+
+-- The first piece of the answer itself, wherever the chunks end.
+for want, pieces in pairs {
+	[100] = { delta("a") },
+	[200] = { filtered, delta("a"), delta("b") },
+	[300] = { filtered, 'data: {"choices":[{"del', 'ta":{"content":"a"}}]}\n\n' },
+	[1200] = { ":", ":", ":", ":", ":", ":", ":", ":", ":", "\n", filtered,
+		'data: {"type":"response.output_text.delta","delta":"a"}\n\n' },
+} do
+	local got = run(SSE, pieces)["txn.gw.token_ms"]
+	check("first token after " .. want .. " ms", got == want, tostring(got))
+end
+for name, kind in pairs { ["no delta"] = SSE, ["no stream"] = JSON } do
+	local body = kind == SSE and filtered or delta("a")
+	local got = run(kind, { body })["txn.gw.token_ms"]
+	check("first token: " .. name, got == nil, tostring(got))
+end
 
 expect("chat stream", SSE, chat, { usage = chat_usage, events = 5 })
 expect("chat stream with CRLF", SSE, (chat:gsub("\n", "\r\n")),
