@@ -68,7 +68,15 @@ static void write_price(struct buf *out, uint64_t pico)
 
 /* ----------------------------------------------------------------- entries */
 
-enum price { INPUT = 0, CACHED = 1, OUTPUT = 2, N_PRICES = 3 };
+enum price {
+	INPUT = 0,
+	CACHED = 1,
+	OUTPUT = 2,
+	REQUEST = 3,
+	BATCH_INPUT = 4,
+	BATCH_OUTPUT = 5,
+	N_PRICES = 6,
+};
 
 static const struct {
 	struct str theirs;
@@ -77,12 +85,15 @@ static const struct {
 	[INPUT] = {STR_INIT("input_cost_per_token"), "input"},
 	[CACHED] = {STR_INIT("cache_read_input_token_cost"), "cached"},
 	[OUTPUT] = {STR_INIT("output_cost_per_token"), "output"},
+	[REQUEST] = {STR_INIT("input_cost_per_request"), "request"},
+	[BATCH_INPUT] = {STR_INIT("input_cost_per_token_batches"), "input"},
+	[BATCH_OUTPUT] = {STR_INIT("output_cost_per_token_batches"), "output"},
 };
 
 struct entry {
 	struct str name; /* without the prefix, as in the text */
 	struct str mode;
-	struct str tier; /* a price that depends on the length, or empty */
+	struct str other; /* a price that we have no place for, or empty */
 	bool given[N_PRICES];
 	uint64_t pico[N_PRICES];
 	struct str bad; /* a price that cannot be taken, as written */
@@ -121,9 +132,10 @@ static void take_member(struct entry *e, struct str key, enum jscan_token t,
 	if (str_eq(key, STR("mode")) && t == JSCAN_STRING)
 		e->mode = value;
 	/* input_cost_per_token_above_200k_tokens, and the like */
-	if (str_starts(key, STR("input_cost_per_token_above_")) &&
-	    t == JSCAN_NUMBER)
-		e->tier = key;
+	if (t == JSCAN_NUMBER &&
+	    (str_starts(key, STR("input_cost_per_token_above_")) ||
+	     str_starts(key, STR("input_cost_per_audio_token"))))
+		e->other = key;
 }
 
 static void read_entry(struct jscan *s, struct entry *e)
@@ -155,6 +167,22 @@ static const char *why_not(const struct entry *e)
 	return NULL;
 }
 
+static void write_batch(const struct entry *e, struct buf *out)
+{
+	const char *sep = ", \"batch\": {";
+	unsigned i;
+
+	for (i = BATCH_INPUT; i <= BATCH_OUTPUT; i++) {
+		if (!e->given[i])
+			continue;
+		buf_fmt(out, "%s\"%s\": ", sep, prices[i].ours);
+		write_price(out, e->pico[i]);
+		sep = ", ";
+	}
+	if (e->given[BATCH_INPUT] || e->given[BATCH_OUTPUT])
+		buf_fmt(out, "}");
+}
+
 static bool write_entry(const struct entry *e, struct str prefix, bool first,
                         struct buf *out, struct buf *notes)
 {
@@ -175,13 +203,19 @@ static bool write_entry(const struct entry *e, struct str prefix, bool first,
 		return false;
 	buf_fmt(out, "%s\n\t\"%" STR_FMT "\": {\"price\": {", first ? "" : ",",
 	        STR_ARG(e->name));
-	for (i = 0; i < N_PRICES; i++) {
+	for (i = INPUT; i <= OUTPUT; i++) {
 		/* what makes vectors has no output to pay for */
 		if (!e->given[i] && i != OUTPUT)
 			continue;
 		buf_fmt(out, "%s\"%s\": ", i ? ", " : "", prices[i].ours);
 		write_price(out, e->given[i] ? e->pico[i] : 0);
 	}
+	if (e->given[REQUEST]) {
+		buf_fmt(out, ", \"%s\": \"", prices[REQUEST].ours);
+		usd_write(out, e->pico[REQUEST]);
+		buf_fmt(out, "\"");
+	}
+	write_batch(e, out);
 	buf_fmt(out, "}}");
 	return true;
 }
@@ -194,11 +228,11 @@ static bool print_entry(const struct entry *e, struct str prefix, bool first,
 
 	if (!write_entry(e, prefix, first, out, notes))
 		return false;
-	if (e->tier.len > 0)
+	if (e->other.len > 0)
 		buf_fmt(notes,
 		        "taken, without %" STR_FMT ": gateway.json has one "
-		        "price for all lengths\n",
-		        STR_ARG(e->tier));
+		        "price for all lengths and kinds of input\n",
+		        STR_ARG(e->other));
 	else
 		notes->len = before;
 	return true;

@@ -163,7 +163,7 @@ static unsigned __int128 price_of(const struct report *rep,
 
 	if (!m)
 		return (unsigned __int128)e->nano_usd * 1000;
-	return estimate_pico(&m->price,
+	return estimate_pico(e->batch.len > 0 ? &m->price_batch : &m->price,
 	                     &(struct estimate_use){e->input, e->cached,
 	                                            e->output, e->requests});
 }
@@ -183,6 +183,35 @@ static void add_cost(const struct report *rep, struct row *row,
 		row->sums.pico_usd += price_of(rep, e);
 }
 
+static void take_more(uint64_t *now, uint64_t *before)
+{
+	uint64_t all = *now > *before ? *now : *before;
+
+	*now = all - *before;
+	*before = all;
+}
+
+/* A batch tells all that it has used whenever it is asked for: what is new in
+ * that is left. Earlier lines than `from` are part of the earlier. */
+static bool count_batch_once(struct report *rep, struct usage_entry *e)
+{
+	struct usage_entry *seen = map_get(&rep->batches, e->batch);
+
+	if (!seen) {
+		seen = calloc(1, sizeof(*seen));
+		if (!seen || !map_put(&rep->batches, e->batch, seen)) {
+			free(seen);
+			return false;
+		}
+	}
+	take_more(&e->input, &seen->input);
+	take_more(&e->cached, &seen->cached);
+	take_more(&e->output, &seen->output);
+	take_more(&e->reasoning, &seen->reasoning);
+	take_more(&e->audio, &seen->audio);
+	return true;
+}
+
 static void add(struct report *rep, struct str line)
 {
 	struct usage_entry e;
@@ -190,6 +219,10 @@ static void add(struct report *rep, struct str line)
 
 	if (!entry_read(line, &e)) {
 		rep->bad_lines++;
+		return;
+	}
+	if (e.batch.len > 0 && !count_batch_once(rep, &e)) {
+		rep->full = true;
 		return;
 	}
 	if (!is_inside(rep->o, e.time))
@@ -306,6 +339,9 @@ static void free_rows(struct report *rep)
 	map_each (&rep->rows, node)
 		free(node->value);
 	map_done(&rep->rows);
+	map_each (&rep->batches, node)
+		free(node->value);
+	map_done(&rep->batches);
 	free(rep->periods);
 }
 
@@ -318,12 +354,14 @@ bool report_run(const struct report_options *o, const struct policy *p,
 	if (!check(o, error) || !read_columns(&rep, error))
 		return false;
 	map_init(&rep.rows, REPORT_ROWS_MAX);
+	map_init(&rep.batches, REPORT_ROWS_MAX);
 	ok = o->ledger.len > 0 ? read_file(&rep, o->ledger.p, error)
 	                       : read_all(&rep, error);
 	if (ok && !report_ptu_share(&rep))
 		rep.full = true;
 	if (ok && rep.full) {
-		buf_fmt(error, "report: more than %d rows\n", REPORT_ROWS_MAX);
+		buf_fmt(error, "report: more than %d rows or batches\n",
+		        REPORT_ROWS_MAX);
 		ok = false;
 	}
 	if (rep.bad_lines > 0)

@@ -4,7 +4,8 @@
  * Sums of requests, tokens and dollars by any columns of the ledger, exact to
  * the token. Dollars are derived from the prices of the configuration that is
  * given, so history can be priced anew; for a model that it does not know, the
- * cost that was written down counts.
+ * cost that was written down counts. A batch counts once, however often it was
+ * asked for, at the price of batches.
  *
  * Provisioned throughput (`ptu`) costs what its hours cost, whatever runs: from
  * `from`, or the first line when that is open, to `to` or now, whichever is

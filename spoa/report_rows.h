@@ -39,8 +39,9 @@ struct report {
 	entry_column_fn *columns[REPORT_COLUMNS_MAX];
 	struct str names[REPORT_COLUMNS_MAX];
 	size_t n_columns;
-	struct map rows; /* values with '\n' behind each -> struct row */
-	char first[24];  /* earliest time of a line, 0: none */
+	struct map rows;    /* values with '\n' behind each -> struct row */
+	struct map batches; /* id -> struct usage_entry, what was counted */
+	char first[24];     /* earliest time of a line, 0: none */
 	uint64_t bad_lines;
 	bool full;
 	struct ptu_period *periods; /* as policy->provisioned; NULL: none */

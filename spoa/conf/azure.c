@@ -412,6 +412,22 @@ static void build_deployments(struct build *b, const struct raw_model *raw,
 	}
 }
 
+static void build_batch_price(const struct raw_batch_price *raw,
+                              struct policy_model *m)
+{
+	const struct section *s = &options_batch_price;
+
+	m->price_batch = raw->p;
+	if (!options_given(s, raw, "input"))
+		m->price_batch.input = m->price.input;
+	if (!options_given(s, raw, "output"))
+		m->price_batch.output = m->price.output;
+	if (!options_given(s, raw, "cached"))
+		m->price_batch.cached = options_given(s, raw, "input")
+		                                ? raw->p.input
+		                                : m->price.cached;
+}
+
 /* Azure takes part of the price off for cached tokens; without a price of
  * their own they cost the full one. */
 static void build_price(const struct raw_model *raw, struct policy_model *m)
@@ -421,6 +437,7 @@ static void build_price(const struct raw_model *raw, struct policy_model *m)
 	m->price = raw->price.p;
 	if (!cached)
 		m->price.cached = m->price.input;
+	build_batch_price(&raw->price.batch, m);
 }
 
 static void add_name(struct build *b, struct policy_model *m, struct str name,

@@ -291,6 +291,18 @@ static const struct option resource_rows[] = {
 	{.key = NULL}};
 static const struct section resource = SECTION(resource_rows, raw_resource);
 
+static const struct option batch_price_rows[] = {
+	{"input", OPT_PRICE, AT(raw_batch_price, p.input),
+         .help = "USD per million prompt tokens; default: as without batch"},
+	{"cached", OPT_PRICE, AT(raw_batch_price, p.cached),
+         .help = "USD per million cached prompt tokens; default: as input"},
+	{"output", OPT_PRICE, AT(raw_batch_price, p.output),
+         .help = "USD per million completion tokens; default: as without "
+                 "batch"},
+	{.key = NULL}};
+const struct section options_batch_price =
+	SECTION(batch_price_rows, raw_batch_price);
+
 static const struct option price_rows[] = {
 	{"input", OPT_PRICE, AT(raw_price, p.input),
          .help = "USD per million prompt tokens"},
@@ -301,6 +313,10 @@ static const struct option price_rows[] = {
 	{"request", OPT_USD, AT(raw_price, p.request), .def = "\"0\"",
          .help = "USD per request that the resource has served, besides its "
                  "tokens"},
+	{"batch", OPT_OBJECT, AT(raw_price, batch),
+         .section = &options_batch_price,
+         .help = "of what ran in batches: the usage that a batch tells when "
+                 "it is asked for, in the ledger and in report only"},
 	{.key = NULL}};
 const struct section options_price = SECTION(price_rows, raw_price);
 

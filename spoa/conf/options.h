@@ -174,8 +174,14 @@ struct raw_resource {
 	struct policy_resource p;
 };
 
+struct raw_batch_price {
+	struct raw_head head;
+	struct policy_price p;
+};
+
 struct raw_price {
 	struct raw_head head;
+	struct raw_batch_price batch;
 	struct policy_price p;
 };
 
@@ -230,6 +236,7 @@ struct raw_config {
 
 /* The top of the document, and the sections that checks look at. */
 extern const struct section options_root;
+extern const struct section options_batch_price;
 extern const struct section options_credential;
 extern const struct section options_deployment;
 extern const struct section options_key;

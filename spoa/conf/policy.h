@@ -233,6 +233,7 @@ struct policy_model {
 	bool ask_usage; /* of chat streams whose client did not */
 	struct policy_adapt adapt;
 	struct policy_price price;
+	struct policy_price price_batch; /* of tokens; no request has one */
 };
 
 /* A deployment that states its `ptu`, and the model where it does. */
@@ -352,6 +353,12 @@ const struct policy_resource *policy_resource(const struct policy *p,
 /* By public name or alias, exact; NULL when there is none. */
 const struct policy_model *policy_model(const struct policy *p,
                                         struct str name);
+
+/* By public name or alias, else the first with a deployment of that name at the
+ * resource: as Azure names what it has run. NULL when there is none. */
+const struct policy_model *policy_model_deployed(const struct policy *p,
+                                                 struct str resource,
+                                                 struct str name);
 
 /* The provisioned deployment of these names, of whichever model it is; NULL
  * when there is none. */

@@ -18,20 +18,21 @@ static const struct field {
 	enum field_type type;
 	size_t at;
 } fields[] = {
-	FIELD(FIELD_TEXT, time),        FIELD(FIELD_TEXT, id),
-	FIELD(FIELD_TEXT, consumer),    FIELD(FIELD_TEXT, team),
-	FIELD(FIELD_TEXT, app),         FIELD(FIELD_TEXT, agent),
-	FIELD(FIELD_TEXT, project),     FIELD(FIELD_TEXT, operation),
-	FIELD(FIELD_TEXT, model),       FIELD(FIELD_TEXT, deployment),
-	FIELD(FIELD_TEXT, resource),    FIELD(FIELD_NUMBER, status),
-	FIELD(FIELD_TEXT, termination), FIELD(FIELD_BOOL, stream),
-	FIELD(FIELD_BOOL, spilled),     FIELD(FIELD_BOOL, estimated),
-	FIELD(FIELD_NUMBER, requests),  FIELD(FIELD_NUMBER, input),
-	FIELD(FIELD_NUMBER, cached),    FIELD(FIELD_NUMBER, output),
-	FIELD(FIELD_NUMBER, reasoning), FIELD(FIELD_NUMBER, audio),
-	FIELD(FIELD_NUMBER, nano_usd),  FIELD(FIELD_NUMBER, bytes),
-	FIELD(FIELD_NUMBER, events),    FIELD(FIELD_NUMBER, ttfb_ms),
-	FIELD(FIELD_NUMBER, ttft_ms),   FIELD(FIELD_NUMBER, total_ms),
+	FIELD(FIELD_TEXT, time),       FIELD(FIELD_TEXT, id),
+	FIELD(FIELD_TEXT, consumer),   FIELD(FIELD_TEXT, team),
+	FIELD(FIELD_TEXT, app),        FIELD(FIELD_TEXT, agent),
+	FIELD(FIELD_TEXT, project),    FIELD(FIELD_TEXT, operation),
+	FIELD(FIELD_TEXT, model),      FIELD(FIELD_TEXT, deployment),
+	FIELD(FIELD_TEXT, resource),   FIELD(FIELD_TEXT, batch),
+	FIELD(FIELD_NUMBER, status),   FIELD(FIELD_TEXT, termination),
+	FIELD(FIELD_BOOL, stream),     FIELD(FIELD_BOOL, spilled),
+	FIELD(FIELD_BOOL, estimated),  FIELD(FIELD_NUMBER, requests),
+	FIELD(FIELD_NUMBER, input),    FIELD(FIELD_NUMBER, cached),
+	FIELD(FIELD_NUMBER, output),   FIELD(FIELD_NUMBER, reasoning),
+	FIELD(FIELD_NUMBER, audio),    FIELD(FIELD_NUMBER, nano_usd),
+	FIELD(FIELD_NUMBER, bytes),    FIELD(FIELD_NUMBER, events),
+	FIELD(FIELD_NUMBER, ttfb_ms),  FIELD(FIELD_NUMBER, ttft_ms),
+	FIELD(FIELD_NUMBER, total_ms),
 };
 
 enum { N_FIELDS = sizeof(fields) / sizeof(*fields) };

@@ -16,6 +16,8 @@ struct usage_entry {
 	struct str id;
 	struct str consumer, team, app, agent, project;
 	struct str operation, model, deployment, resource;
+	struct str batch;       /* that was shown: the tokens are all that it
+	                         * has used so far, by each such line again */
 	struct str termination; /* HAProxy's two letters, "--" is good */
 	uint64_t status;
 	uint64_t requests; /* to be paid: 0 when the resource refused it, or

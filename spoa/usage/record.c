@@ -175,6 +175,8 @@ static void read_fields(const struct json *doc, struct usage_record *rec)
 	rec->object = text_of(doc, "object");
 	rec->owner = text_of(doc, "owner");
 	rec->origin = text_of(doc, "origin");
+	rec->batch = text_of(doc, "batch");
+	rec->batch_model = text_of(doc, "batch_model");
 	rec->counted = number_of(doc, "reserved", -1) != 0;
 	rec->reserved = count_of(doc, "reserved");
 	rec->text_bytes = count_of(doc, "text_bytes");

@@ -34,6 +34,9 @@ struct usage_record {
 	int64_t status;           /* to the client; 0 or -1: no answer began */
 	struct str object, owner; /* made by a streamed answer */
 	struct str origin; /* request that pays for a background response */
+	/* A batch that is shown: its id, and a model or deployment. has_usage
+	 * then says what it has used so far; the request has used nothing. */
+	struct str batch, batch_model;
 	uint64_t reserved; /* tokens; 0: this operation does not count any */
 	bool counted;
 	uint64_t text_bytes;

@@ -112,6 +112,25 @@ static uint64_t not_negative(int64_t v)
 	return v > 0 ? (uint64_t)v : 0;
 }
 
+/* The answer of a batch says what it has used, and of which model. No limit
+ * counts that: it ran long before somebody asked. */
+static void write_batch(const struct settlement *s, struct usage_entry *e)
+{
+	const struct usage_record *rec = &s->rec;
+	const struct policy_model *m = policy_model_deployed(
+		s->policy, rec->resource, rec->batch_model);
+
+	if (rec->batch.len == 0 || !rec->has_usage)
+		return;
+	e->batch = rec->batch;
+	e->model = m ? m->name : rec->batch_model;
+	e->input = rec->tokens.input;
+	e->cached = rec->tokens.cached;
+	e->output = rec->tokens.output;
+	e->reasoning = rec->tokens.reasoning;
+	e->audio = rec->tokens.audio;
+}
+
 /* The ledger's line, before it is known whether it counts: Redis writes it down
  * with the settlement or not at all, and the file gets it after that. */
 static void write_up(struct settlement *s)
@@ -153,6 +172,7 @@ static void write_up(struct settlement *s)
 
 	if (s->policy->ledger.file.len == 0)
 		return;
+	write_batch(s, &e);
 	clock_iso8601(clock_real_ms(s->agent->clock), now);
 	entry_write(&e, &s->line);
 	if (s->line.failed) /* counted as lost */

@@ -329,6 +329,42 @@ def test_provisioned_throughput_is_shared_by_use(make_stack):
     assert pico_of(total[-1]) == sum(pico_of(line.split()[-1]) for line in table[1:table.index("") - 1])
 
 
+def with_batches(config):
+    with_ledger(config)
+    config["objects"] = {"resource": "east"}
+    config["models"]["gpt-4o"]["price"]["batch"] = {"input": 1.25, "cached": 0.5, "output": 5}
+
+
+def test_a_batch_counts_once_however_often_it_is_asked_for(make_stack):
+    stack = make_stack(change=with_batches)
+    head = {"authorization": f"Bearer {stack.token()}"}
+    with stack.client() as client:
+        file = client.post("/openai/v1/files", headers=head, files={"file": ("a.jsonl", b"{}\n")},
+                           data={"purpose": "batch"}).json()["id"]
+        made = client.post("/openai/v1/batches", headers=head, json={
+            "input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}).json()
+        asked = [client.get(f"/openai/v1/batches/{made['id']}", headers=head) for _ in range(3)]
+    usage = asked[0].json()["usage"]
+    ledger = wait_lines(stack, 5)
+    lines_of_batch = [ledger[request_id(a)] for a in asked]
+    for line in lines_of_batch:
+        assert (line["batch"], line["model"], line["operation"]) == (made["id"], "gpt-4o", "batches")
+        assert (line["input"], line["output"]) == (usage["input_tokens"], usage["output_tokens"])
+        # no request is paid for, and no limit counts what ran before
+        assert line["requests"] == line["nano_usd"] == 0
+    (row,) = [r for r in report_json(stack, "--by", "operation,model") if r["model"] == "gpt-4o"]
+    assert (row["operation"], row["requests"]) == ("batches", 3)
+    cached = usage["input_tokens_details"]["cached_tokens"]
+    assert (row["input"], row["cached"], row["output"]) == (usage["input_tokens"], cached, usage["output_tokens"])
+    assert pico_of(row["usd"]) == (row["input"] - cached) * 1250000 + cached * 500000 + row["output"] * 5000000
+    # it had used something in one month, and more in the next
+    older = stack.folder / "older.jsonl"
+    older.write_text("".join(json.dumps({**lines_of_batch[0], "time": time, "output": output}) + "\n" for time, output in (
+        ("2026-03-31T23:00:00.000Z", 100), ("2026-04-01T01:00:00.000Z", 250), ("2026-04-02T01:00:00.000Z", 250))))
+    count = lambda *words: sum(r["output"] for r in report_json(stack, "--ledger", older, *words))
+    assert (count("--to", "2026-04"), count("--from", "2026-04"), count("--from", "2026-04-02"), count()) == (100, 150, 0, 250)
+
+
 def test_converted_prices_are_what_the_report_counts_with(make_stack):
     stack = make_stack(change=with_ledger)
     answer = stack.chat(headers={"x-sim-prompt-tokens": "1000", "x-sim-cached-tokens": "300"})

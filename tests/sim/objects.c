@@ -200,6 +200,7 @@ static bool make_batch(struct exchange *x, const char *id, struct sb *json,
 	       id, input);
 	sb_fmt(done,
 	       "{\"id\":\"%s\",\"object\":\"batch\",\"status\":\"completed\","
+	       "\"model\":\"gpt-4o\","
 	       "\"input_file_id\":\"%s\",\"output_file_id\":\"%s\","
 	       "\"error_file_id\":null,\"usage\":{\"input_tokens\":1500,"
 	       "\"input_tokens_details\":{\"cached_tokens\":1024},"

@@ -246,91 +246,6 @@ static void a_list_of_redis_urls(void **state)
 	policy_unref(p);
 }
 
-static void prices_are_exact(void **state)
-{
-	static const struct {
-		const char *usd;
-		uint64_t pico;
-	} prices[] = {
-		{"0", 0},
-		{"0.000001", 1},
-		{"0.1", 100000},
-		{"0.15", 150000},
-		{"0.075", 75000},
-		{"1.1", 1100000},
-		{"2.5", 2500000},
-		{"3.75e0", 3750000},
-		{"123456.789012", 123456789012},
-		{"999999.999999", 999999999999},
-	};
-	struct policy *p;
-	char price[64];
-	size_t i;
-
-	(void)state;
-	for (i = 0; i < sizeof(prices) / sizeof(*prices); i++) {
-		const struct change c = {"\"input\": 2.5", price};
-
-		snprintf(price, sizeof(price), "\"input\": %s", prices[i].usd);
-		p = quiet(&c, 1);
-		assert_int_equal(p->models[0].price.input, prices[i].pico);
-		/* without a price of its own */
-		assert_int_equal(p->models[0].price.cached, prices[i].pico);
-		assert_int_equal(p->models[0].price.output, 10000000);
-		policy_unref(p);
-	}
-}
-
-static void cached_tokens_may_be_free(void **state)
-{
-	const struct change c = {"\"input\": 2.5",
-	                         "\"input\": 2.5, \"cached\": 0"};
-	struct policy *p = quiet(&c, 1);
-
-	(void)state;
-	assert_int_equal(p->models[0].price.input, 2500000);
-	assert_int_equal(p->models[0].price.cached, 0);
-	policy_unref(p);
-}
-
-#define UNITS "{\"units\": 100, \"usd_per_unit_hour\": \"1.00\""
-
-static void throughput_is_paid_by_the_hour(void **state)
-{
-	static const struct change c[] = {
-		{"\"deployments\": [{\"resource\": \"east\"}]",
-	         "\"deployments\": [{\"resource\": \"east\", \"ptu\": " UNITS
-	         ", \"tokens_per_minute_per_unit\": 2500, "
-	         "\"output_weight\": 4, \"since\": "
-	         "\"2026-11-01T00:00:00Z\"}}, {\"resource\": \"east\", "
-	         "\"name\": \"other\"}, {\"resource\": \"east\", "
-	         "\"name\": \"third\", \"ptu\": " UNITS "}}]"},
-		{"\"input\": 2.5", "\"request\": \"0.000000000007\""},
-	};
-	struct policy *p = quiet(c, 2);
-	const struct policy_provisioned *v =
-		policy_provisioned(p, STR("east"), STR("gpt-4.1"));
-
-	(void)state;
-	assert_non_null(v);
-	assert_ptr_equal(v->deployment, &p->models[0].deployments[0]);
-	assert_ptr_equal(v->model, &p->models[0]);
-	assert_int_equal(v->deployment->ptu.units, 100);
-	assert_int_equal(v->deployment->ptu.unit_hour, 1000000000000);
-	assert_int_equal(v->deployment->ptu.unit_tpm, 2500);
-	assert_int_equal(v->deployment->ptu.output_weight, 4);
-	assert_int_equal(v->deployment->ptu.since, 1793491200);
-	assert_int_equal(v->deployment->ptu.until, 0);
-	assert_null(policy_provisioned(p, STR("east"), STR("other")));
-	assert_null(policy_provisioned(p, STR("west"), STR("gpt-4.1")));
-	v = policy_provisioned(p, STR("east"), STR("third"));
-	assert_non_null(v);
-	assert_int_equal(v->deployment->ptu.output_weight, 1);
-	assert_int_equal(v->deployment->ptu.unit_tpm, 0);
-	assert_int_equal(p->models[0].price.request, 7);
-	policy_unref(p);
-}
-
 static void comments(void **state)
 {
 	static const struct change c[] = {
@@ -921,9 +836,6 @@ int main(void)
 		cmocka_unit_test(written_values),
 		cmocka_unit_test(redis_urls),
 		cmocka_unit_test(a_list_of_redis_urls),
-		cmocka_unit_test(prices_are_exact),
-		cmocka_unit_test(cached_tokens_may_be_free),
-		cmocka_unit_test(throughput_is_paid_by_the_hour),
 		cmocka_unit_test(comments),
 		cmocka_unit_test(cap_below_the_default),
 		cmocka_unit_test(bodies_stay_as_they_are_by_default),

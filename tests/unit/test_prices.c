@@ -103,7 +103,12 @@ static void decimals_are_exact(void **state)
 }
 
 static const char sample[] =
-	"{\"sample_spec\": {\"input_cost_per_token\": 0.0, \"mode\": \"one\","
+	"{\"azure/per-call\": {\"input_cost_per_token\": 1e-06,"
+	"  \"output_cost_per_token\": 1e-06, \"mode\": \"chat\","
+	"  \"input_cost_per_audio_token\": 4e-05,"
+	"  \"input_cost_per_request\": 0.005,"
+	"  \"input_cost_per_token_batches\": 5e-07},"
+	" \"sample_spec\": {\"input_cost_per_token\": 0.0, \"mode\": \"one\","
 	"  \"nested\": {\"input_cost_per_token\": 1}},"
 	" \"azure/gpt-4o\": {\"input_cost_per_token\": 2.5e-06,"
 	"  \"cache_read_input_token_cost\": 1.25e-06,"
@@ -134,8 +139,11 @@ static void entries_become_prices(void **state)
 	(void)state;
 	assert_true(convert(sample, "azure/"));
 	expect("{\n"
+	       "\t\"per-call\": {\"price\": {\"input\": 1, \"output\": 1, "
+	       "\"request\": \"0.005000000000\", \"batch\": {\"input\": "
+	       "0.5}}},\n"
 	       "\t\"gpt-4o\": {\"price\": {\"input\": 2.5, \"cached\": 1.25, "
-	       "\"output\": 10}},\n"
+	       "\"output\": 10, \"batch\": {\"output\": 5}}},\n"
 	       "\t\"gpt-4.1-nano\": {\"price\": {\"input\": 0.1, \"output\": "
 	       "0.4}},\n"
 	       "\t\"text-embedding-3-small\": {\"price\": {\"input\": 0.02, "
@@ -160,6 +168,8 @@ static void what_is_left_out_is_named(void **state)
 	expect_note("azure/eu/gpt-4o: skipped: is priced apart");
 	expect_note("azure/long: taken, without "
 	            "input_cost_per_token_above_272k_tokens");
+	expect_note("azure/per-call: taken, without "
+	            "input_cost_per_audio_token");
 	assert_null(memmem(notes.p, notes.len, "azure_ai", 8));
 	assert_null(memmem(notes.p, notes.len, "nano", 4));
 }
