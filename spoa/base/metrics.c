@@ -125,6 +125,10 @@ static const struct metric_name names[] = {
 	{"foundry_jwks_keys", &gauge,
          "Signing keys of the tenant that the worker holds; with 0 it cannot "
          "verify a token of that tenant."},
+	/* mode: exact, lease, memory */
+	{"foundry_limit_decisions_total", &counter,
+         "Requests by what decided on their limits: Redis, what the worker "
+         "knew of Redis, or its own memory."},
 	/* limit */
 	{"foundry_limit_warnings_total", &counter,
          "Requests that passed with a limit used beyond its warn_at."},
@@ -166,11 +170,12 @@ static const struct metric_name names[] = {
 	{"foundry_store_seconds", &short_times,
          "Time of one operation of the store."},
 	/* - */
-	{"foundry_store_settles_dropped_total", &counter,
-         "Settlements given up while the store was away."},
+	{"foundry_store_writes_dropped_total", &counter,
+         "Reservations and settlements given up while the store was "
+         "away."},
 	/* worker */
-	{"foundry_store_settles_pending", &gauge,
-         "Settlements that wait for the store."},
+	{"foundry_store_writes_pending", &gauge,
+         "Reservations and settlements that wait for the store."},
 	/* result */
 	{"foundry_token_cache_total", &counter, "Look-ups of verified tokens."},
 	/* credential, audience, worker */

@@ -493,6 +493,33 @@ static void build_warning(struct build *b, const struct place *top,
 	l->warn_at = raw->warn_at;
 }
 
+static void build_lease(struct build *b, const struct place *top,
+                        const struct raw_limit *raw, struct policy_limit *l)
+{
+	struct place at = place_key(top, STR("lease_share"));
+	double share = raw->lease_share;
+
+	if (raw->mode == 0) {
+		if (options_given(&options_limit, raw, "lease_share"))
+			report_error(b->rep, &at,
+			             "found it in mode exact, expected "
+			             "\"mode\": \"lease\" beside it");
+	} else if (share <= 0 || share > 1) {
+		report_error(b->rep, &at,
+		             "found %.10g, expected a share above 0 and up "
+		             "to 1",
+		             share);
+	} else if (l->amount > 0 && share * (double)l->amount < 1) {
+		report_error(b->rep, &at,
+		             "found %.10g, expected at least %.10g: of an "
+		             "amount of %llu, nothing could be leased",
+		             share, 1 / (double)l->amount,
+		             (unsigned long long)l->amount);
+	} else {
+		l->lease_share = share;
+	}
+}
+
 static void build_limits(struct build *b)
 {
 	struct place section = place_key(NULL, STR("limits"));
@@ -515,6 +542,7 @@ static void build_limits(struct build *b)
 		build_window(b, &at, raw, &v[i]);
 		build_amount(b, &at, raw, &v[i]);
 		build_warning(b, &at, raw, &v[i]);
+		build_lease(b, &at, raw, &v[i]);
 		b->policy->n_limits++;
 	}
 }

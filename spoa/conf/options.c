@@ -27,6 +27,7 @@ static const char *const surfaces[] = {"azure", "v1", "models", "anthropic",
 static const char *const pers[] = {"consumer", "app",  "agent",
                                    "model",    "team", NULL};
 static const char *const windows[] = {"minute", "hour", "day", "month", NULL};
+static const char *const modes[] = {"exact", "lease", NULL};
 static const char *const on_failures[] = {"local", "allow", "deny", NULL};
 const char *const options_units[] = {"requests", "tokens", "usd", "concurrent",
                                      NULL};
@@ -431,6 +432,16 @@ static const struct option limit_rows[] = {
 	{"warn_at", OPT_NUMBER, AT(raw_limit, warn_at), .def = "0",
          .help = "a share from 0 to 1: answers carry a warning once so much "
                  "of it is used; 0: never"},
+	{"mode", OPT_ENUM, AT(raw_limit, mode), .def = "\"exact\"",
+         .names = modes,
+         .help = "exact: Redis is asked each time; lease: a worker that has "
+                 "just heard from Redis admits at once and tells it; used "
+                 "when all limits of a request are leased; without Redis "
+                 "there is no difference"},
+	{"lease_share", OPT_NUMBER, AT(raw_limit, lease_share), .def = "0.05",
+         .help = "of a leased limit, what each worker may have admitted "
+                 "before Redis has heard of it: at most workers * "
+                 "lease_share * amount is admitted too much"},
 	{"on_store_failure", OPT_ENUM, AT(raw_limit, on_store_failure),
          .def = "\"local\"", .names = on_failures,
          .help = "while Redis is away: count in this process, or let "

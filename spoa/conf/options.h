@@ -214,8 +214,8 @@ struct raw_model {
 
 struct raw_limit {
 	struct raw_head head;
-	int per, unit, window, on_store_failure;
-	double amount, warn_at;
+	int per, unit, window, mode, on_store_failure;
+	double amount, warn_at, lease_share;
 };
 
 struct raw_config {

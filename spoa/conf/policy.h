@@ -293,7 +293,8 @@ struct policy_limit {
 	enum limit_window window;
 	uint64_t amount; /* requests, tokens, nano-dollars, streams */
 	enum limit_on_failure on_store_failure;
-	double warn_at; /* share from which it warns; 0: never */
+	double warn_at;     /* share from which it warns; 0: never */
+	double lease_share; /* see struct store_charge; 0: exact mode */
 };
 
 struct policy_ledger {

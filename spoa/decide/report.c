@@ -97,6 +97,8 @@ static void write_plan(const struct request *r, struct buf *line)
 	log_field(line, "limit_warning", p->warning);
 	if (p->reserved_local && r->policy->redis.enabled)
 		log_field(line, "store", STR("local"));
+	if (p->leased)
+		log_field(line, "store", STR("lease"));
 	if (p->deployment) {
 		log_field(line, "deployment", p->deployment->name);
 		log_field(line, "backend", p->backend);

@@ -1,6 +1,7 @@
 /*
  * decide/reserve: take from every limit of the consumer, or from none.
  *
+ *   enough is known of leased limits ---> granted; Redis is told
  *   Redis answers ----------------------> granted / refused
  *   Redis away, per limit: local  -> counted in this process
  *                          allow  -> not counted
@@ -99,6 +100,7 @@ static void make_charges(struct request *r)
 		charge->window = l->window;
 		charge->limit = l->amount;
 		charge->amount = amount_of(r, l->unit);
+		charge->share = l->lease_share;
 		r->plan.limits[i] = l;
 		r->plan.n_charges++;
 	}
@@ -156,9 +158,29 @@ static enum step_result refuse(struct request *r,
 	return STEP_DONE;
 }
 
+/* Who has decided? */
+static void count_mode(const struct request *r)
+{
+	char space[64];
+	struct buf labels = {
+		.p = space, .cap = sizeof(space), .max = sizeof(space)};
+	struct str mode = STR("exact");
+
+	if (r->plan.reserved_local)
+		mode = STR("memory");
+	else if (r->plan.leased)
+		mode = STR("lease");
+	metrics_label(&labels, "mode", mode);
+	metric_add(metrics_get(r->agent->metrics,
+	                       "foundry_limit_decisions_total",
+	                       buf_str(&labels)),
+	           1);
+}
+
 static enum step_result conclude(struct request *r,
                                  const struct store_result *res)
 {
+	count_mode(r);
 	if (res->status == STORE_BLOCKED)
 		return verdict_deny(r, DENY_BLOCKED, NULL);
 	standing_take(r, res);
@@ -221,6 +243,7 @@ static void on_reserved(void *ctx, uint64_t ref, const struct store_result *res)
 enum step_result decide_reserve(struct request *r)
 {
 	struct store_reservation sr;
+	struct store_result res;
 
 	if (r->woken)
 		return r->store_result.status == STORE_FAILED
@@ -230,6 +253,10 @@ enum step_result decide_reserve(struct request *r)
 	if (!r->policy->redis.enabled)
 		return reserve_in_memory(r);
 	sr = reservation_of(r);
+	if (store_redis_lease(r->agent->redis, &sr, &res)) {
+		r->plan.leased = true;
+		return conclude(r, &res);
+	}
 	if (!store_redis_reserve(r->agent->redis, &sr, on_reserved, r->agent,
 	                         r->ref))
 		return degrade(r);

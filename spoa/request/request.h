@@ -79,6 +79,7 @@ struct request_plan {
 	const struct policy_limit *limits[STORE_MAX_CHARGES];
 	size_t n_charges;
 	bool reserved_local; /* Redis was away: held in memory */
+	bool leased;         /* admitted without waiting for Redis */
 	bool reserved;
 	/* what the caller is told of its limits, see decide/standing.h */
 	struct str rate_requests, rate_tokens, warning;

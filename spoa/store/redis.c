@@ -4,6 +4,8 @@
  *   reserve --> struct call ----+
  *                 | waits       +--> redis_link ---EVALSHA---> Redis
  *   settle ---> writes ---------+
+ *                 ^
+ *   lease --------+ taken by what is known: struct lease
  *
  * What may have been charged without anybody knowing is given back: an answer
  * that comes after its deadline is settled to zero use, and a reserve whose
@@ -13,10 +15,12 @@
 
 #include "base/log.h"
 #include "store/check.h"
+#include "store/lease.h"
 #include "store/list.h"
 #include "store/redis_args.h"
 #include "store/redis_link.h"
 #include "store/redis_tls.h"
+#include "store/reservation.h"
 #include "store/writes.h"
 
 #include <stdio.h>
@@ -40,9 +44,7 @@ struct call {
 	uint64_t due_us;
 	bool sent;
 	bool lost; /* the connection broke: fail it in the next turn */
-	size_t n_charges;
-	struct str account, id; /* behind */
-	char text[];
+	struct store_reservation *r; /* a copy */
 };
 
 struct store_redis {
@@ -58,6 +60,7 @@ struct store_redis {
 	struct loop_timer deadline;
 
 	struct writes *writes;
+	struct lease *lease;
 
 	/* an endpoint is down; empty: the store was up since */
 	char why[POLICY_REDIS_ENDPOINTS][REDIS_WHY_MAX];
@@ -119,10 +122,11 @@ static void metrics_begin(struct store_redis *s, struct str worker)
 	s->connect_errors = errors_of(m, "connect");
 	of_writes = (struct writes_metrics){
 		.pending =
-			metrics_get(m, "foundry_store_settles_pending", worker),
-		.dropped = metrics_get(m, "foundry_store_settles_dropped_total",
+			metrics_get(m, "foundry_store_writes_pending", worker),
+		.dropped = metrics_get(m, "foundry_store_writes_dropped_total",
 	                               STR_NONE),
 		.errors = errors_of(m, "settle"),
+		.reserve_errors = s->reserve_errors,
 		.seconds = &s->seconds,
 	};
 	writes_measure(s->writes, &of_writes);
@@ -148,13 +152,20 @@ void store_redis_settle(struct store_redis *s, struct str account,
 
 /* --------------------------------------------------------------- reserve */
 
+static void call_free(struct call *c)
+{
+	if (c)
+		free(c->r);
+	free(c);
+}
+
 static void call_free_if_done(struct call *c)
 {
 	if (c->cb || c->sent)
 		return;
 	list_del(&c->all);
 	list_del(&c->waiting);
-	free(c);
+	call_free(c);
 }
 
 static void call_answer(struct call *c, const struct store_result *res)
@@ -214,95 +225,50 @@ static void on_deadline(void *data)
 	deadline_start(s);
 }
 
-enum { REPLY_STATUS, REPLY_REFUSED, REPLY_RETRY, REPLY_BEFORE, REPLY_HEAD };
-
-/* False: not what reserve.lua answers. */
-static bool read_reply(const struct redis_link_reply *reply, size_t n_charges,
-                       struct store_result *res)
-{
-	const int64_t *v = reply->v;
-	size_t i;
-
-	if (reply->kind != LINK_NUMBERS ||
-	    reply->n != REPLY_HEAD + 3 * n_charges)
-		return false;
-	if (v[REPLY_STATUS] != STORE_OK && v[REPLY_STATUS] != STORE_BLOCKED &&
-	    (v[REPLY_REFUSED] < 0 || (size_t)v[REPLY_REFUSED] >= n_charges))
-		return false;
-	if (v[REPLY_STATUS] != STORE_OK && v[REPLY_STATUS] != STORE_REFUSED &&
-	    v[REPLY_STATUS] != STORE_TOO_LARGE &&
-	    v[REPLY_STATUS] != STORE_BLOCKED)
-		return false;
-	res->status = (enum store_status)v[REPLY_STATUS];
-	res->refused = (size_t)v[REPLY_REFUSED];
-	res->retry_ms = (uint64_t)v[REPLY_RETRY];
-	for (i = 0; i < n_charges; i++) {
-		const int64_t *of = &v[REPLY_HEAD + 3 * i];
-
-		res->remaining[i] = of[0];
-		res->reset_ms[i] = (uint64_t)of[1];
-		res->limit[i] = (uint64_t)of[2];
-	}
-	return true;
-}
-
 static void on_reserved(void *ctx, const struct redis_link_reply *reply)
 {
 	struct call *c = ctx;
 	struct store_redis *s = c->store;
 	struct store_result res = {.status = STORE_FAILED};
+	bool before = false;
 
 	c->sent = false;
 	s->n_calls--;
 	if (reply->kind == LINK_LOST) {
 		if (is_enabled(s))
-			writes_cancel(s->writes, c->account, c->id);
+			writes_cancel(s->writes, c->r->account, c->r->id);
 		c->lost = true;
 		call_free_if_done(c);
 		loop_timer_start(s->loop, &s->deadline, 0, on_deadline, s);
 		return;
 	}
 	observe(s, c->sent_us);
-	if (!read_reply(reply, c->n_charges, &res))
+	if (!redis_args_result(reply, c->r->n_charges, &res, &before))
 		res.error = "Redis answered with an error";
+	else if (!before)
+		lease_learn(s->lease, c->r, &res, c->sent_us);
 	if (c->cb) {
 		call_answer(c, &res);
 	} else {
 		/* too late; what was there before belongs to another call */
-		if (res.status == STORE_OK && !reply->v[REPLY_BEFORE])
-			writes_settle(s->writes, c->account, c->id, &nothing,
-			              NULL, NULL);
+		if (res.status == STORE_OK && !before)
+			writes_settle(s->writes, c->r->account, c->r->id,
+			              &nothing, NULL, NULL);
 		call_free_if_done(c);
 	}
 	if (redis_error_of(reply->error) == REDIS_ERROR_RECONNECT)
 		redis_link_drop(s->link, "Redis cannot write now");
 }
 
-static bool call_send(struct call *c, const struct store_reservation *r)
+static bool call_send(struct call *c)
 {
-	static const struct store_caller nobody;
-	const struct store_caller *caller = r->caller ? r->caller : &nobody;
 	struct store_redis *s = c->store;
 	struct redis_args a;
-	size_t i;
-	bool ok = redis_args_begin(&a, s->policy->redis.prefix, r->account,
-	                           r->id);
+	bool ok = redis_args_begin(&a, s->policy->redis.prefix, c->r->account,
+	                           c->r->id);
 
 	if (ok) {
-		redis_args_settings(&a, s->policy->redis.prefix, r->account);
-		redis_args_num(&a, STORE_RECORD_TTL_S * 1000);
-		redis_args_str(&a, caller->consumer);
-		redis_args_str(&a, caller->app);
-		redis_args_str(&a, caller->agent);
-		for (i = 0; i < r->n_charges; i++) {
-			const struct store_charge *charge = &r->charges[i];
-
-			redis_args_str(&a, charge->field);
-			redis_args_num(&a, charge->unit);
-			redis_args_num(&a, charge->window);
-			redis_args_num(&a, charge->limit);
-			redis_args_num(&a, charge->amount);
-		}
+		redis_args_reserve(&a, s->policy->redis.prefix, c->r, false);
 		ok = redis_args_call(&a, s->link, SCRIPT_RESERVE, on_reserved,
 		                     c);
 	}
@@ -313,16 +279,15 @@ static bool call_send(struct call *c, const struct store_reservation *r)
 static struct call *call_new(struct store_redis *s,
                              const struct store_reservation *r)
 {
-	struct call *c = calloc(1, sizeof(*c) + r->account.len + r->id.len);
+	struct call *c = calloc(1, sizeof(*c));
 
-	if (!c)
+	if (c)
+		c->r = reservation_copy(r);
+	if (!c || !c->r) {
+		free(c);
 		return NULL;
+	}
 	c->store = s;
-	c->n_charges = r->n_charges;
-	memcpy(c->text, r->account.p, r->account.len);
-	memcpy(c->text + r->account.len, r->id.p, r->id.len);
-	c->account = str_of(c->text, r->account.len);
-	c->id = str_of(c->text + r->account.len, r->id.len);
 	c->sent_us = clock_mono_us(s->clock);
 	c->due_us = c->sent_us + s->policy->redis.deadline_ms * UINT64_C(1000);
 	return c;
@@ -340,8 +305,8 @@ bool store_redis_reserve(struct store_redis *s,
 		return false;
 	}
 	c = call_new(s, r);
-	if (!c || !call_send(c, r)) {
-		free(c);
+	if (!c || !call_send(c)) {
+		call_free(c);
 		count(s->reserve_errors, 1);
 		return false;
 	}
@@ -355,6 +320,33 @@ bool store_redis_reserve(struct store_redis *s,
 	if (!loop_timer_active(&s->deadline))
 		deadline_start(s);
 	return true;
+}
+
+/* ----------------------------------------------------------------- lease */
+
+bool store_redis_lease(struct store_redis *s, const struct store_reservation *r,
+                       struct store_result *res)
+{
+	if (!writes_go_at_once(s->writes) || check_reservation(r) ||
+	    !lease_take(s->lease, r, res))
+		return false;
+	if (writes_reserve(s->writes, r))
+		return true;
+	lease_confirm(s->lease, r);
+	return false;
+}
+
+/* Redis has answered the write of what was taken here, or it is given up. */
+static void on_leased(void *ctx, const struct store_reservation *r,
+                      const struct store_result *res, uint64_t sent_us)
+{
+	struct store_redis *s = ctx;
+
+	lease_confirm(s->lease, r);
+	if (res)
+		lease_learn(s->lease, r, res, sent_us);
+	else
+		lease_forget(s->lease);
 }
 
 /* -------------------------------------------------------- the connection */
@@ -371,6 +363,7 @@ static void on_up(void *ctx)
 
 	forget_whys(s);
 	show_connected(s, true);
+	lease_forget(s->lease);
 	log_info("redis", "host=%" STR_FMT " port=%u pending=%zu msg=connected",
 	         STR_ARG(at->host), (unsigned)at->port,
 	         writes_pending(s->writes));
@@ -455,6 +448,7 @@ bool store_redis_configure(struct store_redis *s, struct policy *p,
 		return false;
 	}
 	s->policy = policy_ref(p);
+	lease_forget(s->lease);
 	if (old && is_same_server(&old->redis, to)) {
 		redis_link_refer(s->link, to);
 	} else {
@@ -465,7 +459,7 @@ bool store_redis_configure(struct store_redis *s, struct policy *p,
 		else
 			redis_link_stop(s->link);
 	}
-	writes_configure(s->writes, to->prefix, p->ledger.stream_max);
+	writes_configure(s->writes, p);
 	if (!to->enabled)
 		writes_give_up(s->writes);
 	policy_unref(old);
@@ -516,10 +510,12 @@ struct store_redis *store_redis_new(struct loop *loop,
 	list_init(&s->calls);
 	list_init(&s->waiting);
 	s->link = redis_link_new(loop, clock, &events);
-	if (s->link)
-		s->writes = writes_new(loop, clock, s->link);
+	s->lease = lease_new(clock);
+	if (s->link && s->lease)
+		s->writes = writes_new(loop, clock, s->link, on_leased, s);
 	if (!s->writes) {
 		redis_link_free(s->link);
+		lease_free(s->lease);
 		free(s);
 		return NULL;
 	}
@@ -536,9 +532,10 @@ void store_redis_free(struct store_redis *s)
 		struct call *c = list_entry(s->calls.next, struct call, all);
 
 		list_del(&c->all);
-		free(c);
+		call_free(c);
 	}
 	writes_free(s->writes);
+	lease_free(s->lease);
 	policy_unref(s->policy);
 	free(s);
 }

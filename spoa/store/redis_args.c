@@ -1,4 +1,4 @@
-/* store/redis_args: what is said to the scripts, and what errors mean. */
+/* store/redis_args: what is said to the scripts, and what answers mean. */
 #include "store/redis_args.h"
 
 #include "store/check.h"
@@ -72,6 +72,62 @@ void redis_args_settings(struct redis_args *a, struct str prefix,
 	buf_fmt(&a->text, "%" STR_FMT ":{%" STR_FMT "}:set", STR_ARG(prefix),
 	        STR_ARG(account));
 	cut(a, from);
+}
+
+void redis_args_reserve(struct redis_args *a, struct str prefix,
+                        const struct store_reservation *r, bool forced)
+{
+	static const struct store_caller nobody;
+	const struct store_caller *caller = r->caller ? r->caller : &nobody;
+	size_t i;
+
+	redis_args_settings(a, prefix, r->account);
+	redis_args_num(a, STORE_RECORD_TTL_S * 1000);
+	redis_args_str(a, caller->consumer);
+	redis_args_str(a, caller->app);
+	redis_args_str(a, caller->agent);
+	redis_args_num(a, forced);
+	for (i = 0; i < r->n_charges; i++) {
+		const struct store_charge *charge = &r->charges[i];
+
+		redis_args_str(a, charge->field);
+		redis_args_num(a, charge->unit);
+		redis_args_num(a, charge->window);
+		redis_args_num(a, charge->limit);
+		redis_args_num(a, charge->amount);
+	}
+}
+
+enum { REPLY_STATUS, REPLY_REFUSED, REPLY_RETRY, REPLY_BEFORE, REPLY_HEAD };
+
+bool redis_args_result(const struct redis_link_reply *reply, size_t n_charges,
+                       struct store_result *res, bool *before)
+{
+	const int64_t *v = reply->v;
+	size_t i;
+
+	if (reply->kind != LINK_NUMBERS ||
+	    reply->n != REPLY_HEAD + 3 * n_charges)
+		return false;
+	if (v[REPLY_STATUS] != STORE_OK && v[REPLY_STATUS] != STORE_BLOCKED &&
+	    (v[REPLY_REFUSED] < 0 || (size_t)v[REPLY_REFUSED] >= n_charges))
+		return false;
+	if (v[REPLY_STATUS] != STORE_OK && v[REPLY_STATUS] != STORE_REFUSED &&
+	    v[REPLY_STATUS] != STORE_TOO_LARGE &&
+	    v[REPLY_STATUS] != STORE_BLOCKED)
+		return false;
+	res->status = (enum store_status)v[REPLY_STATUS];
+	res->refused = (size_t)v[REPLY_REFUSED];
+	res->retry_ms = (uint64_t)v[REPLY_RETRY];
+	for (i = 0; i < n_charges; i++) {
+		const int64_t *of = &v[REPLY_HEAD + 3 * i];
+
+		res->remaining[i] = of[0];
+		res->reset_ms[i] = (uint64_t)of[1];
+		res->limit[i] = (uint64_t)of[2];
+	}
+	*before = v[REPLY_BEFORE] != 0;
+	return true;
 }
 
 void redis_args_done(struct redis_args *a)

@@ -1,11 +1,12 @@
 /*
- * store/redis_args: what is said to the scripts, and what their errors mean.
+ * store/redis_args: what is said to the scripts, and what their answers mean.
  */
 #ifndef STORE_REDIS_ARGS_H
 #define STORE_REDIS_ARGS_H
 
 #include "base/buf.h"
 #include "store/redis_link.h"
+#include "store/store.h"
 
 /* The arguments of one call. Numbers and keys are written into `text`; other
  * strings are borrowed until the call is made. */
@@ -27,6 +28,17 @@ void redis_args_ledger(struct redis_args *a, struct str prefix,
                        struct str account);
 void redis_args_settings(struct redis_args *a, struct str prefix,
                          struct str account);
+
+/* What reserve.lua is asked, after the keys of its account and id. `forced`:
+ * it is admitted already, so it is taken also from a limit that is used up and
+ * for a caller who is blocked. */
+void redis_args_reserve(struct redis_args *a, struct str prefix,
+                        const struct store_reservation *r, bool forced);
+
+/* What reserve.lua answers. False: this is something else. `*before`: the
+ * record was there. */
+bool redis_args_result(const struct redis_link_reply *reply, size_t n_charges,
+                       struct store_result *res, bool *before);
 
 void redis_args_str(struct redis_args *a, struct str s);
 void redis_args_num(struct redis_args *a, uint64_t n);

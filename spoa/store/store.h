@@ -38,7 +38,7 @@ enum {
 	STORE_MAX_CHARGES = 16,
 	STORE_RECORD_TTL_S = 7200, /* longer than any stream may last */
 	STORE_ID_MAX = 64,
-	STORE_PENDING_MAX = 10000, /* settles kept while Redis is away */
+	STORE_PENDING_MAX = 10000, /* writes kept while Redis is away */
 };
 
 /* One limit to take from. */
@@ -48,6 +48,9 @@ struct store_charge {
 	enum limit_window window;
 	uint64_t limit;  /* its amount */
 	uint64_t amount; /* to reserve: requests, tokens or nano-dollars */
+	/* of the limit, that a process may have admitted before Redis has
+	 * confirmed it; 0: never any */
+	double share;
 };
 
 /* Who may have been blocked at run time. */
@@ -157,6 +160,13 @@ bool store_redis_reserve(struct store_redis *s,
                          const struct store_reservation *r,
                          store_reserve_cb *cb, void *ctx, uint64_t ref);
 
+/* Admit without waiting for Redis, when what is known of these limits is enough
+ * for that (see store/lease.h). True: *res is as if Redis had answered, and the
+ * reservation is on its way to it, sent again until it is there; it counts also
+ * where another node was faster. False: nothing has happened; reserve. */
+bool store_redis_lease(struct store_redis *s, const struct store_reservation *r,
+                       struct store_result *res);
+
 /* Kept and sent again until Redis has answered, up to STORE_PENDING_MAX; more
  * are dropped and counted. `cb` may be NULL. It runs once: later, or before
  * this returns when the settle is dropped (STORE_FAILED). One that had to be
@@ -166,7 +176,7 @@ void store_redis_settle(struct store_redis *s, struct str account,
                         struct str id, const struct store_usage *used,
                         store_settle_cb *cb, void *ctx);
 
-/* Settles that Redis has not answered yet: to be waited for, a moment, before
+/* Writes that Redis has not answered yet: to be waited for, a moment, before
  * the process ends. */
 size_t store_redis_pending(const struct store_redis *s);
 

@@ -4,6 +4,7 @@
 #include "store/check.h"
 #include "store/list.h"
 #include "store/redis_args.h"
+#include "store/reservation.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -13,20 +14,25 @@ enum {
 	WRITES_FLUSH = 64, /* queued ones sent in one go ... */
 	WRITES_FLUSH_MS = 10,
 	WRITES_LATER_MS = 1000, /* after Redis said "not now" */
+	WRITES_AGAIN_MS = 1000, /* after a settle found no record */
+	WRITES_AGAIN_MAX = 1000,
 	/* How long a cancelled id stays unusable: longer than a stopped
 	 * server may take to read what is in its sockets. */
 	WRITES_CANCEL_MS = 60000,
 };
 
 struct write {
-	struct list all; /* queued or sent */
+	struct list all; /* queued, sent or later */
 	struct writes *writes;
+	struct store_reservation *reserve; /* NULL: a settle, all below */
 	store_settle_cb *cb;
 	void *ctx;
 	struct store_usage used;
 	uint64_t token; /* tells it from others of the same id */
 	uint64_t sent_us;
 	bool cancel;
+	unsigned n_unknown; /* times it found no record */
+	uint64_t again_us;
 	struct str account, id; /* behind, and used.note */
 	char text[];
 };
@@ -43,7 +49,12 @@ struct writes {
 	size_t n_queued; /* of both, `again` and `queued` */
 	size_t n_sent;
 	uint64_t next_token;
-	struct loop_timer flush;
+	bool patient;
+	struct list later; /* found no record; by again_us */
+	size_t n_later;
+	struct loop_timer flush, ask_again;
+	writes_reserved_cb *reserved;
+	void *ctx;
 };
 
 static void on_flush(void *data);
@@ -79,13 +90,77 @@ static void put_again(struct write *w)
 	w->writes->n_queued++;
 }
 
-/* The end of one that is on neither list any more. */
-static void end(struct write *w, enum store_status status)
+static void write_free(struct write *w)
 {
-	show_pending(w->writes);
-	if (w->cb)
-		w->cb(w->ctx, w->id, status);
+	free(w->reserve);
 	free(w);
+}
+
+/* The end of one that is on no list any more. `res`: of a reserve. */
+static void end(struct write *w, enum store_status status,
+                const struct store_result *res)
+{
+	struct writes *s = w->writes;
+
+	show_pending(s);
+	if (w->reserve)
+		s->reserved(s->ctx, w->reserve, res, w->sent_us);
+	else if (w->cb)
+		w->cb(w->ctx, w->id, status);
+	write_free(w);
+}
+
+static void on_ask_again(void *data);
+
+static void ask_again_start(struct writes *s)
+{
+	uint64_t now = clock_mono_us(s->clock);
+	const struct write *w;
+
+	if (s->n_later == 0 || loop_timer_active(&s->ask_again))
+		return;
+	w = list_entry(s->later.next, struct write, all);
+	loop_timer_start(s->loop, &s->ask_again,
+	                 w->again_us > now ? (w->again_us - now + 999) / 1000
+	                                   : 0,
+	                 on_ask_again, s);
+}
+
+static void on_ask_again(void *data)
+{
+	struct writes *s = data;
+	uint64_t now = clock_mono_us(s->clock);
+
+	while (s->n_later > 0) {
+		struct write *w = list_entry(s->later.next, struct write, all);
+
+		if (w->again_us > now)
+			break;
+		list_del(&w->all);
+		s->n_later--;
+		put(w);
+	}
+	flush_after(s, WRITES_FLUSH_MS);
+	ask_again_start(s);
+}
+
+/* A settle found no record. Whoever admitted without asking may be late with
+ * its reserve. */
+static void on_unknown(struct write *w, bool no_trace)
+{
+	struct writes *s = w->writes;
+
+	if (!no_trace || !s->patient || w->cancel ||
+	    w->n_unknown >= WRITES_PATIENCE || s->n_later >= WRITES_AGAIN_MAX) {
+		end(w, STORE_UNKNOWN, NULL);
+		return;
+	}
+	w->n_unknown++;
+	w->again_us =
+		clock_mono_us(s->clock) + WRITES_AGAIN_MS * UINT64_C(1000);
+	list_add_last(&s->later, &w->all);
+	s->n_later++;
+	ask_again_start(s);
 }
 
 static void on_error(struct write *w, struct str error)
@@ -93,9 +168,9 @@ static void on_error(struct write *w, struct str error)
 	struct writes *s = w->writes;
 	enum redis_error meaning = redis_error_of(error);
 
-	count(s->metrics.errors);
+	count(w->reserve ? s->metrics.reserve_errors : s->metrics.errors);
 	if (meaning == REDIS_ERROR_FINAL) {
-		end(w, STORE_FAILED);
+		end(w, STORE_FAILED, NULL);
 		return;
 	}
 	put_again(w);
@@ -103,6 +178,15 @@ static void on_error(struct write *w, struct str error)
 		redis_link_drop(s->link, "Redis cannot write now");
 	else
 		flush_after(s, WRITES_LATER_MS);
+}
+
+static void on_reserved(struct write *w, const struct redis_link_reply *reply)
+{
+	struct store_result res = {.status = STORE_FAILED};
+	bool before, ok = redis_args_result(reply, w->reserve->n_charges, &res,
+	                                    &before);
+
+	end(w, res.status, ok ? &res : NULL);
 }
 
 static void on_answer(void *ctx, const struct redis_link_reply *reply)
@@ -119,10 +203,31 @@ static void on_answer(void *ctx, const struct redis_link_reply *reply)
 	if (s->metrics.seconds)
 		metric_observe_us(s->metrics.seconds,
 		                  clock_mono_us(s->clock) - w->sent_us);
-	if (reply->kind == LINK_NUMBERS && reply->n == 1)
-		end(w, reply->v[0] == STORE_OK ? STORE_OK : STORE_UNKNOWN);
-	else
+	if (reply->kind != LINK_NUMBERS || reply->n == 0)
 		on_error(w, reply->error);
+	else if (w->reserve)
+		on_reserved(w, reply);
+	else if (reply->v[0] == STORE_OK)
+		end(w, STORE_OK, NULL);
+	else
+		on_unknown(w, reply->n > 1 && reply->v[1] == 1);
+}
+
+static void settle_args(const struct write *w, struct redis_args *a)
+{
+	const struct writes *s = w->writes;
+	int unit;
+
+	redis_args_ledger(a, s->prefix, w->account);
+	for (unit = UNIT_REQUESTS; unit <= UNIT_USD; unit++)
+		redis_args_num(a, (uint64_t)check_used(&w->used,
+		                                       (enum limit_unit)unit));
+	redis_args_num(a, w->cancel ? WRITES_CANCEL_MS : 0);
+	redis_args_num(a, w->token);
+	if (w->used.note.len > 0 && s->ledger_max > 0) {
+		redis_args_num(a, s->ledger_max);
+		redis_args_str(a, w->used.note);
+	}
 }
 
 /* False: it stays queued. */
@@ -130,26 +235,21 @@ static bool write_send(struct write *w)
 {
 	struct writes *s = w->writes;
 	struct redis_args a;
-	int unit;
 	bool ok;
 
 	if (s->n_sent >= WRITES_SENT_MAX)
 		return false;
 	ok = redis_args_begin(&a, s->prefix, w->account, w->id);
 	if (ok) {
-		redis_args_ledger(&a, s->prefix, w->account);
-		for (unit = UNIT_REQUESTS; unit <= UNIT_USD; unit++)
-			redis_args_num(
-				&a, (uint64_t)check_used(
-					    &w->used, (enum limit_unit)unit));
-		redis_args_num(&a, w->cancel ? WRITES_CANCEL_MS : 0);
-		redis_args_num(&a, w->token);
-		if (w->used.note.len > 0 && s->ledger_max > 0) {
-			redis_args_num(&a, s->ledger_max);
-			redis_args_str(&a, w->used.note);
-		}
+		if (w->reserve)
+			redis_args_reserve(&a, s->prefix, w->reserve, true);
+		else
+			settle_args(w, &a);
 		w->sent_us = clock_mono_us(s->clock);
-		ok = redis_args_call(&a, s->link, SCRIPT_SETTLE, on_answer, w);
+		ok = redis_args_call(&a, s->link,
+		                     w->reserve ? SCRIPT_RESERVE
+		                                : SCRIPT_SETTLE,
+		                     on_answer, w);
 	}
 	redis_args_done(&a);
 	if (!ok)
@@ -225,6 +325,30 @@ bool writes_settle(struct writes *s, struct str account, struct str id,
 	return true;
 }
 
+bool writes_go_at_once(const struct writes *s)
+{
+	return redis_link_is_up(s->link) && s->n_queued == 0 &&
+	       s->n_sent < WRITES_SENT_MAX &&
+	       writes_pending(s) < STORE_PENDING_MAX;
+}
+
+bool writes_reserve(struct writes *s, const struct store_reservation *r)
+{
+	struct write *w = calloc(1, sizeof(*w));
+
+	if (w)
+		w->reserve = reservation_copy(r);
+	if (!w || !w->reserve) {
+		free(w);
+		return false;
+	}
+	w->writes = s;
+	w->account = w->reserve->account;
+	w->id = w->reserve->id;
+	send_or_wait(s, w);
+	return true;
+}
+
 void writes_cancel(struct writes *s, struct str account, struct str id)
 {
 	static const struct store_usage nothing;
@@ -250,22 +374,26 @@ void writes_down(struct writes *s)
 
 void writes_give_up(struct writes *s)
 {
-	size_t n = s->n_queued; /* a callback may add more */
+	size_t n; /* a callback may add more */
 
 	list_prepend(&s->queued, &s->again);
+	list_prepend(&s->queued, &s->later);
+	s->n_queued += s->n_later;
+	s->n_later = 0;
+	n = s->n_queued;
 	for (; n > 0 && !list_empty(&s->queued); n--) {
 		struct write *w = list_entry(s->queued.next, struct write, all);
 
 		list_del(&w->all);
 		s->n_queued--;
 		count(s->metrics.dropped);
-		end(w, STORE_FAILED);
+		end(w, STORE_FAILED, NULL);
 	}
 }
 
 size_t writes_pending(const struct writes *s)
 {
-	return s->n_queued + s->n_sent;
+	return s->n_queued + s->n_sent + s->n_later;
 }
 
 void writes_measure(struct writes *s, const struct writes_metrics *m)
@@ -273,14 +401,21 @@ void writes_measure(struct writes *s, const struct writes_metrics *m)
 	s->metrics = *m;
 }
 
-void writes_configure(struct writes *s, struct str prefix, uint64_t ledger_max)
+void writes_configure(struct writes *s, const struct policy *p)
 {
-	s->prefix = prefix;
-	s->ledger_max = ledger_max;
+	size_t i;
+
+	s->prefix = p->redis.prefix;
+	s->ledger_max = p->ledger.stream_max;
+	s->patient = false;
+	for (i = 0; i < p->n_limits; i++)
+		if (p->limits[i].lease_share > 0)
+			s->patient = true;
 }
 
 struct writes *writes_new(struct loop *loop, const struct clock *clock,
-                          struct redis_link *link)
+                          struct redis_link *link, writes_reserved_cb *cb,
+                          void *ctx)
 {
 	struct writes *s = calloc(1, sizeof(*s));
 
@@ -293,6 +428,9 @@ struct writes *writes_new(struct loop *loop, const struct clock *clock,
 	 * they differ by when they began */
 	if (getrandom(&s->next_token, sizeof(s->next_token), GRND_NONBLOCK) < 0)
 		s->next_token = clock_mono_us(clock) << 20;
+	s->reserved = cb;
+	s->ctx = ctx;
+	list_init(&s->later);
 	list_init(&s->again);
 	list_init(&s->queued);
 	list_init(&s->sent);
@@ -305,7 +443,7 @@ static void free_all(struct list *l)
 		struct write *w = list_entry(l->next, struct write, all);
 
 		list_del(&w->all);
-		free(w);
+		write_free(w);
 	}
 }
 
@@ -314,6 +452,8 @@ void writes_free(struct writes *s)
 	if (!s)
 		return;
 	loop_timer_stop(&s->flush);
+	loop_timer_stop(&s->ask_again);
+	free_all(&s->later);
 	free_all(&s->again);
 	free_all(&s->queued);
 	free_all(&s->sent);

@@ -135,7 +135,7 @@ def test_redis_goes_and_comes_back(make_stack, policy):
         assert used(stack, during) == during.json()["usage"]["total_tokens"]
     assert stream.complete()
     wait_until("the stream's settle to wait",
-               lambda: stack.metric("foundry_store_settles_pending") == 1)
+               lambda: stack.metric("foundry_store_writes_pending") == 1)
     assert stack.agent_get("/readyz").status_code == 200
 
     restart_redis(stack)
@@ -147,7 +147,7 @@ def test_redis_goes_and_comes_back(make_stack, policy):
     sum_of_all = sum_of_both + used(stack, after)
     assert spent(stack) == sum_of_all
     assert open_records(stack) == set()
-    assert stack.metric("foundry_store_settles_pending") == 0
+    assert stack.metric("foundry_store_writes_pending") == 0
 
 
 def test_required_redis_makes_the_agent_not_ready(make_stack):

@@ -91,7 +91,7 @@ def test_stopping_agent_sends_the_settles_that_wait(make_stack):
     hung.signal(signal.SIGSTOP)
     try:
         assert stream.complete()
-        wait_until("the settle to wait", lambda: stack.metric("foundry_store_settles_pending") == 1)
+        wait_until("the settle to wait", lambda: stack.metric("foundry_store_writes_pending") == 1)
         agent.signal(signal.SIGTERM)
         agent.wait_log("draining")
     finally:

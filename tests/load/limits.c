@@ -99,7 +99,7 @@ static bool ask(struct bench *b)
 {
 	struct request *r = &b->requests[b->asked];
 	struct store_charge c = {STR("tight"), UNIT_TOKENS, WINDOW_MONTH,
-	                         b->limit, 0};
+	                         b->limit,     0,           0};
 	char id[24];
 	struct store_reservation want = {
 		.account = STR("bench"), .charges = &c, .n_charges = 1};

@@ -30,7 +30,8 @@ const char conf_base[] =
 	"  \"std\": {\"per\": \"app\", \"unit\": \"tokens\", \"amount\": "
 	"60000,\n"
 	"    \"window\": \"minute\"},\n"
-	"  \"cash\": {\"per\": \"team\", \"unit\": \"usd\", \"amount\": 12.5,\n"
+	"  \"cash\": {\"mode\": \"lease\", \"per\": \"team\", \"unit\": "
+	"\"usd\", \"amount\": 12.5,\n"
 	"    \"window\": \"day\", \"on_store_failure\": \"deny\"}}}\n";
 
 static void fail(const char *from)

@@ -90,8 +90,8 @@ const struct store_usage rf_nothing;
 bool rf_ask(struct redis_fixture *f, const char *id, uint64_t amount,
             struct redis_answer *a)
 {
-	const struct store_charge c = {STR("day"), UNIT_TOKENS, WINDOW_DAY, 100,
-	                               amount};
+	const struct store_charge c = {STR("day"), UNIT_TOKENS, WINDOW_DAY,
+	                               100,        amount,      0};
 	const struct store_reservation r = {STR("a"), str_c(id), &c, 1, NULL};
 
 	*a = (struct redis_answer){0};

@@ -98,10 +98,9 @@ static redisReply *eval_run(struct eval *e, redisContext *redis)
 	return r;
 }
 
-void scripts_reserve(void *ctx, const struct store_reservation *r,
-                     struct store_result *res)
+static void reserve(struct scripts_door *d, const struct store_reservation *r,
+                    bool forced, struct store_result *res)
 {
-	struct scripts_door *d = ctx;
 	struct eval e;
 	redisReply *reply;
 	size_t i;
@@ -110,6 +109,7 @@ void scripts_reserve(void *ctx, const struct store_reservation *r,
 	eval_add(&e, "7200000");
 	for (i = 0; i < 3; i++)
 		eval_add(&e, "caller");
+	eval_add(&e, forced ? "1" : "0");
 	for (i = 0; i < r->n_charges; i++) {
 		const struct store_charge *c = &r->charges[i];
 
@@ -133,6 +133,18 @@ void scripts_reserve(void *ctx, const struct store_reservation *r,
 		res->limit[i] = (uint64_t)of[2]->integer;
 	}
 	freeReplyObject(reply);
+}
+
+void scripts_reserve(void *ctx, const struct store_reservation *r,
+                     struct store_result *res)
+{
+	reserve(ctx, r, false, res);
+}
+
+void scripts_force(struct scripts_door *d, const struct store_reservation *r,
+                   struct store_result *res)
+{
+	reserve(d, r, true, res);
 }
 
 static enum store_status settle(struct scripts_door *d, struct str account,

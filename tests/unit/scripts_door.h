@@ -32,6 +32,10 @@ enum store_status scripts_settle_again(void *ctx, struct str account,
                                        struct str id,
                                        const struct store_usage *used);
 
+/* What was admitted without asking. */
+void scripts_force(struct scripts_door *d, const struct store_reservation *r,
+                   struct store_result *res);
+
 /* A settle to zero that leaves a mark for an unknown id. */
 enum store_status scripts_cancel(struct scripts_door *d, struct str account,
                                  struct str id, unsigned mark_ms);

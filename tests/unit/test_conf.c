@@ -123,6 +123,8 @@ static void callers(void **state)
 	assert_int_equal(p->limits[1].window, WINDOW_DAY);
 	assert_int_equal(p->limits[1].amount, 12500000000);
 	assert_int_equal(p->limits[1].on_store_failure, FAIL_DENY);
+	assert_true(p->limits[0].lease_share == 0); /* exact */
+	assert_true(p->limits[1].lease_share == 0.05);
 	policy_unref(p);
 }
 
@@ -811,6 +813,7 @@ static void documentation_names_every_key(void **state)
 		"models.NAME.deployments[].surface\n",
 		"models.NAME.deployments[].ptu.units\n",
 		"models.NAME.price.cached\n",
+		"limits.NAME.lease_share\n",
 		"limits.NAME.on_store_failure\n",
 	};
 	struct buf out;

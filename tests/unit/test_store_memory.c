@@ -85,7 +85,7 @@ static struct store_result take_one(struct fixture *f, const char *id,
                                     const char *field, uint64_t limit)
 {
 	const struct store_charge c = {str_c(field), UNIT_TOKENS, WINDOW_DAY,
-	                               limit, 1};
+	                               limit,        1,           0};
 	const struct store_reservation r = {STR("a"), str_c(id), &c, 1, NULL};
 	struct store_result res;
 
@@ -190,7 +190,7 @@ static void what_cannot_be_counted_is_refused(void **state)
 
 	for (i = 0; i < 17; i++)
 		c[i] = (struct store_charge){STR("f"), UNIT_TOKENS, WINDOW_DAY,
-		                             100, 1};
+		                             100,      1,           0};
 	r.n_charges = 2; /* one field twice: it would be checked twice and
 	                  * charged once */
 	store_memory_reserve(f->m, &r, &res);
@@ -222,8 +222,8 @@ static void speed(void **state)
 {
 	struct fixture *f = *state;
 	const struct store_charge c[2] = {
-		{STR("tokens"), UNIT_TOKENS, WINDOW_MINUTE, 1000000000, 100},
-		{STR("requests"), UNIT_REQUESTS, WINDOW_DAY, 1000000000, 1},
+		{STR("tokens"), UNIT_TOKENS, WINDOW_MINUTE, 1000000000, 100, 0},
+		{STR("requests"), UNIT_REQUESTS, WINDOW_DAY, 1000000000, 1, 0},
 	};
 	const struct store_usage used = {.requests = 1, .tokens = 80};
 	struct timespec from, to;

@@ -18,12 +18,12 @@
 #include <time.h>
 
 static const struct store_charge limits[MODEL_LIMITS] = {
-	{STR_INIT("rpm"), UNIT_REQUESTS, WINDOW_MINUTE, 60, 0},
-	{STR_INIT("tpm"), UNIT_TOKENS, WINDOW_MINUTE, 10007, 0},
-	{STR_INIT("tph"), UNIT_TOKENS, WINDOW_HOUR, 40000, 0},
-	{STR_INIT("rpd"), UNIT_REQUESTS, WINDOW_DAY, 300, 0},
-	{STR_INIT("tpd:x y"), UNIT_TOKENS, WINDOW_DAY, 500000, 0},
-	{STR_INIT("usd"), UNIT_USD, WINDOW_MONTH, 800000000000, 0},
+	{STR_INIT("rpm"), UNIT_REQUESTS, WINDOW_MINUTE, 60, 0, 0},
+	{STR_INIT("tpm"), UNIT_TOKENS, WINDOW_MINUTE, 10007, 0, 0},
+	{STR_INIT("tph"), UNIT_TOKENS, WINDOW_HOUR, 40000, 0, 0},
+	{STR_INIT("rpd"), UNIT_REQUESTS, WINDOW_DAY, 300, 0, 0},
+	{STR_INIT("tpd:x y"), UNIT_TOKENS, WINDOW_DAY, 500000, 0, 0},
+	{STR_INIT("usd"), UNIT_USD, WINDOW_MONTH, 800000000000, 0, 0},
 };
 
 static uint64_t number_of(const char *name, uint64_t otherwise)
@@ -383,8 +383,8 @@ static void storm_ask(struct storm *s)
 {
 	struct stormy *c = &s->calls[s->n_asked];
 	char id[24];
-	struct store_charge charge = {STR("all"), UNIT_TOKENS, WINDOW_MONTH,
-	                              STORM_LIMIT, 0};
+	struct store_charge charge = {STR("all"),  UNIT_TOKENS, WINDOW_MONTH,
+	                              STORM_LIMIT, 0,           0};
 	struct store_reservation r = {
 		.account = STR("a"), .charges = &charge, .n_charges = 1};
 
@@ -465,8 +465,8 @@ static void storm_check(struct storm *s)
 
 static int64_t storm_remaining(struct redis_fixture *f)
 {
-	struct store_charge c = {STR("all"), UNIT_TOKENS, WINDOW_MONTH,
-	                         STORM_LIMIT, 0};
+	struct store_charge c = {STR("all"),  UNIT_TOKENS, WINDOW_MONTH,
+	                         STORM_LIMIT, 0,           0};
 	struct store_reservation r = {.account = STR("a"),
 	                              .id = STR("look"),
 	                              .charges = &c,

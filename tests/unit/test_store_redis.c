@@ -41,7 +41,7 @@ static void a_debt_outlives_the_minute(void **state)
 {
 	struct redis_fixture *f = *state;
 	const struct store_charge c = {STR("tpm"), UNIT_TOKENS, WINDOW_MINUTE,
-	                               60, 1};
+	                               60,         1,           0};
 	const struct store_reservation r = {STR("a"), STR("1"), &c, 1, NULL};
 	const struct store_usage used = {.tokens = 6000};
 	struct store_result res;
@@ -191,7 +191,7 @@ static void what_operators_set_counts_at_once(void **state)
 	const struct store_caller caller = {STR("team"), STR("app"),
 	                                    STR("p/agent")};
 	const struct store_charge c = {STR("tpd:x"), UNIT_TOKENS, WINDOW_DAY,
-	                               100, 10};
+	                               100,          10,          0};
 	struct store_reservation r = {STR("a"), STR("1"), &c, 1, &caller};
 	static const char *const blocks[] = {"consumer:team", "app:app",
 	                                     "agent:p/agent"};
@@ -259,8 +259,8 @@ static void a_thousand_at_once_are_not_granted_too_much(void **state)
 	struct store_redis *other =
 		store_redis_new(f->loop, &clock_system, NULL);
 	const struct store_charge c[2] = {
-		{STR("day"), UNIT_TOKENS, WINDOW_DAY, 1000, 3},
-		{STR("r"), UNIT_REQUESTS, WINDOW_DAY, 100000, 1},
+		{STR("day"), UNIT_TOKENS, WINDOW_DAY, 1000, 3, 0},
+		{STR("r"), UNIT_REQUESTS, WINDOW_DAY, 100000, 1, 0},
 	};
 	struct crowd crowd = {0, 0};
 	struct store_reservation r = {STR("a"), STR_NONE, c, 2, NULL};

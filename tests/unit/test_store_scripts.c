@@ -39,14 +39,15 @@ static int64_t fake_real(void *ctx)
 }
 
 static const struct store_charge all_limits[] = {
-	{STR_INIT("rpm"), UNIT_REQUESTS, WINDOW_MINUTE, 7, 0},
-	{STR_INIT("tpm"), UNIT_TOKENS, WINDOW_MINUTE, 10007, 0},
-	{STR_INIT("usd-minute"), UNIT_USD, WINDOW_MINUTE, 999999999999937, 0},
-	{STR_INIT("rph"), UNIT_REQUESTS, WINDOW_HOUR, 40, 0},
-	{STR_INIT("tpd"), UNIT_TOKENS, WINDOW_DAY, 1000000, 0},
-	{STR_INIT("usd-month"), UNIT_USD, WINDOW_MONTH, 800000000000000, 0},
-	{STR_INIT("one"), UNIT_TOKENS, WINDOW_MINUTE, 1, 0},
-	{STR_INIT("open"), UNIT_CONCURRENT, WINDOW_OPEN, 12, 0},
+	{STR_INIT("rpm"), UNIT_REQUESTS, WINDOW_MINUTE, 7, 0, 0},
+	{STR_INIT("tpm"), UNIT_TOKENS, WINDOW_MINUTE, 10007, 0, 0},
+	{STR_INIT("usd-minute"), UNIT_USD, WINDOW_MINUTE, 999999999999937, 0,
+         0},
+	{STR_INIT("rph"), UNIT_REQUESTS, WINDOW_HOUR, 40, 0, 0},
+	{STR_INIT("tpd"), UNIT_TOKENS, WINDOW_DAY, 1000000, 0, 0},
+	{STR_INIT("usd-month"), UNIT_USD, WINDOW_MONTH, 800000000000000, 0, 0},
+	{STR_INIT("one"), UNIT_TOKENS, WINDOW_MINUTE, 1, 0, 0},
+	{STR_INIT("open"), UNIT_CONCURRENT, WINDOW_OPEN, 12, 0, 0},
 };
 
 enum { N_LIMITS = sizeof(all_limits) / sizeof(all_limits[0]) };
@@ -161,7 +162,7 @@ static void attack_scopes_pile_up(void **state)
 	scripts_door_init(&d, f->server.socket);
 	for (i = 0; i < 5000; i++) {
 		struct store_charge c = {STR_NONE, UNIT_TOKENS, WINDOW_MINUTE,
-		                         60, 1};
+		                         60,       1,           0};
 		struct store_reservation r = {STR("a"), STR_NONE, &c, 1, NULL};
 		struct store_result res;
 

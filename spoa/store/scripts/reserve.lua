@@ -2,12 +2,13 @@
 --
 -- KEYS  the account's limits (hash), the record of this request (hash), what
 --       operators have set (hash, see tune.lua)
--- ARGV  record's life in ms; consumer, app and agent that ask; then for each
---       limit: field, unit, kind, limit, amount
+-- ARGV  record's life in ms; consumer, app and agent that ask; 1 when it is
+--       admitted already; then for each limit: field, unit, kind, limit, amount
 -- ->    status, refused index, retry ms, 1 when the record was there before,
 --       then for each limit: remaining, reset ms, the limit that holds
 -- Statuses are those of enum store_status; STORE_FAILED says that the
--- reservation was cancelled before it came.
+-- reservation was cancelled before it came. What is admitted already is taken
+-- in any case, as a debt where it must be; BLOCKED then is only said.
 --
 -- The record: n = number of limits; 0, 1, ... =
 -- UNIT:KIND:LIMIT:AMOUNT:PERIOD:FIELD, what settle.lua needs. For a while it
@@ -18,12 +19,13 @@ local SWEEP_FROM = 32
 local OPEN_RETRY_MS = 1000 -- nobody knows when a stream ends
 
 local now = clock_ms()
-local n = (#ARGV - 4) / 5
+local admitted = ARGV[5] == '1'
+local n = (#ARGV - 5) / 5
 local blocked
 local fields, charges = {}, {}
 
 for i = 1, n do
-	local a = 5 * i
+	local a = 5 * i + 1
 	fields[i] = ARGV[a]
 	charges[i] = { unit = ARGV[a + 1], kind = tonumber(ARGV[a + 2]),
 		limit = tonumber(ARGV[a + 3]), amount = tonumber(ARGV[a + 4]) }
@@ -129,6 +131,10 @@ read_settings()
 read_limits()
 local record = redis.call('HGET', RECORD, 'n')
 if record == 'x' then return answer(FAILED, 0, 0, 1) end
+if admitted then
+	if not record then take() end
+	return answer(blocked and BLOCKED or OK, 0, 0, record and 1 or 0)
+end
 if tonumber(record) then return answer(OK, 0, 0, 1) end
 if blocked then return answer(BLOCKED, 0, 0, 0) end
 

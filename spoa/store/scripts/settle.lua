@@ -8,7 +8,7 @@
 --       something to write down: how many entries the ledger keeps, about,
 --       and the text of this one
 -- ->    status: 0 done, also when it was this settlement that did it before;
---       3 no such open reservation
+--       3 no such open reservation, and 1 when there is no trace of one
 --
 -- Cancelling what is unknown matters when the connection broke with a reserve
 -- under way: Redis may read that reserve after this. It then finds the mark
@@ -27,7 +27,7 @@ if #record == 0 then
 		redis.call('HSET', RECORD, 'n', 'x')
 		redis.call('PEXPIRE', RECORD, ARGV[4])
 	end
-	return { UNKNOWN }
+	return { UNKNOWN, 1 }
 end
 
 local charges = {}

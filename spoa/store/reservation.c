@@ -1,0 +1,60 @@
+/* store/reservation: a copy of one that outlives the request. */
+#include "store/reservation.h"
+
+#include <stdlib.h>
+
+/* The block: this, the charges, all texts. */
+struct copy {
+	struct store_reservation r; /* first, so that its address is ours */
+	struct store_caller caller;
+	struct store_charge charges[];
+};
+
+static size_t text_len(const struct store_reservation *r)
+{
+	size_t i, n = r->account.len + r->id.len;
+
+	if (r->caller)
+		n += r->caller->consumer.len + r->caller->app.len +
+		     r->caller->agent.len;
+	for (i = 0; i < r->n_charges; i++)
+		n += r->charges[i].field.len;
+	return n;
+}
+
+static struct str put(char **at, struct str s)
+{
+	struct str copy = str_of(*at, s.len);
+
+	if (s.len > 0)
+		memcpy(*at, s.p, s.len);
+	*at += s.len;
+	return copy;
+}
+
+struct store_reservation *reservation_copy(const struct store_reservation *r)
+{
+	size_t head = sizeof(struct copy) + r->n_charges * sizeof(*r->charges);
+	struct copy *c = malloc(head + text_len(r));
+	char *at;
+	size_t i;
+
+	if (!c)
+		return NULL;
+	at = (char *)c + head;
+	c->r = *r;
+	c->r.account = put(&at, r->account);
+	c->r.id = put(&at, r->id);
+	c->r.charges = c->charges;
+	for (i = 0; i < r->n_charges; i++) {
+		c->charges[i] = r->charges[i];
+		c->charges[i].field = put(&at, r->charges[i].field);
+	}
+	if (r->caller) {
+		c->caller.consumer = put(&at, r->caller->consumer);
+		c->caller.app = put(&at, r->caller->app);
+		c->caller.agent = put(&at, r->caller->agent);
+		c->r.caller = &c->caller;
+	}
+	return &c->r;
+}
