@@ -1,16 +1,123 @@
-"""As much of PromQL as it takes to say which series an expression needs.
+"""As much of PromQL as the dashboard's expressions take: which series they need,
+and what they are worth.
 
     needs('sum by (a) (rate(x_total{b="c"}[5m]))')  ->  [("x_total", {"a": None, "b": "c"})]
+    Expression("sum(x) / 2").value(samples, at)     ->  {labels: number}
 
 A name that is neither a function nor an aggregation nor a metric's place is an
 error, as is everything that does not parse."""
 import re
 
-AGGREGATIONS = {"sum", "min", "max", "avg", "count", "topk", "bottomk", "quantile"}
-FUNCTIONS = {"rate", "increase", "irate", "histogram_quantile", "time", "clamp_min", "clamp_max", "max_over_time"}
+AGGREGATIONS = {"sum": sum, "min": min, "max": max, "count": len, "avg": lambda v: sum(v) / len(v)}
+OPERATORS = [{"<", ">"}, {"+", "-"}, {"*", "/"}]  # what binds least comes first
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 TOKEN = re.compile(r"""\s*(?:(?P<range>\[(?:\$__rate_interval|\$__range|\d+[smhd])\])
     |(?P<name>[A-Za-z_:][A-Za-z0-9_:]*)|(?P<text>"(?:[^"\\]|\\.)*")
     |(?P<number>\d+(?:\.\d+)?)|(?P<op>=~|!~|!=|[-+*/(){},=<>]))""", re.X)
+
+
+# ------------------------------------------------------------------- functions
+# A vector is {labels: number}, a range {labels: [(time, number)]}, each with
+# labels as a frozenset of pairs.
+
+
+def each(f):
+    return lambda vector, *more: {k: f(v, *more) for k, v in vector.items()}
+
+
+def growth(points):
+    """Of a counter, which begins anew at a restart."""
+    return sum(b - a if b >= a else b for (_, a), (_, b) in zip(points, points[1:]))
+
+
+def rate(ranges):
+    """Between the first and the last sample, not extrapolated."""
+    return {k: growth(p) / (p[-1][0] - p[0][0]) for k, p in ranges.items() if len(p) > 1}
+
+
+def increase(ranges):
+    return {k: growth(p) for k, p in ranges.items() if len(p) > 1}
+
+
+def quantile(q, buckets):
+    """Linear within a bucket, as Prometheus has it."""
+    total = buckets[-1][1] if buckets else 0
+    if not total or buckets[-1][0] != float("inf"):
+        return None
+    below, low = 0.0, 0.0
+    for le, n in buckets:
+        if n >= q * total:
+            return low if le == float("inf") else low + (le - low) * (q * total - below) / ((n - below) or 1)
+        below, low = n, le
+
+
+def histogram_quantile(q, vector):
+    groups = {}
+    for labels, n in vector.items():
+        rest = frozenset(p for p in labels if p[0] != "le")
+        groups.setdefault(rest, []).append((float(dict(labels)["le"]), n))
+    found = {k: quantile(q, sorted(v)) for k, v in groups.items()}
+    return {k: v for k, v in found.items() if v is not None}
+
+
+FUNCTIONS = {
+    "rate": rate, "increase": increase, "irate": lambda ranges: rate({k: p[-2:] for k, p in ranges.items()}),
+    "histogram_quantile": histogram_quantile, "time": None, "clamp_min": each(max), "clamp_max": each(min),
+    "max_over_time": each(lambda points: max(v for _, v in points)),
+}
+
+
+def apply(op, a, b):
+    if op == "/":
+        return a / b if b else float("nan")
+    return {"+": a + b, "-": a - b, "*": a * b, "<": a if a < b else None, ">": a if a > b else None}[op]
+
+
+def combine(op, a, b):
+    """Of vectors what has the same labels."""
+    if not isinstance(a, dict) and not isinstance(b, dict):
+        return apply(op, a, b)
+    keys = a.keys() & b.keys() if isinstance(a, dict) and isinstance(b, dict) else a if isinstance(a, dict) else b
+    of = lambda side, k: side[k] if isinstance(side, dict) else side
+    found = {k: apply(op, of(a, k), of(b, k)) for k in keys}
+    return {k: v for k, v in found.items() if v is not None}
+
+
+def matches(have, op, value):
+    if op in ("=", "!="):
+        return (have == value) == (op == "=")
+    return bool(re.fullmatch(value.replace(r"\\", "\\"), have)) == (op == "=~")
+
+
+class Samples:
+    """Pages of /metrics, as they were read one after the other. `ranges` says
+    how many seconds $__rate_interval and $__range are."""
+
+    def __init__(self, ranges=None):
+        self.ranges = ranges or {}
+        self.times = []
+        self.names = {}  # metric -> {labels: [(time, number)]}
+
+    def add(self, time, found):
+        self.times.append(time)
+        for name, labels, value in found:
+            self.names.setdefault(name, {}).setdefault(frozenset(labels.items()), []).append((time, value))
+
+    def select(self, name, matchers, low, high):
+        found = {}
+        for labels, points in self.names.get(name, {}).items():
+            have = dict(labels)
+            inside = [p for p in points if low <= p[0] <= high]
+            if inside and all(matches(have.get(k, ""), op, v) for k, op, v in matchers):
+                found[labels] = inside
+        return found
+
+    def seconds(self, text):
+        text = text[1:-1]
+        return self.ranges[text] if text in self.ranges else int(text[:-1]) * UNITS[text[-1]]
+
+
+# ------------------------------------------------------------------ expressions
 
 
 class Expression:
@@ -28,7 +135,7 @@ class Expression:
         self.at = 0
         self.found = []  # (metric, {label: value or None})
         self.by = set()  # labels of the result
-        self.sum()
+        self.value = self.operation(0)  # (samples, time) -> vector or number
         if self.at < len(self.tokens):
             raise ValueError(f"{text!r}: {self.peek()} is not expected")
 
@@ -42,44 +149,59 @@ class Expression:
         self.at += 1
         return token
 
-    def sum(self):
-        self.one()
-        while self.peek()[1] in ("+", "-", "*", "/", "<", ">"):
-            self.take()
-            self.one()
+    # Each of these takes its tokens and gives a function of (samples, time).
+
+    def operation(self, level):
+        if level == len(OPERATORS):
+            return self.one()
+        left = self.operation(level + 1)
+        while self.peek()[1] in OPERATORS[level]:
+            left = self.binary(self.take()[1], left, self.operation(level + 1))
+        return left
+
+    @staticmethod
+    def binary(op, left, right):
+        return lambda s, at: combine(op, left(s, at), right(s, at))
 
     def one(self):
         kind, value = self.peek()
         if kind == "number":
             self.take()
-        elif value == "(":
+            return lambda s, at: float(value)
+        if value == "(":
             self.take()
-            self.sum()
+            inner = self.operation(0)
             self.take(")")
-        elif kind != "name":
+            return inner
+        if kind != "name":
             raise ValueError(f"{self.text!r}: {value!r} is not expected")
-        elif value in AGGREGATIONS:
-            self.aggregation()
-        elif self.peek(1)[1] == "(":
-            if value not in FUNCTIONS:
-                raise ValueError(f"{self.text!r}: no function {value}")
-            self.take()
-            self.arguments()
-        else:
-            self.selector()
-        if self.peek()[0] == "range":
-            self.take()
+        if value in AGGREGATIONS:
+            return self.aggregation()
+        if self.peek(1)[1] == "(":
+            return self.function()
+        return self.selector()
+
+    def function(self):
+        name = self.take()[1]
+        if name not in FUNCTIONS:
+            raise ValueError(f"{self.text!r}: no function {name}")
+        arguments = self.arguments()
+        if name == "time":
+            return lambda s, at: at
+        return lambda s, at: FUNCTIONS[name](*(a(s, at) for a in arguments))
 
     def arguments(self):
         self.take("(")
+        found = []
         while self.peek()[1] != ")":
-            self.sum()
+            found.append(self.operation(0))
             if self.peek()[1] == ",":
                 self.take()
         self.take(")")
+        return found
 
     def aggregation(self):
-        self.take()
+        how = AGGREGATIONS[self.take()[1]]
         labels = []
         if self.peek()[1] == "by":
             self.take()
@@ -90,15 +212,23 @@ class Expression:
                     self.take()
             self.take(")")
         before = len(self.found)
-        self.arguments()
+        (of,) = self.arguments()
         for _, has in self.found[before:]:
             for label in labels:
                 has.setdefault(label, None)
         self.by.update(labels)
 
+        def value(s, at):
+            groups = {}
+            for have, v in of(s, at).items():
+                groups.setdefault(frozenset(p for p in have if p[0] in labels), []).append(v)
+            return {k: how(v) for k, v in groups.items()}
+
+        return value
+
     def selector(self):
         name = self.take()[1]
-        labels = {}
+        labels, matchers = {}, []
         if self.peek()[1] == "{":
             self.take()
             while self.peek()[1] != "}":
@@ -108,10 +238,16 @@ class Expression:
                 if op not in ("=", "=~", "!=", "!~") or kind != "text":
                     raise ValueError(f"{self.text!r}: no matcher of {label}")
                 labels[label] = value[1:-1] if op == "=" else None
+                matchers.append((label, op, value[1:-1]))
                 if self.peek()[1] == ",":
                     self.take()
             self.take("}")
         self.found.append((name, labels))
+        if self.peek()[0] == "range":
+            text = self.take()[1]
+            return lambda s, at: s.select(name, matchers, at - s.seconds(text), at)
+        # what was not seen for so long is gone
+        return lambda s, at: {k: p[-1][1] for k, p in s.select(name, matchers, at - 5, at).items()}
 
 
 def needs(text):

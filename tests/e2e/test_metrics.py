@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from harness import AGENT, ROOT, TINY_APP, Stack, request_id, wait_until
-from promql import Expression, needs, series
+from promql import Expression, Samples, needs, series
 from steps import Load, Stream
 
 USAGE = "gen_ai_client_inference_usage_"
@@ -240,6 +240,36 @@ def test_the_search_for_series_can_fail(busy):
     for expr in ("sum(", "nonsense(x)", "sum by (a (x)", "x{a=b}", "x y", "rate(x[])", ""):
         with pytest.raises(ValueError):
             Expression(expr)
+
+
+def some_samples():
+    """Ten seconds of two counters, one of which began anew, and a histogram."""
+    samples = Samples({"$__rate_interval": 4, "$__range": 10})
+    for t in range(11):
+        samples.add(t, [("x_total", {"a": "1"}, 2.0 * t), ("x_total", {"a": "2"}, 10.0 * (t if t < 8 else t - 8)),
+                        ("y", {"a": "1"}, 7.0), ("h_bucket", {"le": "1"}, 1.0 * t), ("h_bucket", {"le": "2"}, 3.0 * t),
+                        ("h_bucket", {"le": "+Inf"}, 4.0 * t)])
+    return samples
+
+
+@pytest.mark.parametrize("text,expected", [
+    ("sum(rate(x_total[$__rate_interval]))", {"": 2 + (10 + 0 + 10 + 10) / 4}),
+    ("sum by (a) (increase(x_total[$__range]))", {"1": 20, "2": 70 + 0 + 20}),
+    ('sum(x_total{a="1"}) + 2 * 3 - 1', {"": 25}),
+    ('x_total{a=~"1|3"} / y', {"1": 20 / 7}),
+    ('x_total{a!="1"} > 100', {}),
+    ("x_total > 15 ", {"1": 20, "2": 20}),
+    ("1 - y", {"1": -6}),
+    ("time() - max(y)", {"": 3}),
+    ("sum(no_such)", {}),
+    ("clamp_max(y, 5)", {"1": 5}),
+    # half of what is counted ends within the second bucket
+    ("histogram_quantile(0.5, sum by (le) (rate(h_bucket[4s])))", {"": 1.5}),
+    ("histogram_quantile(0.99, sum by (le) (rate(h_bucket[4s])))", {"": 2}),
+])
+def test_expressions_are_worth_what_prometheus_says(text, expected):
+    found = Expression(text).value(some_samples(), 10)
+    assert {dict(k).get("a", ""): pytest.approx(v) for k, v in found.items()} == expected
 
 
 def test_dashboard_variables_are_labels(busy, dashboard):
