@@ -10,6 +10,7 @@
 #include "decide/pipeline.h"
 #include "ops.h"
 #include "spop/notify.h"
+#include "store/blocked.h"
 #include "store/redis_link.h"
 #include "usage/settle.h"
 
@@ -158,6 +159,7 @@ static bool configure(struct agent *a, struct policy *p)
 		log_error("agent", "redis: %s", error ? error : "no memory");
 		return false;
 	}
+	blocked_configure(a->blocked, p->redis.prefix, p->redis.enabled);
 	ledger_configure(a->ledger, p->ledger.file, p->ledger.max_bytes);
 	if (!objects_configure(a->objects, p->redis.prefix, p->redis.enabled,
 	                       p->objects.ttl_days * UINT64_C(86400000)))
@@ -293,7 +295,8 @@ static bool make_parts(struct agent *a)
 	store_redis_label(a->redis, a->worker);
 	redis_link_login(store_redis_link(a->redis), on_redis_login, a);
 	a->objects = objects_new(a->clock, store_redis_link(a->redis));
-	if (!a->objects)
+	a->blocked = blocked_new(a->loop, store_redis_link(a->redis));
+	if (!a->objects || !a->blocked)
 		return false;
 	jwks.loop = a->loop;
 	jwks.fetch = a->fetch;
@@ -398,6 +401,7 @@ void agent_free(struct agent *a)
 	outbound_free(a->outbound);
 	fetch_free(a->fetch);
 	objects_free(a->objects);
+	blocked_free(a->blocked);
 	store_redis_free(a->redis);
 	store_memory_free(a->memory);
 	ledger_free(a->ledger);

@@ -28,6 +28,7 @@
 #include "store/store.h"
 #include "usage/ledger.h"
 
+struct blocked;    /* store/blocked: whose streams are cut */
 struct learned;    /* decide/estimate: bytes per token by model */
 struct settlement; /* usage/settle: on its way to the store and back */
 struct cooling;    /* decide/route: deployments to leave alone for a while */
@@ -56,6 +57,7 @@ struct agent {
 	struct store_redis *redis;
 	struct ledger *ledger;
 	struct objects *objects;
+	struct blocked *blocked;
 	struct learned *learned;
 	struct cooling *cooling;
 

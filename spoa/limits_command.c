@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "redis_token.h"
+#include "store/blocked.h"
 #include "store/tune.h"
 #include "words.h"
 
@@ -11,6 +12,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { LIMITS_TEXT_MAX = 64 << 20, LIMITS_FIELD_MAX = 1024 };
@@ -251,21 +253,70 @@ static bool reset(struct run *r)
 
 /* ------------------------------------------------------------------ block */
 
-static bool block_account(struct run *r, struct str account)
+static bool is_blocking(const struct run *r)
+{
+	return strcmp(r->o->verb, "block") == 0;
+}
+
+/* "!KIND:NAME": the field of an account. Behind the mark, the name in the list
+ * of whose streams are cut. */
+static bool blocked_field(struct run *r, struct buf *out)
 {
 	const struct limits_options *o = r->o;
-	bool on = strcmp(o->verb, "block") == 0;
+	struct str name;
+	size_t i;
+
+	if (o->consumer.len > 0)
+		buf_fmt(out, "!consumer:%" STR_FMT, STR_ARG(o->consumer));
+	else if (o->app.len > 0)
+		buf_fmt(out, "!app:%" STR_FMT, STR_ARG(o->app));
+	else
+		buf_fmt(out, "!agent:%" STR_FMT, STR_ARG(o->agent));
+	name = buf_str(out);
+	for (i = 0; i < name.len; i++)
+		if ((unsigned char)name.p[i] < ' ' || name.p[i] == 0x7f)
+			out->failed = true;
+	if (out->failed || name.len > BLOCKED_NAME_MAX) {
+		buf_fmt(r->error,
+		        "expected a name of at most 500 bytes without control "
+		        "characters\n");
+		return false;
+	}
+	return true;
+}
+
+static bool block_account(struct run *r, struct str account)
+{
 	struct buf field;
 	bool ok;
 
 	buf_init(&field, LIMITS_FIELD_MAX);
-	if (o->consumer.len > 0)
-		buf_fmt(&field, "!consumer:%" STR_FMT, STR_ARG(o->consumer));
-	else if (o->app.len > 0)
-		buf_fmt(&field, "!app:%" STR_FMT, STR_ARG(o->app));
-	else
-		buf_fmt(&field, "!agent:%" STR_FMT, STR_ARG(o->agent));
-	ok = put_or_del(r, account, buf_str(&field), on ? STR("1") : STR_NONE);
+	ok = blocked_field(r, &field) &&
+	     put_or_del(r, account, buf_str(&field),
+	                is_blocking(r) ? STR("1") : STR_NONE);
+	buf_done(&field);
+	return ok;
+}
+
+/* Running streams are cut after new requests are refused, and not any more
+ * before new requests are let in: by then every HAProxy has read that, so that
+ * nobody who was let in is cut. */
+static bool block_streams(struct run *r)
+{
+	static const struct timespec spread = {
+		BLOCKED_SPREAD_MS / 1000, BLOCKED_SPREAD_MS % 1000 * 1000000};
+	struct buf field;
+	bool ok;
+
+	buf_init(&field, LIMITS_FIELD_MAX);
+	ok = blocked_field(r, &field) &&
+	     tune_blocked(r->tune, is_blocking(r) ? "put" : "del",
+	                  str_from(buf_str(&field), 1), &r->reply, r->error);
+	if (ok && !is_blocking(r))
+		nanosleep(&spread, NULL);
+	if (!ok && is_blocking(r))
+		buf_fmt(r->error, "new requests are refused, but running "
+		                  "streams are not cut\n");
 	buf_done(&field);
 	return ok;
 }
@@ -280,7 +331,9 @@ static bool block(struct run *r)
 		        "expected one of --consumer, --app and --agent\n");
 		return false;
 	}
-	return each_account(r, block_account);
+	if (is_blocking(r))
+		return each_account(r, block_account) && block_streams(r);
+	return block_streams(r) && each_account(r, block_account);
 }
 
 /* ------------------------------------------------------------------- show */

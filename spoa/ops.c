@@ -2,6 +2,7 @@
 #include "ops.h"
 
 #include "agent.h"
+#include "store/blocked.h"
 
 #include <stdio.h>
 
@@ -56,6 +57,15 @@ static void get_ready(struct agent *a, struct http_reply *reply)
 	buf_add_str(&reply->body, STR("ready\n"));
 }
 
+/* For HAProxy (lua/blocked.lua): what it knows stays until this is known. */
+static void get_blocked(struct agent *a, struct http_reply *reply)
+{
+	if (blocked_print(a->blocked, &reply->body))
+		return;
+	reply->status = 503;
+	buf_add_str(&reply->body, STR("not read from Redis yet\n"));
+}
+
 bool ops_get(void *agent, struct str path, struct http_reply *reply)
 {
 	struct agent *a = agent;
@@ -64,6 +74,8 @@ bool ops_get(void *agent, struct str path, struct http_reply *reply)
 	reply->content_type = "text/plain; charset=utf-8";
 	if (str_eq(path, STR("/metrics")))
 		get_metrics(a, reply);
+	else if (str_eq(path, STR("/blocked")))
+		get_blocked(a, reply);
 	else if (str_eq(path, STR("/healthz")))
 		buf_add_str(&reply->body, STR("alive\n"));
 	else if (str_eq(path, STR("/readyz")))

@@ -176,6 +176,9 @@ static const struct metric_name names[] = {
 	/* worker */
 	{"foundry_store_writes_pending", &gauge,
          "Reservations and settlements that wait for the store."},
+	/* consumer, gen_ai_request_model */
+	{"foundry_streams_cut_total", &counter,
+         "Running streams that were cut because their caller was blocked."},
 	/* result */
 	{"foundry_token_cache_total", &counter, "Look-ups of verified tokens."},
 	/* credential, audience, worker */

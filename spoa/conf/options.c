@@ -52,7 +52,7 @@ static const struct option listen_rows[] = {
          .help = "UDP, loopback: usage records from HAProxy's log"},
 	{"http", OPT_ADDRESS, AT(raw_listen, p.http),
          .def = "\"127.0.0.1:9102\"",
-         .help = "TCP: /metrics, /healthz, /readyz"},
+         .help = "TCP: /metrics, /healthz, /readyz, /blocked (for HAProxy)"},
 	{.key = NULL}};
 static const struct section listen = SECTION(listen_rows, raw_listen);
 

@@ -15,6 +15,7 @@
 #include "decide/reserve.h"
 #include "decide/standing.h"
 #include "decide/verdict.h"
+#include "store/blocked.h"
 
 /* One agent of one project, whatever its version: Foundry names it
  * "name:version". Without a trusted name it is the identity that calls. */
@@ -203,11 +204,13 @@ static enum step_result reserve_in_memory(struct request *r)
 }
 
 /* Redis is away: keep the limits that may be counted here, drop those that
- * allow, refuse when one says so. */
+ * allow, refuse when one says so. Whoever was blocked stays so. */
 static enum step_result degrade(struct request *r)
 {
 	size_t i, kept = 0;
 
+	if (blocked_has(r->agent->blocked, &r->plan.caller))
+		return verdict_deny(r, DENY_BLOCKED, NULL);
 	for (i = 0; i < r->plan.n_charges; i++) {
 		const struct policy_limit *l = r->plan.limits[i];
 

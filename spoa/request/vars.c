@@ -197,6 +197,22 @@ static struct str project(struct writer *w)
 	return w->r->plan.project;
 }
 
+/* As lua/blocked.lua asks for them, of what may run for long. */
+static bool is_streamed(const struct writer *w)
+{
+	return str_starts(w->r->plan.backend, STR("s."));
+}
+
+static struct str app_scope(struct writer *w)
+{
+	return is_streamed(w) ? w->r->plan.caller.app : STR_NONE;
+}
+
+static struct str agent_scope(struct writer *w)
+{
+	return is_streamed(w) ? w->r->plan.caller.agent : STR_NONE;
+}
+
 static struct str model(struct writer *w)
 {
 	return w->r->plan.model ? w->r->plan.model->name
@@ -367,6 +383,8 @@ static const struct var {
 	{"app", ALWAYS, .text = app},
 	{"agent", ALWAYS, .text = agent},
 	{"project", ALWAYS, .text = project},
+	{"app_scope", ON_ALLOW, .text = app_scope},
+	{"agent_scope", ON_ALLOW, .text = agent_scope},
 	{"model", ALWAYS, .text = model},
 	{"deployment", ON_ALLOW, .text = deployment},
 	{"resource", ON_ALLOW, .text = resource},

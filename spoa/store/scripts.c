@@ -21,10 +21,11 @@ EMBED("script_bind_text", "bind.lua");
 EMBED("script_find_text", "find.lua");
 EMBED("script_tune_text", "tune.lua");
 EMBED("script_audit_text", "audit.lua");
+EMBED("script_blocked_text", "blocked.lua");
 
 extern const char script_reserve_text[], script_settle_text[],
 	script_bind_text[], script_find_text[], script_tune_text[],
-	script_audit_text[];
+	script_audit_text[], script_blocked_text[];
 
 struct str script_text(enum script which)
 {
@@ -39,6 +40,8 @@ struct str script_text(enum script which)
 		return str_c(script_tune_text);
 	case SCRIPT_AUDIT:
 		return str_c(script_audit_text);
+	case SCRIPT_BLOCKED:
+		return str_c(script_blocked_text);
 	default:
 		return str_c(script_reserve_text);
 	}
@@ -51,6 +54,7 @@ unsigned script_keys(enum script which)
 	case SCRIPT_FIND:
 		return 2;
 	case SCRIPT_AUDIT:
+	case SCRIPT_BLOCKED:
 		return 1;
 	default:
 		return 3;

@@ -15,7 +15,8 @@ enum script {
 	SCRIPT_FIND = 3,
 	SCRIPT_TUNE = 4,
 	SCRIPT_AUDIT = 5,
-	SCRIPT_COUNT = 6,
+	SCRIPT_BLOCKED = 6,
+	SCRIPT_COUNT = 7,
 };
 
 struct str script_text(enum script which);

@@ -17,6 +17,7 @@
  *                              after its settle, which one that was
  *   PREFIX:{ACCOUNT}:ledger    stream, one entry per settled request
  *   PREFIX:{ACCOUNT}:set       hash, what operators changed at run time
+ * Beside them PREFIX:blocked (store/blocked.h) and PREFIX:audit (store/tune.h).
  *
  * Minute limits are token buckets: capacity = amount, refill = amount per 60
  * s, the level may go negative when more was used than reserved (debt). Hour,

@@ -144,8 +144,10 @@ bool tune_ask(struct tune *t, struct str account, const struct str *argv,
 	return answer(t, ok);
 }
 
-bool tune_audit(struct tune *t, const struct str *argv, size_t argc,
-                struct buf *out, struct buf *error)
+/* A script whose one key is PREFIX:`name`. */
+static bool ask_one_key(struct tune *t, enum script script, const char *name,
+                        const struct str *argv, size_t argc, struct buf *out,
+                        struct buf *error)
 {
 	struct str v[8];
 	struct buf key;
@@ -153,12 +155,26 @@ bool tune_audit(struct tune *t, const struct str *argv, size_t argc,
 
 	begin(t, out, error);
 	buf_init(&key, 512);
-	buf_fmt(&key, "%" STR_FMT ":audit", STR_ARG(t->to->prefix));
+	buf_fmt(&key, "%" STR_FMT ":%s", STR_ARG(t->to->prefix), name);
 	v[0] = buf_str(&key);
 	if (ok && argc > 0)
 		memcpy(v + 1, argv, argc * sizeof(v[0]));
 	ok = ok && !key.failed &&
-	     redis_link_call(t->link, SCRIPT_AUDIT, v, argc + 1, on_reply, t);
+	     redis_link_call(t->link, script, v, argc + 1, on_reply, t);
 	buf_done(&key);
 	return answer(t, ok);
+}
+
+bool tune_audit(struct tune *t, const struct str *argv, size_t argc,
+                struct buf *out, struct buf *error)
+{
+	return ask_one_key(t, SCRIPT_AUDIT, "audit", argv, argc, out, error);
+}
+
+bool tune_blocked(struct tune *t, const char *verb, struct str name,
+                  struct buf *out, struct buf *error)
+{
+	const struct str argv[] = {str_c(verb), name};
+
+	return ask_one_key(t, SCRIPT_BLOCKED, "blocked", argv, 2, out, error);
 }

@@ -4,6 +4,7 @@
  *
  *   limits --tune_ask--> scripts/tune.lua    of one account
  *          --tune_audit-> scripts/audit.lua  PREFIX:audit
+ *          --tune_blocked-> scripts/blocked.lua  PREFIX:blocked
  */
 #ifndef STORE_TUNE_H
 #define STORE_TUNE_H
@@ -26,5 +27,9 @@ bool tune_ask(struct tune *t, struct str account, const struct str *argv,
               size_t argc, struct buf *out, struct buf *error);
 bool tune_audit(struct tune *t, const struct str *argv, size_t argc,
                 struct buf *out, struct buf *error);
+
+/* Whose running streams are cut: `verb` is "put" or "del" of a name. */
+bool tune_blocked(struct tune *t, const char *verb, struct str name,
+                  struct buf *out, struct buf *error);
 
 #endif

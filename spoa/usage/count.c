@@ -228,11 +228,25 @@ static void count_estimated(struct metrics *m, const struct policy *p,
 	add(m, "foundry_estimated_tokens_total", &l, u->tokens->output);
 }
 
+/* By lua/usage.lua, which says so in the code. */
+static void count_cut(struct metrics *m, const struct policy *p,
+                      const struct usage_record *rec)
+{
+	struct labels l;
+
+	if (!str_eq(rec->code, STR("caller_blocked")))
+		return;
+	stream_labels(&l, consumer_of(p, rec->consumer),
+	              model_of(p, rec->model));
+	add(m, "foundry_streams_cut_total", &l, 1);
+}
+
 void count_usage(struct metrics *m, const struct policy *p,
                  const struct count_usage *u)
 {
 	struct labels l;
 
+	count_cut(m, p, u->rec);
 	count_times(m, p, u->rec);
 	if (u->estimated)
 		count_estimated(m, p, u);

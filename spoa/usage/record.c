@@ -161,6 +161,7 @@ static void read_fields(const struct json *doc, struct usage_record *rec)
 
 	rec->id = text_of(doc, "id");
 	rec->verdict = text_of(doc, "verdict");
+	rec->code = text_of(doc, "code");
 	rec->account = text_of(doc, "account");
 	rec->consumer = text_of(doc, "consumer");
 	rec->app = text_of(doc, "app");

@@ -31,6 +31,7 @@ struct usage_record {
 	enum api_operation operation;
 	struct str termination; /* HAProxy's two letters: "--", "CD", ... */
 	struct str verdict;
+	struct str code;          /* empty, or why it did not go as allowed */
 	int64_t status;           /* to the client; 0 or -1: no answer began */
 	struct str object, owner; /* made by a streamed answer */
 	struct str origin; /* request that pays for a background response */

@@ -79,6 +79,8 @@ static void tell(const struct settlement *s)
 	log_field(&line, "id", rec->id);
 	log_field_num(&line, "status", rec->status);
 	log_field(&line, "termination", rec->termination);
+	if (rec->code.len > 0)
+		log_field(&line, "code", rec->code);
 	log_field(&line, "consumer", rec->consumer);
 	log_field(&line, "app", rec->app);
 	log_field(&line, "agent", rec->agent);

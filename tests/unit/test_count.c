@@ -206,6 +206,20 @@ static void streams_that_run(void **state)
 	expect("\nfoundry_consumer_streams{" WHOSE "} 0\n");
 }
 
+static void streams_that_were_cut(void **state)
+{
+	struct usage_record rec = record();
+
+	(void)state;
+	use(&rec, tokens(1, 0, 1, 0), true, 1);
+	rec.code = STR("decision_incomplete");
+	use(&rec, tokens(1, 0, 1, 0), true, 1);
+	expect_not("foundry_streams_cut_total{");
+	rec.code = STR("caller_blocked");
+	use(&rec, tokens(1, 0, 1, 0), true, 1);
+	expect("\nfoundry_streams_cut_total{" WHOSE "} 1\n");
+}
+
 static void attack_names_that_are_not_configured(void **state)
 {
 	struct usage_record rec = record();
@@ -241,6 +255,7 @@ int main(void)
 		TEST(times),
 		TEST(provider_is_what_was_spoken),
 		TEST(streams_that_run),
+		TEST(streams_that_were_cut),
 		TEST(attack_names_that_are_not_configured),
 	};
 

@@ -208,6 +208,26 @@ static void test_what_is_left_of_limits(void **state)
 	assert_null(var("warning"));
 }
 
+/* As what a running stream can be cut. What does not run for long need not
+ * say so. */
+static void test_names_that_can_be_blocked(void **state)
+{
+	(void)state;
+	plan_all();
+	r.plan.caller = (struct store_caller){STR("hr"), STR("app-1"),
+	                                      STR("proj/agent")};
+	write_and_read();
+	is_text("app_scope", "app-1");
+	is_text("agent_scope", "proj/agent");
+	plan_all();
+	r.plan.caller = (struct store_caller){STR("hr"), STR("app-1"),
+	                                      STR("proj/agent")};
+	r.plan.backend = STR("r.sweden");
+	write_and_read();
+	assert_null(var("app_scope"));
+	assert_null(var("agent_scope"));
+}
+
 /* HAProxy must never see an allow that it cannot carry out. */
 static void test_edits_go_with_their_length(void **state)
 {
@@ -481,6 +501,7 @@ int main(void)
 		cmocka_unit_test(test_allow),
 		cmocka_unit_test(test_allow_without_what_is_optional),
 		cmocka_unit_test(test_what_is_left_of_limits),
+		cmocka_unit_test(test_names_that_can_be_blocked),
 		cmocka_unit_test(test_edits_go_with_their_length),
 		cmocka_unit_test(test_edits_that_cannot_be_written),
 		cmocka_unit_test(test_allow_that_lacks_something),

@@ -1,0 +1,133 @@
+/* store/blocked: who is blocked, as far as this process knows. */
+#include "store/blocked.h"
+
+#include <stdlib.h>
+
+static const struct str nobody = STR_INIT("version 0\n");
+
+struct blocked {
+	struct loop *loop;
+	struct redis_link *link;
+	struct loop_timer timer;
+	struct buf key;
+	struct buf text; /* as blocked.lua wrote it; empty: not known */
+	bool asked;      /* and not answered */
+};
+
+static void on_timer(void *data);
+
+static void again(struct blocked *b)
+{
+	uint64_t ms = b->text.len > 0 ? BLOCKED_ASK_MS : BLOCKED_FIRST_MS;
+
+	loop_timer_start(b->loop, &b->timer, ms, on_timer, b);
+}
+
+static struct str version_line(const struct blocked *b)
+{
+	struct str text = buf_str(&b->text);
+
+	return str_first(text, str_find(text, '\n'));
+}
+
+/* Errors and answers of another form change nothing. */
+static void on_list(void *ctx, const struct redis_link_reply *reply)
+{
+	struct blocked *b = ctx;
+
+	b->asked = false;
+	if (reply->kind != LINK_TEXT || reply->text.len > BLOCKED_TEXT_MAX ||
+	    !str_starts(reply->text, STR("version ")))
+		return;
+	buf_clear(&b->text);
+	if (!buf_add_str(&b->text, reply->text))
+		buf_clear(&b->text); /* not known is better than a part */
+}
+
+static void ask(struct blocked *b)
+{
+	struct str version = str_from(version_line(b), strlen("version "));
+	const struct str argv[] = {buf_str(&b->key), STR("list"), version};
+
+	b->asked =
+		redis_link_call(b->link, SCRIPT_BLOCKED, argv, 3, on_list, b);
+}
+
+static void on_timer(void *data)
+{
+	struct blocked *b = data;
+
+	if (!b->asked)
+		ask(b);
+	again(b);
+}
+
+struct blocked *blocked_new(struct loop *loop, struct redis_link *link)
+{
+	struct blocked *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return NULL;
+	b->loop = loop;
+	b->link = link;
+	buf_init(&b->key, BLOCKED_NAME_MAX);
+	buf_init(&b->text, BLOCKED_TEXT_MAX + 1);
+	return b;
+}
+
+void blocked_free(struct blocked *b)
+{
+	if (!b)
+		return;
+	loop_timer_stop(&b->timer);
+	buf_done(&b->key);
+	buf_done(&b->text);
+	free(b);
+}
+
+/* An answer about another prefix may be under way when this one is set. It
+ * would be shown until the next one, which differs in its version. */
+void blocked_configure(struct blocked *b, struct str prefix, bool shared)
+{
+	struct buf key;
+
+	loop_timer_stop(&b->timer);
+	if (!shared) {
+		buf_clear(&b->text);
+		buf_add_str(&b->text, nobody);
+		return;
+	}
+	buf_init(&key, BLOCKED_NAME_MAX);
+	buf_fmt(&key, "%" STR_FMT ":blocked", STR_ARG(prefix));
+	if (!str_eq(buf_str(&key), buf_str(&b->key)))
+		buf_clear(&b->text);
+	buf_done(&b->key);
+	b->key = key;
+	again(b);
+}
+
+static bool has(const struct blocked *b, const char *kind, struct str name)
+{
+	struct str rest = buf_str(&b->text);
+	struct str line, mark = str_c(kind);
+
+	while (rest.len > 0) {
+		line = str_first(rest, str_find(rest, '\n'));
+		rest = str_from(rest, line.len + 1);
+		if (str_starts(line, mark) &&
+		    str_eq(str_from(line, mark.len), name))
+			return true;
+	}
+	return false;
+}
+
+bool blocked_has(const struct blocked *b, const struct store_caller *caller)
+{
+	return has(b, "consumer:", caller->consumer) ||
+	       has(b, "app:", caller->app) || has(b, "agent:", caller->agent);
+}
+
+bool blocked_print(const struct blocked *b, struct buf *out)
+{
+	return b->text.len > 0 && buf_add_str(out, buf_str(&b->text));
+}
