@@ -19,6 +19,8 @@
 --   txn.gw.strip_usage  the answer's usage is ours, not the client's
 -- And it finds the id of a response, where txn.gw.makes asks for it:
 --   txn.gw.object
+-- And it cuts what runs when its caller is blocked (blocked.lua, also beside
+-- this file): txn.gw.code is caller_blocked then.
 --
 -- The agent parses the text; here it is only found. A usage counts when it is
 -- a member of the outermost object or of one directly in it ("response",
@@ -30,7 +32,8 @@
 --
 -- Runs on Lua 5.3 and 5.4. Nothing here may yield, and an error would break
 -- the transaction, hence pcall around everything HAProxy calls. Except the
--- edits of a request: without them what runs is not what was allowed.
+-- edits of a request: without them what runs is not what was allowed. And the
+-- cut, for which an error is the only way that 2.6, 3.0 and 3.2 have in common.
 
 local MAX_TEXT = 2000 -- bytes of a usage object; the record is 8192
 local HEAD = 160      -- bytes from the start that may say message_start
@@ -40,6 +43,7 @@ local TAIL = 7        -- bytes kept between chunks: a byte and `"usage`
 
 local folder = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
 local edits = dofile(folder .. "edits.lua")
+local blocked = dofile(folder .. "blocked.lua")
 
 local byte, find, sub = string.byte, string.find, string.sub
 
@@ -228,7 +232,33 @@ local Filter = { id = "usage", flags = filter.FLT_CFG_FL_HTX }
 Filter.__index = Filter
 
 function Filter:new()
-	return setmetatable({}, Filter)
+	return setmetatable({ seen = blocked.settled }, Filter)
+end
+
+-- ---- the cut
+
+-- The list has changed since this stream has looked at it.
+local function look(self, txn)
+	self.seen = blocked.version
+	if not blocked.has("consumer:", txn:get_var("txn.gw.consumer")) and
+	   not blocked.has("app:", txn:get_var("txn.gw.app_scope")) and
+	   not blocked.has("agent:", txn:get_var("txn.gw.agent_scope")) then
+		return
+	end
+	txn:set_var("txn.gw.code", "caller_blocked")
+	self.seen = -1 -- should HAProxy go on in spite of it
+	error("the caller has been blocked: its stream is cut", 0)
+end
+
+-- Some streams say nothing for minutes: this one is asked again in a second.
+-- That is the time an analyser may take (analyse_exp). When it is over and
+-- nobody sets a new one, HAProxy runs in circles until its watchdog ends it,
+-- so each call sets one, and the last of a message one that is never over.
+local SOON, NEVER = 1000, 10 * 86400 * 1000
+
+local function watch(self, txn)
+	if self.seen ~= blocked.version then look(self, txn) end
+	filter.wake_time(SOON)
 end
 
 local function request_begins(self, txn, msg)
@@ -255,7 +285,11 @@ local function answer_begins(self, txn, msg)
 	-- Read already; and 2.6 has no headers for Lua behind wait-for-body.
 	if txn:get_var("txn.gw.by_rules") then return end
 	local status = tonumber(msg:get_stline().code) -- comes as a string
-	if status < 200 or status > 299 then return end -- 1xx or an error
+	local websocket = status == 101
+	if not websocket and (status < 200 or status > 299) then return end
+	self.watched = true
+	filter.register_data_filter(self, msg.channel)
+	if websocket then return end
 	local headers = msg:get_headers()
 	local kind = headers["content-type"]
 	kind = kind and kind[0] and kind[0]:lower() or ""
@@ -271,7 +305,6 @@ local function answer_begins(self, txn, msg)
 	-- Whose the response is has to be remembered: its id stands in the first
 	-- event, or at the beginning.
 	if txn:get_var("txn.gw.makes") == "id" then self.beginning = "" end
-	filter.register_data_filter(self, msg.channel)
 end
 
 -- In a string of the caller's the quotes would be escaped.
@@ -339,10 +372,22 @@ end
 -- Also without a reader HAProxy wants this one to exist (2.6 crashes).
 function Filter:http_payload(txn, msg)
 	if msg:is_resp() then
+		watch(self, txn)
 		guard(self, answer_goes_on, txn, msg)
 	elseif self.edits then
 		request_goes_on(self, msg)
 	end
+end
+
+-- Behind 101: what the resource says on a WebSocket, or nothing for a while.
+function Filter:tcp_payload(txn, channel)
+	if channel:is_resp() then watch(self, txn) end
+end
+
+-- The answer may be complete before its request is.
+function Filter:http_end(_, msg)
+	if self.watched and msg:is_resp() then filter.wake_time(NEVER) end
+	return filter.CONTINUE
 end
 
 -- Called also when the client hangs up, which http_end is not, and before
@@ -355,3 +400,4 @@ function Filter:end_analyze(txn, channel)
 end
 
 core.register_filter("usage", Filter, function(f) return f end)
+core.register_task(blocked.follow)

@@ -267,14 +267,15 @@ static struct str object_query(struct request *r)
 	return out;
 }
 
-/* s.NAME watches the body with a Lua filter: streams, and answers that may
- * not fit a buffer. r.NAME is cheaper and enough for the rest. */
+/* s.NAME watches the body with a Lua filter: streams, WebSockets (to be cut
+ * when their caller is blocked), and answers that may not fit a buffer. r.NAME
+ * is cheaper and enough for the rest. */
 static bool needs_filter(const struct request *r)
 {
 	const struct api_call *call = &r->plan.call;
 
 	if (call->traits.upgrade)
-		return false;
+		return true;
 	/* an upload was not seen either, but its answer is short */
 	if (call->traits.body == BODY_ANY || call->traits.body == BODY_SDP)
 		return false;

@@ -331,6 +331,7 @@ class Stack:
             "GATEWAY_SPOP": at("spop"),
             "GATEWAY_USAGE": at("usage"),
             "GATEWAY_STATS": at("stats"),
+            "GATEWAY_AGENT": at("agent_http"),
             "GATEWAY_CERT": str(self.pem),
             "GATEWAY_LUA": str(ROOT / "lua/usage.lua"),
             "GATEWAY_SPOE": str(ROOT / "haproxy-conf/spoe-gateway.conf"),

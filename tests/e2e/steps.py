@@ -69,10 +69,11 @@ def retry_after(answer):
 class Stream(threading.Thread):
     """A streamed chat in the background, read to its end."""
 
-    def __init__(self, stack, token=None, model="gpt-4o", **body):
+    def __init__(self, stack, token=None, model="gpt-4o", headers=None, **body):
         super().__init__(daemon=True)
         self.stack = stack
-        self.head = {"authorization": f"Bearer {token or stack.token()}"}
+        self.head = {"authorization": f"Bearer {token or stack.token()}"} if token != "" else {}
+        self.head.update(headers or {})
         self.body = {"model": model, "stream": True, "stream_options": {"include_usage": True},
                      "messages": [{"role": "user", "content": "Hello"}], **body}
         self.text = ""

@@ -48,7 +48,8 @@ start_haproxy() {
     export GATEWAY_USAGE=$usage GATEWAY_CERT=$run/tls/gateway.pem
     export GATEWAY_LUA=$PWD/lua/usage.lua
     export GATEWAY_SPOE=$PWD/haproxy-conf/spoe-gateway.conf
-    export GATEWAY_STATS=$stats GATEWAY_SOCKET=$run/haproxy.sock
+    export GATEWAY_AGENT=$agent_http GATEWAY_STATS=$stats
+    export GATEWAY_SOCKET=$run/haproxy.sock
     export GATEWAY_NOREUSEPORT=1
     local files=(-f haproxy-conf/haproxy.cfg -f "$run/backends.cfg")
     "$haproxy" -c "${files[@]}" >"$run/haproxy-check.log" 2>&1 || {

@@ -5,20 +5,25 @@
 -- HAProxy is played by this file: it hands each answer to the filter whole,
 -- cut in two at every byte, and byte by byte, and wants the same variables.
 
-local class, logged
+local class, logged, poll, asked_again
+local agent = {} -- what it answers: a list of pieces for the socket
 local clock_ms = 0 -- each piece of an answer comes 100 ms behind the last
 core = {
-	err = 3,
+	err = 3, warning = 4, notice = 5,
 	now = function()
 		return { sec = clock_ms // 1000, usec = clock_ms % 1000 * 1000 }
 	end,
 	log = function(_, text) logged = text end,
 	register_filter = function(_, c) class = c end,
+	register_task = function(f) poll = coroutine.wrap(f) end,
+	msleep = function() coroutine.yield() end,
+	tcp = function() return agent.socket() end,
 }
 filter = {
 	FLT_CFG_FL_HTX = 1,
 	CONTINUE = 1,
 	register_data_filter = function(f) f.armed = true end,
+	wake_time = function(ms) asked_again = ms end,
 }
 
 local here = arg[0]:match("^(.*)/[^/]*$") or "."
@@ -441,9 +446,9 @@ check("no room stops the request", edited("1,0,1:a", { "{}" }, true) == false,
 -- ---- the filter around it
 
 local _, f = run("audio/mpeg", { last })
-check("other content is not read", not f.armed and not f.reader, "armed")
+check("other content is watched but not read", f.armed and not f.reader, "read")
 _, f = run(nil, { last })
-check("no content type", not f.armed and not f.reader, "armed")
+check("no content type", f.armed and not f.reader, "read")
 local vars
 vars, f = run(SSE, { last }, { status = 429 })
 check("an error answer is not read", not f.armed and not next(vars), "read")
@@ -454,6 +459,185 @@ vars = run(SSE, { last }, { fail = true })
 check("a failure publishes nothing and is logged",
 	not next(vars) and logged and logged:find("body is broken"),
 	tostring(logged))
+
+-- ---- whoever is blocked is cut
+
+-- A connection to the agent that brings `text`, and then ends.
+function agent.socket()
+	local rest, at = agent.text, 1
+	return {
+		settimeout = function() end,
+		connect = function(_, host, port)
+			agent.asked = host .. " " .. port
+			if not rest then return nil, "connection refused" end
+			return true
+		end,
+		send = function(_, text) agent.asked = text end,
+		receive = function(_, what)
+			if type(what) == "number" then
+				local body = rest:sub(at, at + what - 1)
+				if #body < what then return nil, "closed", body end
+				return body
+			end
+			local line, after = rest:match("^([^\n]*)\r\n()", at)
+			if not line then return nil, "closed" end
+			at = after
+			return line
+		end,
+		close = function() end,
+	}
+end
+
+local function answer(body, head)
+	return (head or "HTTP/1.1 200 OK") .. "\r\nContent-Length: " .. #body ..
+		"\r\nContent-Type: text/plain\r\n\r\n" .. body
+end
+
+local version = 1000
+
+-- The agent lists these, as of the next version; n polls.
+local function list(names, n)
+	version = version + 1
+	agent.text = answer("version " .. version .. "\n" .. names)
+	for _ = 1, n or 1 do poll() end
+end
+
+local demo = { ["txn.gw.consumer"] = "demo", ["txn.gw.app_scope"] = "app-1",
+	["txn.gw.agent_scope"] = "proj/agent" }
+
+-- Chunks, with what happens before each of them; the events that passed, and
+-- whether it was cut.
+local function stream(happens, options)
+	local o = setmetatable(options or {}, { __index = demo })
+	local vars = {}
+	local events, cut, why = 0, false, nil
+	local txn = {
+		get_var = function(_, k) return o[k] or nil end,
+		set_var = function(_, k, v) vars[k] = v end,
+	}
+	local msg = {
+		is_resp = function() return true end,
+		get_stline = function() return { code = o.status or "200" } end,
+		get_headers = function()
+			return { ["content-type"] = { [0] = o.kind or SSE } }
+		end,
+		body = function() return delta("a") end,
+		eom = function() return false end,
+	}
+	msg.channel = msg
+	local f = class:new()
+	f:http_headers(txn, msg)
+	for _, event in ipairs(happens) do
+		if event then event() end
+		asked_again = nil
+		local ok, err
+		if o.status == "101" then
+			ok, err = pcall(f.tcp_payload, f, txn, msg)
+		else
+			ok, err = pcall(f.http_payload, f, txn, msg)
+		end
+		if not ok then
+			cut, why = true, err
+			break
+		end
+		events = events + 1
+		assert(asked_again == 1000, "nobody looks again")
+	end
+	f:end_analyze(txn, msg.channel)
+	return { cut = cut, why = why, events = events, vars = vars, f = f }
+end
+
+local function says(s) return s.cut and "cut" or s.events .. " events" end
+
+for _ = 1, 10 do poll() end
+check("no agent is no reason to cut", logged:find("refused", 1, true) and
+	says(stream { false, false }) == "2 events", tostring(logged))
+for _, name in ipairs { "consumer:demo", "app:app-1", "agent:proj/agent" } do
+	list("consumer:other\n", 10)
+	local s = stream { false, function() list("app:x\n" .. name .. "\n") end,
+		false }
+	check(name .. " is cut at the next chunk", s.cut and s.events == 1 and
+		s.vars["txn.gw.code"] == "caller_blocked" and
+		s.vars["txn.gw.events"] == 1 and s.why:find("blocked"), says(s))
+	list("consumer:other\n", 10)
+	for _, kind in ipairs { "audio/mpeg", JSON } do
+		s = stream({ false, function() list(name .. "\n") end },
+			{ kind = kind })
+		check(name .. " is cut, " .. kind, s.cut, says(s))
+		list("consumer:other\n", 10)
+	end
+	s = stream({ false, function() list(name .. "\n") end },
+		{ status = "101" })
+	check(name .. " is cut on a WebSocket", s.cut, says(s))
+end
+
+list("consumer:other\n", 10)
+local s = stream { false, function()
+	list("consumer:dem\nconsumer:demo2\napp:demo\nagent:demo\nconsumer:\n")
+end, false }
+check("others are not cut", not s.cut and not s.vars["txn.gw.code"], says(s))
+s = stream({ false, function() list("consumer:\napp:\nagent:\n") end },
+	{ ["txn.gw.consumer"] = false })
+check("no name is nobody's", not s.cut, says(s))
+s = stream({ false, function() list("consumer:demo\n") end },
+	{ status = "500" })
+check("an error answer is passed on", not s.f.watched, says(s))
+
+list("consumer:demo\n", 10)
+s = stream { false, false }
+check("who was let in by a newer decision is not cut", not s.cut, says(s))
+list("consumer:other\nconsumer:demo\n")
+s = stream { false }
+check("who begins while the list changes is looked up", s.cut, says(s))
+
+list("consumer:other\n", 10)
+local function older()
+	agent.text = answer("version 5\nconsumer:demo\n")
+	poll()
+end
+s = stream { false, older, false }
+check("an older list changes nothing", not s.cut, says(s))
+
+local body = "version 999999\nconsumer:demo\n"
+for name, text in pairs {
+	["503"] = answer(body, "HTTP/1.1 503 Service Unavailable"),
+	["another program"] = "SSH-2.0-OpenSSH\r\n",
+	["no list"] = answer("<html>"),
+	["no version"] = answer("version x\nconsumer:demo\n"),
+	["cut off"] = answer(body):sub(1, -3),
+	["no length"] = "HTTP/1.1 200 OK\r\n\r\n" .. body,
+	["no end of headers"] = "HTTP/1.1 200 OK\r\n" .. ("a: b\r\n"):rep(99),
+	["too long"] = "HTTP/1.1 200 OK\r\nContent-Length: 1000001\r\n\r\n" ..
+		body,
+	["nothing"] = "",
+} do
+	list("consumer:other\n", 10)
+	logged = nil
+	s = stream { false, function()
+		agent.text = text
+		for _ = 1, 5 do poll() end
+	end }
+	check("an answer that is no list is none: " .. name, not s.cut and
+		logged and logged:find("does not tell"), says(s))
+end
+agent.text = nil
+poll()
+list("consumer:other\n", 10)
+check("it is told when the agent answers again",
+	logged:find("tells who is blocked", 1, true), tostring(logged))
+check("HTTP/1.0, so that the connection ends",
+	agent.asked == "GET /blocked HTTP/1.0\r\n\r\n", agent.asked)
+
+-- With the response at its end nothing may wake the stream any more.
+f = class:new()
+f.watched = true
+check("the end of the answer is the end of looking",
+	f:http_end(nil, { is_resp = function() return true end }) == 1 and
+	asked_again > 86400000, tostring(asked_again))
+asked_again = 0
+f:http_end(nil, { is_resp = function() return false end })
+check("the end of the request is not", asked_again == 0,
+	tostring(asked_again))
 
 print(("%s: %d passed, %d failed"):format(_VERSION, passed, failed))
 os.exit(failed == 0)
