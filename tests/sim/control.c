@@ -193,6 +193,15 @@ static void forget_tokens(struct exchange *x, cJSON *wish)
 	fine(x);
 }
 
+static void redis_token(struct exchange *x, cJSON *wish)
+{
+	struct sb out = {0};
+
+	(void)wish;
+	sb_z(&out, issued_redis(x->sim->issued));
+	http_answer(x, 200, "text/plain", &out);
+}
+
 static void switch_record(struct exchange *x, cJSON *wish)
 {
 	record_switch(
@@ -252,6 +261,7 @@ static const struct call {
 	{"POST", "/control/rotate", rotate},
 	{"POST", "/control/drop-key", drop_key},
 	{"POST", "/control/revoke", forget_tokens},
+	{"GET", "/control/redis-token", redis_token},
 	{"POST", "/control/record", switch_record},
 	{"POST", "/control/reset", reset},
 	{"GET", "/control/requests", requests},

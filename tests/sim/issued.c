@@ -19,6 +19,7 @@ struct slot {
 
 struct issued {
 	struct slot slot[SLOTS];
+	char *redis;
 };
 
 struct issued *issued_new(void)
@@ -32,6 +33,8 @@ void issued_clear(struct issued *i)
 		free(i->slot[n].token);
 		i->slot[n] = (struct slot){0};
 	}
+	free(i->redis);
+	i->redis = NULL;
 }
 
 void issued_free(struct issued *i)
@@ -73,6 +76,10 @@ void issued_add(struct issued *i, const char *token, size_t len,
 {
 	struct slot *s = &i->slot[slot_of(token, len)];
 
+	if (strcmp(aud, "https://redis.azure.com") == 0) {
+		free(i->redis);
+		i->redis = xstrndup(token, len);
+	}
 	free(s->token);
 	*s = (struct slot){
 		.token = xstrndup(token, len),
@@ -80,6 +87,11 @@ void issued_add(struct issued *i, const char *token, size_t len,
 		.expires = expires,
 		.audience = audience_of(aud),
 	};
+}
+
+const char *issued_redis(const struct issued *i)
+{
+	return i->redis ? i->redis : "";
 }
 
 enum audience issued_find(const struct issued *i, const char *token, size_t len)

@@ -1,0 +1,192 @@
+"""Redis as operators have it: a primary with a replica, and Entra's tokens for
+a password."""
+import json
+import signal
+import subprocess
+
+import redis
+
+from harness import AGENT, fields, free_port, wait_until
+from steps import Load, Stream, by_day, open_records, slow_streams, spent, used
+
+SYSTEM_OID = "66666666-6666-6666-6666-666666666666"  # of the simulator's managed identity
+
+
+# ------------------------------------------------------ a primary and a replica
+
+
+def start_replica(stack, port):
+    folder = stack.folder / "replica"
+    folder.mkdir()
+    stack.redis.config_set("repl-diskless-sync-delay", 0)  # else it waits for more replicas
+    stack._start("replica", ["redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no",
+                             "--dir", folder, "--replicaof", "127.0.0.1", stack.ports["redis"]])
+    replica = redis.Redis(port=port, decode_responses=True)
+
+    def follows():
+        try:
+            return replica.info("replication")["master_link_status"] == "up"
+        except redis.ConnectionError:  # which a server that loads is, too
+            return False
+
+    wait_until("the replica to follow", follows)
+    return replica
+
+
+def with_replica(make_stack, **limit):
+    """The replica stands first in the list: it is passed over."""
+    port = free_port()
+
+    def change(config):
+        by_day(config, **limit)
+        config["redis"].update(url=[f"redis://127.0.0.1:{port}/0", config["redis"]["url"]], required=False)
+
+    stack = make_stack(start=False, change=change)
+    stack.config["ledger"] = {"file": str(stack.folder / "ledger.jsonl")}
+    stack.start_redis()
+    replica = start_replica(stack, port)
+    stack.start_sim()
+    stack.start_agent()
+    stack.children["agent"].wait_log(rf"port={stack.ports['redis']} pending=0 msg=connected")
+    stack.start_haproxy()
+    assert "it is a replica" in stack.children["agent"].log()
+    return stack, replica, port
+
+
+def reserved(stack, ids):
+    """What the agent reserved for them."""
+    lines = [fields(line) for line in stack.children["agent"].log().splitlines() if " info decision " in line]
+    return sum(int(said["prompt"]) + int(said["output"]) for said in lines if said["id"] in ids)
+
+
+def books_agree(stack):
+    """What is counted is what was settled, and what is still reserved."""
+    settled = [json.loads(e["entry"]) for _, e in stack.redis.xrange("gw:{demo}:ledger")]
+    assert len({e["id"] for e in settled}) == len(settled)  # none twice
+    return spent(stack) == sum(e["input"] + e["output"] for e in settled) + reserved(stack, open_records(stack))
+
+
+def test_replica_takes_over(make_stack):
+    """The primary is killed under traffic and its replica promoted: callers see
+    nothing of it, and what is counted goes on from what was replicated."""
+    stack, replica, port = with_replica(make_stack, on_store_failure="local")
+    agent = stack.children["agent"]
+    first = stack.chat()
+    of_first = used(stack, first)
+    slow_streams(stack, tokens=250)
+    streams = [Stream(stack).wait_begun() for _ in range(2)]
+    stack.redis = replica
+    wait_until("the replica to know of all", lambda: spent(stack) > of_first and
+               {s.id for s in streams} <= open_records(stack))
+    with Load(stack, n_threads=4, stream=True, max_tokens=20) as load:
+        load.wait_more(4)
+        mark = len(agent.log())
+        stack.children["redis"].stop(signal.SIGKILL)
+        agent.wait_log("no connection", after=mark)
+        load.wait_more(4)  # counted by the agent meanwhile
+        assert streams[0].complete()
+        wait_until("its settle to wait", lambda: stack.metric("foundry_store_writes_pending") > 0)
+        replica.replicaof("NO", "ONE")
+        agent.wait_log(rf"port={port} pending=\d+ msg=connected", after=mark)
+        connected = len(agent.log())
+        load.wait_more(4)  # counted by the new primary
+        assert streams[1].complete()
+    load.all_fine()
+
+    wait_until("all settles", lambda: stack.metric("foundry_store_writes_pending") == 0)
+    counted = {json.loads(e["entry"])["id"] for _, e in stack.redis.xrange("gw:{demo}:ledger")}
+    assert {s.id for s in streams} <= counted
+    ends = [fields(line) for line in agent.log()[connected:].splitlines() if " info usage " in line]
+    assert {u["id"] for u in ends} & counted
+    wait_until("the books to agree", lambda: books_agree(stack))
+    assert not {s.id for s in streams} & open_records(stack)
+    assert spent(stack) >= of_first + used(stack, *[s.id for s in streams])
+
+
+def test_demoted_primary_is_left(make_stack):
+    """They change places while both live: the first write tells the agent."""
+    stack, replica, port = with_replica(make_stack, on_store_failure="local")
+    agent = stack.children["agent"]
+    first = stack.chat()
+    before = used(stack, first)
+    old, stack.redis = stack.redis, replica
+    wait_until("the replica to know of it", lambda: spent(stack) == before and not open_records(stack))
+    replica.replicaof("NO", "ONE")
+    old.replicaof("127.0.0.1", port)
+    assert stack.chat().status_code == 200  # decided here: Redis did not write
+    agent.wait_log(rf"port={port} pending=\d+ msg=connected")
+    after = stack.chat()
+    assert after.status_code == 200
+    wait_until("both to be counted", lambda: spent(stack) == before + used(stack, after))
+
+
+# ------------------------------------------------------------------------ Entra
+
+
+def test_entra_token_is_the_password(make_stack):
+    """Redis lets in whoever shows the token that Azure issued, and nobody else.
+    The token ends in seconds: the next one counts on the same connection."""
+    def change(config):
+        by_day(config)
+        config["redis"]["credential"] = "mi"
+
+    stack = make_stack(start=False, change=change)
+    stack.start_redis()
+    stack.redis.execute_command("ACL", "SETUSER", SYSTEM_OID, "on", ">not-the-token", "~*", "+@all")
+    stack.start_sim()
+    stack.sim.post("/control/defaults", token_lifetime_s=24)  # renewed at half of it
+    agent = stack.start_agent(ready=False)
+    agent.wait_log("AUTH refused")
+    stack.sim.post("/control/defaults", token_lifetime_s=86700)
+    token = stack.sim.http.get("/control/redis-token").text
+    assert token.count(".") == 2
+    stack.redis.execute_command("ACL", "SETUSER", SYSTEM_OID, f">{token}")
+    agent.wait_log("msg=connected")
+    stack.wait_ready()
+    (mine,) = [c for c in stack.redis.client_list() if c["user"] == SYSTEM_OID]
+
+    def logins():
+        return stack.redis.info("commandstats")["cmdstat_auth"]["calls"]
+
+    before, mark = logins(), len(agent.log())
+    stack.redis.execute_command("ACL", "SETUSER", SYSTEM_OID, "nopass")
+    wait_until("the renewed token", lambda: logins() > before)
+    assert [c["id"] for c in stack.redis.client_list() if c["user"] == SYSTEM_OID] == [mine["id"]]
+    renewed = stack.sim.http.get("/control/redis-token").text
+    assert renewed != token
+
+    stack.start_haproxy()
+    answer = stack.chat()
+    assert answer.status_code == 200 and spent(stack) > 0
+    assert not [said for said in ("no connection", token, renewed) if said in agent.log()[mark:]]
+    assert token not in agent.log()
+
+    # a command gets a token of its own, and Redis knows its user
+    told = subprocess.run([AGENT, "limits", "show", stack.folder / "gateway.json"], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert "demo-tokens" in told.stdout and "token received" not in told.stderr
+    stack.redis.execute_command("ACL", "SETUSER", SYSTEM_OID, "resetpass")
+    told = subprocess.run([AGENT, "limits", "show", stack.folder / "gateway.json"], capture_output=True, text=True)
+    assert told.returncode == 1 and "AUTH refused" in told.stderr
+
+
+def test_no_token_for_redis_yet(make_stack):
+    """Without one nothing is tried; the first that comes is used at once."""
+    def change(config):
+        by_day(config)
+        config["redis"].update(credential="other", required=False)
+        config["credentials"]["other"] = {**config["credentials"]["mi"], "client_id": SYSTEM_OID}
+
+    stack = make_stack(start=False, change=change)
+    stack.start_redis()
+    stack.start_sim()
+    stack.sim.fault(match={"endpoint": "imds"}, status=500, times=-1)
+    agent = stack.start_agent(ready=False)
+    agent.wait_log("no token for it yet")
+    told = subprocess.run([AGENT, "limits", "show", stack.folder / "gateway.json"], capture_output=True, text=True)
+    assert told.returncode == 1 and 'no token for Redis from credential "other"' in told.stderr
+    assert "cmdstat_auth" not in stack.redis.info("commandstats")
+    stack.redis.execute_command("ACL", "SETUSER", "88888888-0000-0000-0000-888888888888", "on", "nopass", "~*", "+@all")
+    stack.sim.http.delete("/control/fault").raise_for_status()
+    agent.wait_log("msg=connected")
+    stack.wait_ready()
