@@ -274,6 +274,9 @@ bench: ## load test: plain HAProxy, null agent, gateway
 .PHONY: bench-limits
 bench-limits: $(B)/limits ## whether limits hold under load, and their cost
 	@tests/load/limits.sh
+.PHONY: picture
+picture: all build/venv/.ready ## draw the dashboard over a minute of traffic
+	@build/venv/bin/python tests/picture/picture.py
 image: ## build the container image
 	docker build $(DOCKER_ARGS) -t $(IMAGE) .
 image-test: ## build the image and serve a request through it

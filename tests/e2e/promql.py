@@ -17,8 +17,15 @@ TOKEN = re.compile(r"""\s*(?:(?P<range>\[(?:\$__rate_interval|\$__range|\d+[smhd
 
 
 # ------------------------------------------------------------------- functions
-# A vector is {labels: number}, a range {labels: [(time, number)]}, each with
-# labels as a frozenset of pairs.
+# A vector is {labels: number}, labels as a frozenset of pairs.
+
+
+class Range(dict):
+    """{labels: [(time, number)]}, of all that was seen from low to high."""
+
+    def __init__(self, found, low, high):
+        super().__init__(found)
+        self.low, self.high = low, high
 
 
 def each(f):
@@ -30,13 +37,28 @@ def growth(points):
     return sum(b - a if b >= a else b for (_, a), (_, b) in zip(points, points[1:]))
 
 
-def rate(ranges):
-    """Between the first and the last sample, not extrapolated."""
-    return {k: growth(p) / (p[-1][0] - p[0][0]) for k, p in ranges.items() if len(p) > 1}
+def extrapolated(points, low, high):
+    """As Prometheus does: to the ends of the window when the samples come near
+    them, else by half of what lies between two; never to below 0."""
+    grown, (first, value), last = growth(points), points[0], points[-1][0]
+    before, behind, span = first - low, high - last, last - first
+    if grown > 0:
+        before = min(before, span * value / grown)
+    gap = span / (len(points) - 1)
+    before, behind = (d if d < 1.1 * gap else gap / 2 for d in (before, behind))
+    return grown * (span + before + behind) / span
 
 
 def increase(ranges):
-    return {k: growth(p) for k, p in ranges.items() if len(p) > 1}
+    return {k: extrapolated(p, ranges.low, ranges.high) for k, p in ranges.items() if len(p) > 1}
+
+
+def rate(ranges):
+    return {k: v / (ranges.high - ranges.low) for k, v in increase(ranges).items()}
+
+
+def irate(ranges):
+    return {k: growth(p[-2:]) / (p[-1][0] - p[-2][0]) for k, p in ranges.items() if len(p) > 1}
 
 
 def quantile(q, buckets):
@@ -61,7 +83,7 @@ def histogram_quantile(q, vector):
 
 
 FUNCTIONS = {
-    "rate": rate, "increase": increase, "irate": lambda ranges: rate({k: p[-2:] for k, p in ranges.items()}),
+    "rate": rate, "increase": increase, "irate": irate,
     "histogram_quantile": histogram_quantile, "time": None, "clamp_min": each(max), "clamp_max": each(min),
     "max_over_time": each(lambda points: max(v for _, v in points)),
 }
@@ -245,7 +267,12 @@ class Expression:
         self.found.append((name, labels))
         if self.peek()[0] == "range":
             text = self.take()[1]
-            return lambda s, at: s.select(name, matchers, at - s.seconds(text), at)
+
+            def window(s, at):
+                low = at - s.seconds(text)
+                return Range(s.select(name, matchers, low, at), low, at)
+
+            return window
         # what was not seen for so long is gone
         return lambda s, at: {k: p[-1][1] for k, p in s.select(name, matchers, at - 5, at).items()}
 

@@ -3,7 +3,9 @@ and every expression of the dashboard finds what it asks for."""
 import json
 import re
 import subprocess
+import sys
 import threading
+from xml.etree import ElementTree
 
 import httpx
 import pytest
@@ -249,11 +251,20 @@ def some_samples():
         samples.add(t, [("x_total", {"a": "1"}, 2.0 * t), ("x_total", {"a": "2"}, 10.0 * (t if t < 8 else t - 8)),
                         ("y", {"a": "1"}, 7.0), ("h_bucket", {"le": "1"}, 1.0 * t), ("h_bucket", {"le": "2"}, 3.0 * t),
                         ("h_bucket", {"le": "+Inf"}, 4.0 * t)])
+    samples.add(9, [("young_total", {"a": "1"}, 0.0)])
+    samples.add(10, [("young_total", {"a": "1"}, 6.0), ("young_total", {"a": "2"}, 5.0)])
+    for t in range(9):
+        samples.add(t, [("old_total", {}, 1.0 * t)])
     return samples
 
 
 @pytest.mark.parametrize("text,expected", [
     ("sum(rate(x_total[$__rate_interval]))", {"": 2 + (10 + 0 + 10 + 10) / 4}),
+    # one that began a second ago, at 0, and one that was seen once
+    ("rate(young_total[4s])", {"1": 1.5}),
+    ("irate(young_total[4s])", {"1": 6}),
+    # samples that end before the window does
+    ("increase(old_total[4s])", {"": 2 * (2 + 0.5) / 2}),
     ("sum by (a) (increase(x_total[$__range]))", {"1": 20, "2": 70 + 0 + 20}),
     ('sum(x_total{a="1"}) + 2 * 3 - 1', {"": 25}),
     ('x_total{a=~"1|3"} / y', {"1": 20 / 7}),
@@ -284,6 +295,22 @@ def test_dashboard_variables_are_labels(busy, dashboard):
     used = set(re.findall(r"\$\{?(\w+)", json.dumps(dashboard["panels"])))
     assert used - names <= {"__rate_interval", "__range"}, used - names
     assert names <= used
+
+
+def test_dashboard_is_drawn(busy, dashboard):
+    """Whatever the panels are: what makes the picture of the README knows them."""
+    sys.path.insert(0, str(ROOT / "tests/picture"))
+    from picture import draw
+
+    samples = Samples({"$__rate_interval": 4, "$__range": 10})
+    for t in range(3):
+        samples.add(t, pages(busy))
+    svg = ElementTree.fromstring(draw(dashboard, samples, [0, 1, 2]))
+    texts = [e.text for e in svg.iter("{http://www.w3.org/2000/svg}text")]
+    for panel in dashboard["panels"]:
+        assert any(t.endswith(panel["title"]) for t in texts), panel["title"]
+    # running now: nothing; workers that decide: one
+    assert {"0", "1"} <= set(texts)
 
 
 def test_legends_name_labels_of_the_result(dashboard):
