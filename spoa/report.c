@@ -345,14 +345,23 @@ static void free_rows(struct report *rep)
 	free(rep->periods);
 }
 
+/* "14:03:05Z" would come behind "14:03:05.123Z" as a text. */
+static struct str without_zone(struct str time)
+{
+	return str_ends(time, STR("Z")) ? str_first(time, time.len - 1) : time;
+}
+
 bool report_run(const struct report_options *o, const struct policy *p,
                 struct buf *out, struct buf *error)
 {
-	struct report rep = {.o = o, .policy = p};
+	struct report_options bare = *o;
+	struct report rep = {.o = &bare, .policy = p};
 	bool ok;
 
 	if (!check(o, error) || !read_columns(&rep, error))
 		return false;
+	bare.from = without_zone(o->from);
+	bare.to = without_zone(o->to);
 	map_init(&rep.rows, REPORT_ROWS_MAX);
 	map_init(&rep.batches, REPORT_ROWS_MAX);
 	ok = o->ledger.len > 0 ? read_file(&rep, o->ledger.p, error)

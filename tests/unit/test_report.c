@@ -272,6 +272,11 @@ static void sums_are_exact(void **state)
 	assert_true(says("\"requests\":1000,"));
 	assert_true(report("", "2026-11-22T14:03:05.124Z", "2026-12", 2));
 	assert_false(says("requests"));
+	/* whole seconds are those of their first moment, with a Z, too */
+	assert_true(report("", "2026-11-22T14:03:05Z", "2026-12", 2));
+	assert_true(says("\"requests\":1000,"));
+	assert_true(report("", "2026-11", "2026-11-22T14:03:05Z", 2));
+	assert_false(says("requests"));
 }
 
 static void options_that_are_none(void **state)
