@@ -279,6 +279,34 @@ static void sums_are_exact(void **state)
 	assert_false(says("requests"));
 }
 
+/* Each line tells all that the batch has used so far, in whatever order the
+ * lines of several nodes come. */
+static void batches_count_once(void **state)
+{
+	static const uint64_t told[] = {100, 250, 250, 100, 400};
+	struct ledger *l = ledger_new(&fake_clock, metrics);
+	size_t i;
+
+	(void)state;
+	unlink(path);
+	ledger_configure(l, str_c(path), 0);
+	for (i = 0; i < sizeof(told) / sizeof(*told); i++) {
+		struct usage_entry e = entry("2026-11-22T14:03:05.123Z", "hr",
+		                             "gpt-4o", told[i], 0, told[i] / 2);
+
+		e.batch = STR("batch_1");
+		add(l, &e);
+		e.batch = STR("batch_2");
+		e.input = 7;
+		e.output = 0;
+		add(l, &e);
+	}
+	ledger_free(l);
+	assert_true(report("model", "", "", 1));
+	/* at 2.5 and 10 USD a million */
+	assert_true(says("\"gpt-4o\",10,0,0,407,0,200,0,0,0.003017500000\n"));
+}
+
 static void options_that_are_none(void **state)
 {
 	(void)state;
@@ -300,6 +328,7 @@ int main(void)
 		cmocka_unit_test(
 			a_ledger_that_cannot_be_written_counts_what_is_lost),
 		cmocka_unit_test(sums_are_exact),
+		cmocka_unit_test(batches_count_once),
 		cmocka_unit_test(options_that_are_none),
 	};
 
