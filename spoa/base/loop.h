@@ -56,7 +56,7 @@ void loop_stop(struct loop *l);
 /* After fork(), in the child. */
 void loop_forked(struct loop *l);
 
-/* For adapters of other libraries that know libev themselves (hiredis). */
+/* For tests, which turn the loop by hand. */
 struct ev_loop *loop_ev(struct loop *l);
 
 /* Version of the library, for -V; the other doors have one too. */

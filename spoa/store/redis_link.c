@@ -9,13 +9,13 @@
 
 #include "keys/backoff.h"
 #include "store/list.h"
+#include "store/redis_events.h"
 #include "store/redis_setup.h"
 #include "store/redis_tls.h"
 
 #include <assert.h>
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
-#include <hiredis/adapters/libev.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -343,7 +343,7 @@ static void begin(struct redis_link *l)
 		return;
 	}
 	l->ac->data = l;
-	if (redisLibevAttach(loop_ev(l->loop), l->ac) != REDIS_OK) {
+	if (!redis_events_attach(l->loop, l->ac)) {
 		drop(l, "out of memory", "");
 		return;
 	}
