@@ -1,7 +1,11 @@
 /* usage/record: one end-of-stream line of HAProxy, taken apart. */
 #include "usage/record.h"
 
+#include "base/jscan.h"
+#include "base/json.h"
 #include "decide/estimate.h"
+
+#include <stdlib.h>
 
 enum {
 	RECORD_LINE_MAX = 16384,
@@ -12,35 +16,155 @@ enum {
 	BYTES_PER_EVENT_AT_MOST = 512,
 };
 
-/* HAProxy writes an unset variable as "" or "-". */
-static struct str text_of(const struct json *doc, const char *name)
-{
-	struct str s = STR_NONE;
+/* What haproxy.cfg writes, in the same order. */
+enum field {
+	F_V,
+	F_ID,
+	F_STATUS,
+	F_TERMINATION,
+	F_RETRIES,
+	F_BYTES,
+	F_TTFB,
+	F_TOTAL,
+	F_VERDICT,
+	F_CODE,
+	F_CONSUMER,
+	F_ACCOUNT,
+	F_APP,
+	F_AGENT,
+	F_PROJECT,
+	F_MODEL,
+	F_DEPLOYMENT,
+	F_RESOURCE,
+	F_OPERATION,
+	F_RESERVED,
+	F_TEXT_BYTES,
+	F_STREAM,
+	F_EVENTS,
+	F_TOKEN_MS,
+	F_USAGE_FIRST,
+	F_USAGE,
+	F_OBJECT,
+	F_OWNER,
+	F_ORIGIN,
+	F_SPILLED,
+	F_BATCH,
+	F_BATCH_MODEL,
+	N_FIELDS,
+};
 
-	if (!json_str(json_get(doc, name), &s) || str_eq(s, STR("-")))
-		return STR_NONE;
-	return s;
+static const struct str names[N_FIELDS] = {
+	[F_V] = STR_INIT("v"),
+	[F_ID] = STR_INIT("id"),
+	[F_STATUS] = STR_INIT("status"),
+	[F_TERMINATION] = STR_INIT("termination"),
+	[F_RETRIES] = STR_INIT("retries"),
+	[F_BYTES] = STR_INIT("bytes"),
+	[F_TTFB] = STR_INIT("ttfb_ms"),
+	[F_TOTAL] = STR_INIT("total_ms"),
+	[F_VERDICT] = STR_INIT("verdict"),
+	[F_CODE] = STR_INIT("code"),
+	[F_CONSUMER] = STR_INIT("consumer"),
+	[F_ACCOUNT] = STR_INIT("account"),
+	[F_APP] = STR_INIT("app"),
+	[F_AGENT] = STR_INIT("agent"),
+	[F_PROJECT] = STR_INIT("project"),
+	[F_MODEL] = STR_INIT("model"),
+	[F_DEPLOYMENT] = STR_INIT("deployment"),
+	[F_RESOURCE] = STR_INIT("resource"),
+	[F_OPERATION] = STR_INIT("operation"),
+	[F_RESERVED] = STR_INIT("reserved"),
+	[F_TEXT_BYTES] = STR_INIT("text_bytes"),
+	[F_STREAM] = STR_INIT("stream"),
+	[F_EVENTS] = STR_INIT("events"),
+	[F_TOKEN_MS] = STR_INIT("token_ms"),
+	[F_USAGE_FIRST] = STR_INIT("usage_first"),
+	[F_USAGE] = STR_INIT("usage"),
+	[F_OBJECT] = STR_INIT("object"),
+	[F_OWNER] = STR_INIT("owner"),
+	[F_ORIGIN] = STR_INIT("origin"),
+	[F_SPILLED] = STR_INIT("spilled"),
+	[F_BATCH] = STR_INIT("batch"),
+	[F_BATCH_MODEL] = STR_INIT("batch_model"),
+};
+
+/* The values of a line; empty where there is none. */
+struct fields {
+	struct str v[N_FIELDS];
+	uint32_t seen;
+	enum field last;
+	char *room; /* for strings, as much as the line is long */
+};
+
+_Static_assert(N_FIELDS <= 32, "one bit a field");
+
+/* N_FIELDS: none of ours. They come in order, so the search begins behind the
+ * last one. */
+static enum field field_of(const struct fields *f, struct str name)
+{
+	unsigned i;
+
+	for (i = 1; i <= N_FIELDS; i++) {
+		enum field at = (enum field)((f->last + i) % N_FIELDS);
+
+		if (str_eq(names[at], name))
+			return at;
+	}
+	return N_FIELDS;
 }
 
-/* A number as such or as a string of digits: variables can only be logged
- * quoted, because an unset one would break the JSON. */
-static int64_t number_of(const struct json *doc, const char *name,
-                         int64_t absent)
+static bool read_member(struct fields *f, struct jscan *s)
 {
-	const struct json *j = json_get(doc, name);
+	enum field at = field_of(f, s->text);
+	enum jscan_token t = jscan_next(s);
+	struct str value;
+
+	if (t != JSCAN_STRING && t != JSCAN_NUMBER)
+		return false;
+	/* a number has nothing to unescape */
+	value = str_of(f->room, jscan_unescape(s->text, f->room));
+	f->room += value.len;
+	if (at == N_FIELDS)
+		return true;
+	if (f->seen & (UINT32_C(1) << at))
+		return false; /* twice: which one counts? */
+	f->seen |= UINT32_C(1) << at;
+	f->last = at;
+	/* HAProxy writes an unset variable as "" or "-" */
+	if (!str_eq(value, STR("-")))
+		f->v[at] = value;
+	return true;
+}
+
+static bool read_line(struct fields *f, struct str line)
+{
+	enum jscan_token t;
+	struct jscan s;
+
+	jscan_init(&s, line, 1);
+	if (jscan_next(&s) != JSCAN_OBJECT)
+		return false;
+	while ((t = jscan_next(&s)) == JSCAN_KEY)
+		if (!read_member(f, &s))
+			return false;
+	return t == JSCAN_OBJECT_END && jscan_next(&s) == JSCAN_END;
+}
+
+/* Variables can only be logged quoted, because an unset one would break the
+ * JSON; so a number is digits either way. */
+static int64_t number_of(struct str s, int64_t absent)
+{
+	bool negative = str_starts(s, STR("-"));
 	uint64_t u;
-	int64_t v;
 
-	if (json_int(j, &v))
-		return v;
-	if (str_to_u64(text_of(doc, name), &u) && u <= INT64_MAX)
-		return (int64_t)u;
-	return absent;
+	if (!str_to_u64(str_from(s, negative), &u) || u > INT64_MAX)
+		return absent;
+	return negative ? -(int64_t)u : (int64_t)u;
 }
 
-static uint64_t count_of(const struct json *doc, const char *name)
+static uint64_t count_of(struct str s)
 {
-	int64_t v = number_of(doc, name, 0);
+	int64_t v = number_of(s, 0);
 
 	return v > 0 ? (uint64_t)v : 0;
 }
@@ -148,82 +272,76 @@ bool record_read_usage(struct str text, struct str first, enum api_operation op,
 }
 
 /* Measured from the head of the answer on, as the stream passed. */
-static int64_t first_token(const struct json *doc, int64_t ttfb_ms)
+static int64_t first_token(struct str behind_head, int64_t ttfb_ms)
 {
-	int64_t behind = number_of(doc, "token_ms", -1);
+	int64_t behind = number_of(behind_head, -1);
 
 	return ttfb_ms >= 0 && behind >= 0 ? ttfb_ms + behind : -1;
 }
 
-static void read_fields(const struct json *doc, struct usage_record *rec)
+static void take_fields(const struct str v[N_FIELDS], struct usage_record *rec)
 {
-	struct str operation = text_of(doc, "operation");
-
-	rec->id = text_of(doc, "id");
-	rec->verdict = text_of(doc, "verdict");
-	rec->code = text_of(doc, "code");
-	rec->account = text_of(doc, "account");
-	rec->consumer = text_of(doc, "consumer");
-	rec->app = text_of(doc, "app");
-	rec->agent = text_of(doc, "agent");
-	rec->project = text_of(doc, "project");
-	rec->model = text_of(doc, "model");
-	rec->deployment = text_of(doc, "deployment");
-	rec->resource = text_of(doc, "resource");
-	rec->operation = api_operation_of(operation);
-	rec->termination = text_of(doc, "termination");
-	rec->status = number_of(doc, "status", 0);
-	rec->object = text_of(doc, "object");
-	rec->owner = text_of(doc, "owner");
-	rec->origin = text_of(doc, "origin");
-	rec->batch = text_of(doc, "batch");
-	rec->batch_model = text_of(doc, "batch_model");
-	rec->counted = number_of(doc, "reserved", -1) != 0;
-	rec->reserved = count_of(doc, "reserved");
-	rec->text_bytes = count_of(doc, "text_bytes");
-	rec->bytes = count_of(doc, "bytes");
-	rec->events = count_of(doc, "events");
-	rec->ttfb_ms = number_of(doc, "ttfb_ms", -1);
-	rec->ttft_ms = first_token(doc, rec->ttfb_ms);
-	rec->total_ms = number_of(doc, "total_ms", -1);
-	rec->retries = count_of(doc, "retries");
-	rec->spilled = str_eq(text_of(doc, "spilled"), STR("1"));
+	rec->id = v[F_ID];
+	rec->verdict = v[F_VERDICT];
+	rec->code = v[F_CODE];
+	rec->account = v[F_ACCOUNT];
+	rec->consumer = v[F_CONSUMER];
+	rec->app = v[F_APP];
+	rec->agent = v[F_AGENT];
+	rec->project = v[F_PROJECT];
+	rec->model = v[F_MODEL];
+	rec->deployment = v[F_DEPLOYMENT];
+	rec->resource = v[F_RESOURCE];
+	rec->operation = api_operation_of(v[F_OPERATION]);
+	rec->termination = v[F_TERMINATION];
+	rec->status = number_of(v[F_STATUS], 0);
+	rec->object = v[F_OBJECT];
+	rec->owner = v[F_OWNER];
+	rec->origin = v[F_ORIGIN];
+	rec->batch = v[F_BATCH];
+	rec->batch_model = v[F_BATCH_MODEL];
+	rec->counted = number_of(v[F_RESERVED], -1) != 0;
+	rec->reserved = count_of(v[F_RESERVED]);
+	rec->text_bytes = count_of(v[F_TEXT_BYTES]);
+	rec->bytes = count_of(v[F_BYTES]);
+	rec->events = count_of(v[F_EVENTS]);
+	rec->ttfb_ms = number_of(v[F_TTFB], -1);
+	rec->ttft_ms = first_token(v[F_TOKEN_MS], rec->ttfb_ms);
+	rec->total_ms = number_of(v[F_TOTAL], -1);
+	rec->retries = count_of(v[F_RETRIES]);
+	rec->spilled = str_eq(v[F_SPILLED], STR("1"));
 	/* a boolean variable, as HAProxy's versions print it */
-	rec->stream = str_eq(text_of(doc, "stream"), STR("1")) ||
-	              str_eq(text_of(doc, "stream"), STR("true"));
-	rec->has_usage = record_read_usage(text_of(doc, "usage"),
-	                                   text_of(doc, "usage_first"),
+	rec->stream = str_eq(v[F_STREAM], STR("1")) ||
+	              str_eq(v[F_STREAM], STR("true"));
+	rec->has_usage = record_read_usage(v[F_USAGE], v[F_USAGE_FIRST],
 	                                   rec->operation, &rec->tokens);
 }
 
 enum record_status record_parse(struct str line, struct usage_record *out)
 {
 	struct usage_record rec = {0};
-	const char *error;
-	size_t at;
+	struct fields f = {.last = N_FIELDS - 1};
 
 	line = str_trim(line);
 	if (!str_starts(line, STR("{\"v\":")))
 		return RECORD_OTHER;
 	if (line.len > RECORD_LINE_MAX)
 		return RECORD_BAD;
-	rec.doc = json_parse(line, &error, &at);
-	if (!rec.doc)
-		return RECORD_BAD;
-	read_fields(rec.doc, &rec);
-	if (number_of(rec.doc, "v", 0) != 1 || rec.id.len == 0 ||
-	    rec.id.len > STORE_ID_MAX) {
-		json_free(rec.doc);
+	rec.text = f.room = malloc(line.len);
+	if (!rec.text || !read_line(&f, line) || number_of(f.v[F_V], 0) != 1 ||
+	    f.v[F_ID].len == 0 || f.v[F_ID].len > STORE_ID_MAX) {
+		free(rec.text);
 		return RECORD_BAD;
 	}
+	take_fields(f.v, &rec);
 	*out = rec;
 	return RECORD_OK;
 }
 
 void record_done(struct usage_record *rec)
 {
-	json_free(rec->doc);
-	rec->doc = NULL;
+	free(rec->text);
+	rec->text = NULL;
 }
 
 /* Did the upstream work on it, as far as the status tells? An error answer

@@ -9,7 +9,6 @@
 #ifndef USAGE_RECORD_H
 #define USAGE_RECORD_H
 
-#include "base/json.h"
 #include "base/str.h"
 #include "conf/policy.h"
 #include "request/api.h"
@@ -24,7 +23,7 @@ struct usage_tokens {
 };
 
 struct usage_record {
-	struct json *doc; /* owns all strings below */
+	char *text; /* owns all strings below */
 	struct str id;
 	struct str account, consumer, app, agent, project;
 	struct str model, deployment, resource;
@@ -58,7 +57,7 @@ enum record_status {
 	RECORD_BAD = 2,   /* ours by its look, but not usable */
 };
 
-/* RECORD_OK: the caller must record_done() it. */
+/* RECORD_OK: the caller must record_done() it. `line` is not kept. */
 enum record_status record_parse(struct str line, struct usage_record *out);
 void record_done(struct usage_record *rec);
 
