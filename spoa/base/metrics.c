@@ -96,7 +96,8 @@ struct metric_name {
 	const char *help;
 };
 
-/* One row a metric; labels in the comments are what callers give. */
+/* One row a metric, in the order of their names; labels in the comments are
+ * what callers give. */
 static const struct metric_name names[] = {
 	/* version */
 	{"foundry_build_info", &gauge, "Always 1; the version is a label."},
@@ -125,6 +126,9 @@ static const struct metric_name names[] = {
 	{"foundry_jwks_keys", &gauge,
          "Signing keys of the tenant that the worker holds; with 0 it cannot "
          "verify a token of that tenant."},
+	/* result */
+	{"foundry_ledger_records_total", &counter,
+         "Lines of the ledger, written and lost."},
 	/* mode: exact, lease, memory */
 	{"foundry_limit_decisions_total", &counter,
          "Requests by what decided on their limits: Redis, what the worker "
@@ -192,8 +196,6 @@ static const struct metric_name names[] = {
 	{"foundry_upstream_errors_total", &counter,
          "Errors answered by a resource."},
 	/* result */
-	{"foundry_ledger_records_total", &counter,
-         "Lines of the ledger, written and lost."},
 	{"foundry_usage_records_total", &counter,
          "Usage records received from HAProxy."},
 	/* worker */
@@ -266,12 +268,21 @@ void metrics_free(struct metrics *m)
 
 static unsigned name_index(const char *name)
 {
-	unsigned i = 0;
+	unsigned from = 0, to = N_NAMES;
 
-	while (i < N_NAMES && strcmp(names[i].name, name) != 0)
-		i++;
-	assert(i < N_NAMES);
-	return i;
+	while (from < to) {
+		unsigned i = from + (to - from) / 2;
+		int order = strcmp(name, names[i].name);
+
+		if (order == 0)
+			return i;
+		if (order < 0)
+			to = i;
+		else
+			from = i + 1;
+	}
+	assert(!"a metric that is not in the table, or a table out of order");
+	return 0;
 }
 
 /* FNV-1a; never 0, as that means a free cell. */
@@ -352,7 +363,10 @@ struct metric *metrics_get(struct metrics *m, const char *name,
 
 void metrics_label(struct buf *labels, const char *key, struct str value)
 {
-	buf_fmt(labels, "%s%s=\"", labels->len ? "," : "", key);
+	if (labels->len > 0)
+		buf_add(labels, ",", 1);
+	buf_add_str(labels, str_c(key));
+	buf_add(labels, "=\"", 2);
 	while (value.len > 0) {
 		size_t n = utf8_len(value);
 		char c = value.p[0];
