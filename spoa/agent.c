@@ -24,6 +24,7 @@ enum {
 	AGENT_MAX_CONNS = 4096,    /* from HAProxy */
 	AGENT_DRAIN_MS = 10000,
 	AGENT_TICK_MS = 1000,
+	AGENT_LINES_MS = 5,
 	AGENT_DRAIN_TICK_MS = 20, /* is it over yet? */
 	AGENT_ERRORS_MAX = 65536, /* text of a bad config */
 };
@@ -413,6 +414,19 @@ void agent_free(struct agent *a)
 	free(a);
 }
 
+static void on_lines(void *data)
+{
+	(void)data;
+	log_flush();
+}
+
+static void on_first_line(void *ctx)
+{
+	struct agent *a = ctx;
+
+	loop_timer_start(a->loop, &a->lines, AGENT_LINES_MS, on_lines, a);
+}
+
 void agent_run(struct agent *a)
 {
 	loop_signal_start(a->loop, &a->sigterm, SIGTERM, on_terminate, a);
@@ -421,7 +435,10 @@ void agent_run(struct agent *a)
 	loop_timer_start(a->loop, &a->tick, AGENT_TICK_MS, on_tick, a);
 	ops_update_gauges(a);
 	log_info("agent", "worker=%u msg=\"serving\"", a->worker);
+	log_collect(on_first_line, a);
 	loop_run(a->loop);
+	log_collect(NULL, NULL);
+	loop_timer_stop(&a->lines);
 	loop_signal_stop(&a->sigterm);
 	loop_signal_stop(&a->sigint);
 	loop_signal_stop(&a->sighup);

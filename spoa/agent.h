@@ -70,6 +70,7 @@ struct agent {
 	struct loop_timer deadline; /* of the oldest parked request */
 	struct loop_timer tick;     /* once a second: gauges */
 	struct loop_signal sigterm, sigint, sighup;
+	struct loop_timer lines; /* of the log that wait to be written */
 	struct loop_timer drain_limit;
 	bool draining;
 	bool conns_drained;

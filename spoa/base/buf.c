@@ -66,22 +66,42 @@ bool buf_add_str(struct buf *b, struct str s)
 
 bool buf_fmt(struct buf *b, const char *fmt, ...)
 {
+	size_t room = b->cap - b->len;
 	va_list ap;
 	int n;
 
+	if (b->failed)
+		return false;
+	/* most often it fits; vsnprintf insists on a NUL behind it */
 	va_start(ap, fmt);
-	n = vsnprintf(NULL, 0, fmt, ap);
+	n = vsnprintf(room ? b->p + b->len : NULL, room, fmt, ap);
 	va_end(ap);
-	/* one byte more for the NUL that vsnprintf insists on */
 	if (n < 0 || !buf_reserve(b, (size_t)n + 1)) {
 		b->failed = true;
 		return false;
 	}
-	va_start(ap, fmt);
-	vsnprintf(b->p + b->len, (size_t)n + 1, fmt, ap);
-	va_end(ap);
+	if ((size_t)n >= room) {
+		va_start(ap, fmt);
+		vsnprintf(b->p + b->len, (size_t)n + 1, fmt, ap);
+		va_end(ap);
+	}
 	b->len += (size_t)n;
 	return true;
+}
+
+bool buf_num(struct buf *b, int64_t v)
+{
+	char digits[20]; /* of 2^63, and the sign */
+	size_t at = sizeof(digits);
+	uint64_t rest = v < 0 ? -(uint64_t)v : (uint64_t)v;
+
+	do {
+		digits[--at] = (char)('0' + rest % 10);
+		rest /= 10;
+	} while (rest > 0);
+	if (v < 0)
+		digits[--at] = '-';
+	return buf_add(b, digits + at, sizeof(digits) - at);
 }
 
 static void json_escape(struct buf *b, unsigned char c)

@@ -29,6 +29,9 @@ bool buf_add_str(struct buf *b, struct str s);
 bool buf_fmt(struct buf *b, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* In decimal digits: what buf_fmt() does, for lines written all the time. */
+bool buf_num(struct buf *b, int64_t v);
+
 /* As a JSON string with its quotes: escapes quotes, backslash and control
  * characters, and replaces bytes that are not valid UTF-8 by U+FFFD. */
 bool buf_json(struct buf *b, struct str s);

@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -11,6 +10,14 @@
 enum { LOG_LINE_MAX = 4096 };
 
 static enum log_level log_min = LOG_INFO;
+
+/* Lines that wait, and who is told that they do. */
+static struct {
+	char text[LOG_LINE_MAX];
+	size_t len;
+	void (*begun)(void *ctx);
+	void *ctx;
+} held;
 
 static const char *const level_names[] = {
 	[LOG_DEBUG] = "debug",
@@ -41,6 +48,39 @@ bool log_level_of(struct str name, enum log_level *out)
 	return false;
 }
 
+void log_flush(void)
+{
+	size_t n = held.len;
+
+	held.len = 0;
+	/* one write, so lines of several workers do not mix; if standard
+	 * error is gone there is nobody left to tell */
+	if (n > 0 && write(STDERR_FILENO, held.text, n) < 0)
+		return;
+}
+
+void log_collect(void (*begun)(void *ctx), void *ctx)
+{
+	log_flush();
+	held.begun = begun;
+	held.ctx = ctx;
+}
+
+static void put(enum log_level level, const char *line, size_t n)
+{
+	bool first;
+
+	if (n > sizeof(held.text) - held.len)
+		log_flush();
+	first = held.len == 0;
+	memcpy(held.text + held.len, line, n);
+	held.len += n;
+	if (!held.begun || level >= LOG_WARN)
+		log_flush();
+	else if (first)
+		held.begun(held.ctx);
+}
+
 void log_at(enum log_level level, const char *area, const char *fmt, ...)
 {
 	char line[LOG_LINE_MAX], when[25];
@@ -63,10 +103,7 @@ void log_at(enum log_level level, const char *area, const char *fmt, ...)
 		n += wrote;
 	}
 	line[n++] = '\n';
-	/* one write, so lines of several workers do not mix; if standard
-	 * error is gone there is nobody left to tell */
-	if (write(STDERR_FILENO, line, n) < 0)
-		return;
+	put(level, line, n);
 }
 
 static bool is_plain(struct str s)
@@ -84,11 +121,19 @@ static bool is_plain(struct str s)
 	return true;
 }
 
+static void begin_field(struct buf *line, const char *key)
+{
+	if (line->len > 0)
+		buf_add(line, " ", 1);
+	buf_add_str(line, str_c(key));
+	buf_add(line, "=", 1);
+}
+
 void log_field(struct buf *line, const char *key, struct str value)
 {
 	if (value.len == 0)
 		return;
-	buf_fmt(line, "%s%s=", line->len ? " " : "", key);
+	begin_field(line, key);
 	if (is_plain(value))
 		buf_add_str(line, value);
 	else
@@ -97,5 +142,6 @@ void log_field(struct buf *line, const char *key, struct str value)
 
 void log_field_num(struct buf *line, const char *key, int64_t value)
 {
-	buf_fmt(line, "%s%s=%" PRId64, line->len ? " " : "", key, value);
+	begin_field(line, key);
+	buf_num(line, value);
 }

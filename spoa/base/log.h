@@ -18,7 +18,8 @@ enum log_level {
 	LOG_ERROR = 3,
 };
 
-/* The one mutable global of the program. Default LOG_INFO. */
+/* The mutable globals of the program are here: this level (default LOG_INFO)
+ * and the lines that log_collect() holds back. */
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
 
@@ -28,6 +29,15 @@ bool log_level_of(struct str name, enum log_level *out);
 /* One line; a line over 4 KiB is cut and marked with "...". */
 void log_at(enum log_level level, const char *area, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* A process that writes thousands of lines a second: from now on lines below
+ * LOG_WARN are held back until there are 4 KiB of them (what a pipe takes in
+ * one piece), a more urgent one comes, or log_flush() is called. `begun` is
+ * told when the first one waits: call log_flush() within milliseconds (what a
+ * process that is killed meanwhile had held back is lost). NULL:
+ * every line is written at once again, which is how a process begins. */
+void log_collect(void (*begun)(void *ctx), void *ctx);
+void log_flush(void);
 
 #define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...)  log_at(LOG_INFO, __VA_ARGS__)

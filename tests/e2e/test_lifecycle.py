@@ -33,6 +33,7 @@ def test_agent_is_killed_during_streams_and_comes_back(make_stack):
     stack = make_stack(change=by_day)
     slow_streams(stack, tokens=100)
     streams = [Stream(stack).wait_begun() for _ in range(3)]
+    kept = sum(bucket(stack, s.id) for s in streams)
     stack.children["agent"].stop(signal.SIGKILL)
 
     for path, code in (("/openai/v1/chat/completions", "decision_unavailable"), ("/anthropic/v1/messages", None)):
@@ -47,7 +48,6 @@ def test_agent_is_killed_during_streams_and_comes_back(make_stack):
 
     # the usage records of the streams found nobody: the estimates stay
     fast_streams(stack)
-    kept = sum(bucket(stack, s.id) for s in streams)
     assert spent(stack) == kept
     stack.start_agent()
     stack.wait_agent_up()

@@ -10,8 +10,11 @@
 #include "base/utf8.h"
 #include "request/table.h"
 
+#include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static void str_parts(void **state)
 {
@@ -149,6 +152,26 @@ static void buf_stops_at_its_maximum(void **state)
 	assert_true(buf_fmt(&b, "%d", 123456789));
 	buf_consume(&b, 8);
 	assert_true(str_eq(buf_str(&b), STR("9")));
+	buf_done(&b);
+}
+
+static void buf_num_writes_as_printf(void **state)
+{
+	static const int64_t numbers[] = {
+		0, 1, -1, 9, 10, -10, 1234567890, INT64_MAX, INT64_MIN};
+	struct buf b;
+	size_t i;
+
+	(void)state;
+	buf_init(&b, 100);
+	for (i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+		char want[24];
+
+		snprintf(want, sizeof(want), "%" PRId64, numbers[i]);
+		buf_clear(&b);
+		assert_true(buf_num(&b, numbers[i]));
+		assert_true(str_eq(buf_str(&b), str_c(want)));
+	}
 	buf_done(&b);
 }
 
@@ -326,6 +349,53 @@ static void dollars_are_exact(void **state)
 	buf_done(&out);
 }
 
+static void count_call(void *n)
+{
+	++*(int *)n;
+}
+
+/* What has been written to the pipe so far. */
+static size_t lines_in(int fd)
+{
+	char text[16384];
+	ssize_t n = read(fd, text, sizeof(text));
+	size_t lines = 0;
+
+	for (ssize_t i = 0; i < n; i++)
+		lines += text[i] == '\n';
+	return lines;
+}
+
+static void log_lines_wait_for_each_other(void **state)
+{
+	int begun = 0, ends[2], was = dup(STDERR_FILENO);
+	size_t in_time, at_once, at_end, i;
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+	assert_int_equal(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+	log_collect(count_call, &begun);
+	log_info("a", "n=1");
+	log_info("a", "n=2");
+	in_time = lines_in(ends[0]);
+	log_warn("a", "n=3");
+	at_once = lines_in(ends[0]);
+	for (i = 0; i < 100; i++)
+		log_info("a", "msg=\"%064d\"", 0);
+	assert_true(begun > 1);
+	log_collect(NULL, NULL);
+	at_end = lines_in(ends[0]);
+	log_info("a", "n=4");
+	at_end += lines_in(ends[0]);
+	dup2(was, STDERR_FILENO);
+	close(was);
+	close(ends[0]);
+	close(ends[1]);
+	assert_int_equal(in_time, 0);
+	assert_int_equal(at_once, 3);
+	assert_int_equal(at_end, 101);
+}
+
 static void iso8601(void **state)
 {
 	char text[25];
@@ -375,10 +445,12 @@ int main(void)
 		cmocka_unit_test(arena_overflow_is_sticky),
 		cmocka_unit_test(arena_fmt_that_does_not_fit),
 		cmocka_unit_test(buf_stops_at_its_maximum),
+		cmocka_unit_test(buf_num_writes_as_printf),
 		cmocka_unit_test(buf_json_escapes),
 		cmocka_unit_test(map_keeps_and_forgets),
 		cmocka_unit_test(map_may_lose_the_node_it_stands_on),
 		cmocka_unit_test(log_fields_cannot_be_forged),
+		cmocka_unit_test(log_lines_wait_for_each_other),
 		cmocka_unit_test(iso8601),
 		cmocka_unit_test(times_are_read),
 		cmocka_unit_test(dollars_are_exact),
