@@ -147,7 +147,7 @@ def test_a_settle_whose_answer_is_lost_is_in_both_ledgers_once(make_stack):
     hung.signal(signal.SIGSTOP)
     try:
         assert all(s.complete() for s in streams)
-        wait_until("the settles to wait", lambda: stack.metric("foundry_store_settles_pending") == len(streams))
+        wait_until("the settles to wait", lambda: stack.metric("foundry_store_writes_pending") == len(streams))
         agent.wait_log("no answer to anything for many deadlines")
     finally:
         hung.signal(signal.SIGCONT)
