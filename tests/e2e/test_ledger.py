@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from harness import AGENT, GATEWAY_KEY, TINY_APP, request_id, sse_events, wait_until
+from harness import AGENT, GATEWAY_KEY, TINY_APP, Stack, request_id, sse_events, wait_until
 from steps import Load, Stream, slow_streams
 
 
@@ -284,6 +284,15 @@ def provisioned(config):
     config["models"]["gpt-4o-mini"]["price"] = {"input": 1, "output": 2, "request": "0.000000000007"}
 
 
+@pytest.fixture(scope="module")
+def paid_by_the_hour(tmp_path_factory, certificate):
+    stack = Stack(tmp_path_factory.mktemp("paid"), change=provisioned, certificate=certificate)
+    try:
+        yield stack.start()
+    finally:
+        stack.stop()
+
+
 def test_provisioned_throughput_is_shared_by_use(make_stack):
     stack = make_stack(change=provisioned)
     tokens = {"x-sim-prompt-tokens": "1000", "x-sim-cached-tokens": "300"}
@@ -327,6 +336,24 @@ def test_provisioned_throughput_is_shared_by_use(make_stack):
     assert table[-1].startswith("gpt-4o-east of east: 100 units for ") and table[-1].endswith(" % used")
     total = next(line for line in table if line.startswith("total")).split()
     assert pico_of(total[-1]) == sum(pico_of(line.split()[-1]) for line in table[1:table.index("") - 1])
+
+
+@pytest.mark.parametrize("headers,spilled", [
+    ({"x-ms-is-spilled-over": "true"}, True),
+    ({"X-MS-Is-Spilled-Over": "True", "x-ms-spillover-from-deployment": "gpt-4o-east"}, True),
+    ({"x-ms-spillover-from-gpt-4o-east": "1"}, True),
+    ({"x-ms-is-spilled-over": "false", "x-ms-spillover-from-deployment": ""}, False),
+    ({"x-ms-spillover-error": "429"}, False),
+])
+def test_spelling_of_what_spilled_over(paid_by_the_hour, headers, spilled):
+    stack = paid_by_the_hour
+    stack.sim.fault(headers=headers, times=1)
+    rid = request_id(stack.chat())
+    stack.usage(rid)
+    wait_until("the line", lambda: any(e["id"] == rid for e in lines(stack)))
+    (line,) = [e for e in lines(stack) if e["id"] == rid]
+    assert line["spilled"] is spilled
+    assert (line["nano_usd"] > 0) is spilled
 
 
 def with_batches(config):
