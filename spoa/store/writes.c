@@ -14,8 +14,10 @@ enum {
 	WRITES_FLUSH = 64, /* queued ones sent in one go ... */
 	WRITES_FLUSH_MS = 10,
 	WRITES_LATER_MS = 1000, /* after Redis said "not now" */
-	WRITES_AGAIN_MS = 1000, /* after a settle found no record */
-	WRITES_AGAIN_MAX = 1000,
+	/* Settles that found no record and ask again, after times that differ
+	 * by level. */
+	WRITES_LEVELS = 2,
+	WRITES_LATER_MAX = STORE_PENDING_MAX / 2,
 	/* How long a cancelled id stays unusable: longer than a stopped
 	 * server may take to read what is in its sockets. */
 	WRITES_CANCEL_MS = 60000,
@@ -49,8 +51,9 @@ struct writes {
 	size_t n_queued; /* of both, `again` and `queued` */
 	size_t n_sent;
 	uint64_t next_token;
+	bool slow; /* what waits is sent at a bounded rate */
 	bool patient;
-	struct list later; /* found no record; by again_us */
+	struct list later[WRITES_LEVELS]; /* found no record; by again_us */
 	size_t n_later;
 	struct loop_timer flush, ask_again;
 	writes_reserved_cb *reserved;
@@ -112,53 +115,66 @@ static void end(struct write *w, enum store_status status,
 
 static void on_ask_again(void *data);
 
+static struct write *first_later(const struct writes *s, int level)
+{
+	const struct list *l = &s->later[level];
+
+	return list_empty(l) ? NULL : list_entry(l->next, struct write, all);
+}
+
 static void ask_again_start(struct writes *s)
 {
-	uint64_t now = clock_mono_us(s->clock);
-	const struct write *w;
+	uint64_t now = clock_mono_us(s->clock), due = UINT64_MAX;
+	int level;
 
 	if (s->n_later == 0 || loop_timer_active(&s->ask_again))
 		return;
-	w = list_entry(s->later.next, struct write, all);
+	for (level = 0; level < WRITES_LEVELS; level++) {
+		const struct write *w = first_later(s, level);
+
+		if (w && w->again_us < due)
+			due = w->again_us;
+	}
 	loop_timer_start(s->loop, &s->ask_again,
-	                 w->again_us > now ? (w->again_us - now + 999) / 1000
-	                                   : 0,
-	                 on_ask_again, s);
+	                 due > now ? (due - now + 999) / 1000 : 0, on_ask_again,
+	                 s);
 }
 
 static void on_ask_again(void *data)
 {
 	struct writes *s = data;
 	uint64_t now = clock_mono_us(s->clock);
+	int level;
 
-	while (s->n_later > 0) {
-		struct write *w = list_entry(s->later.next, struct write, all);
+	for (level = 0; level < WRITES_LEVELS; level++) {
+		struct write *w = first_later(s, level);
 
-		if (w->again_us > now)
-			break;
-		list_del(&w->all);
-		s->n_later--;
-		put(w);
+		for (; w && w->again_us <= now; w = first_later(s, level)) {
+			list_del(&w->all);
+			s->n_later--;
+			put(w);
+		}
 	}
-	flush_after(s, WRITES_FLUSH_MS);
+	flush_after(s, 0);
 	ask_again_start(s);
 }
 
 /* A settle found no record. Whoever admitted without asking may be late with
- * its reserve. */
+ * its reserve: mostly a moment, after a broken connection longer. */
 static void on_unknown(struct write *w, bool no_trace)
 {
+	static const uint64_t after_ms[WRITES_LEVELS] = {100, 1000};
 	struct writes *s = w->writes;
+	int level = w->n_unknown == 0 ? 0 : 1;
 
 	if (!no_trace || !s->patient || w->cancel ||
-	    w->n_unknown >= WRITES_PATIENCE || s->n_later >= WRITES_AGAIN_MAX) {
+	    w->n_unknown >= WRITES_PATIENCE || s->n_later >= WRITES_LATER_MAX) {
 		end(w, STORE_UNKNOWN, NULL);
 		return;
 	}
 	w->n_unknown++;
-	w->again_us =
-		clock_mono_us(s->clock) + WRITES_AGAIN_MS * UINT64_C(1000);
-	list_add_last(&s->later, &w->all);
+	w->again_us = clock_mono_us(s->clock) + after_ms[level] * 1000;
+	list_add_last(&s->later[level], &w->all);
 	s->n_later++;
 	ask_again_start(s);
 }
@@ -174,6 +190,7 @@ static void on_error(struct write *w, struct str error)
 		return;
 	}
 	put_again(w);
+	s->slow = true;
 	if (meaning == REDIS_ERROR_RECONNECT)
 		redis_link_drop(s->link, "Redis cannot write now");
 	else
@@ -188,6 +205,8 @@ static void on_reserved(struct write *w, const struct redis_link_reply *reply)
 
 	end(w, res.status, ok ? &res : NULL);
 }
+
+static bool write_send(struct write *w);
 
 static void on_answer(void *ctx, const struct redis_link_reply *reply)
 {
@@ -211,6 +230,8 @@ static void on_answer(void *ctx, const struct redis_link_reply *reply)
 		end(w, STORE_OK, NULL);
 	else
 		on_unknown(w, reply->n > 1 && reply->v[1] == 1);
+	if (!s->slow && !list_empty(&s->queued))
+		write_send(list_entry(s->queued.next, struct write, all));
 }
 
 static void settle_args(const struct write *w, struct redis_args *a)
@@ -267,7 +288,9 @@ static void on_flush(void *data)
 	int i;
 
 	list_prepend(&s->queued, &s->again);
-	for (i = 0; i < WRITES_FLUSH && !list_empty(&s->queued); i++)
+	s->slow = s->slow && s->n_queued > WRITES_FLUSH;
+	for (i = 0; (!s->slow || i < WRITES_FLUSH) && !list_empty(&s->queued);
+	     i++)
 		if (!write_send(list_entry(s->queued.next, struct write, all)))
 			break;
 	if (redis_link_is_up(s->link))
@@ -364,6 +387,7 @@ void writes_cancel(struct writes *s, struct str account, struct str id)
 
 void writes_up(struct writes *s)
 {
+	s->slow = s->n_queued > 0;
 	flush_after(s, WRITES_FLUSH_MS);
 }
 
@@ -375,9 +399,11 @@ void writes_down(struct writes *s)
 void writes_give_up(struct writes *s)
 {
 	size_t n; /* a callback may add more */
+	int level;
 
 	list_prepend(&s->queued, &s->again);
-	list_prepend(&s->queued, &s->later);
+	for (level = 0; level < WRITES_LEVELS; level++)
+		list_prepend(&s->queued, &s->later[level]);
 	s->n_queued += s->n_later;
 	s->n_later = 0;
 	n = s->n_queued;
@@ -418,6 +444,7 @@ struct writes *writes_new(struct loop *loop, const struct clock *clock,
                           void *ctx)
 {
 	struct writes *s = calloc(1, sizeof(*s));
+	int level;
 
 	if (!s)
 		return NULL;
@@ -430,7 +457,8 @@ struct writes *writes_new(struct loop *loop, const struct clock *clock,
 		s->next_token = clock_mono_us(clock) << 20;
 	s->reserved = cb;
 	s->ctx = ctx;
-	list_init(&s->later);
+	for (level = 0; level < WRITES_LEVELS; level++)
+		list_init(&s->later[level]);
 	list_init(&s->again);
 	list_init(&s->queued);
 	list_init(&s->sent);
@@ -449,11 +477,14 @@ static void free_all(struct list *l)
 
 void writes_free(struct writes *s)
 {
+	int level;
+
 	if (!s)
 		return;
 	loop_timer_stop(&s->flush);
 	loop_timer_stop(&s->ask_again);
-	free_all(&s->later);
+	for (level = 0; level < WRITES_LEVELS; level++)
+		free_all(&s->later[level]);
 	free_all(&s->again);
 	free_all(&s->queued);
 	free_all(&s->sent);

@@ -62,7 +62,8 @@ void writes_cancel(struct writes *s, struct str account, struct str id);
  * counted, and cb does not run. The names and the note are copied.
  *
  * Where limits are leased it may find no record because the reserve of another
- * process comes late: it then asks again for WRITES_PATIENCE seconds. */
+ * process comes late: it then asks again, WRITES_PATIENCE times, mostly a
+ * second apart. */
 bool writes_settle(struct writes *s, struct str account, struct str id,
                    const struct store_usage *used, store_settle_cb *cb,
                    void *ctx);

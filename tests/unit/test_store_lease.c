@@ -263,22 +263,40 @@ static void what_is_known_ends_with_the_connection(void **state)
 	assert_true(lease(f->s, "4", 1, &res));
 }
 
-/* Another node's settle may overtake the reserve. */
-static void a_settle_that_is_too_early_is_asked_again(void **state)
+/* Another node's settles may overtake the reserves: all of those that a busy
+ * node has under way. */
+static void settles_that_are_too_early_are_asked_again(void **state)
 {
+	enum { N = 2000 };
 	struct redis_fixture *f = *state;
+	struct redis_answer *early = calloc(N, sizeof(*early));
+	struct redis_answer asked = {0};
+	struct store_charge c = charge(0);
+	struct store_reservation r;
 	struct store_result res;
-	struct redis_answer a;
+	char id[24];
+	int i, n_ok = 0;
 
 	time_passes = true;
-	settle(f->s, "2", 7, &a);
-	ask(f, f->s, "1", 10, &res); /* answered after the settle */
-	assert_int_equal(a.n, 0);
-	assert_int_equal(store_redis_pending(f->s), 1);
-	ask(f, f->s, "2", 20, &res);
-	rf_until(f, a.n == 1);
-	assert_int_equal(a.settled, STORE_OK);
+	assert_non_null(early);
+	for (i = 0; i < N; i++) {
+		snprintf(id, sizeof(id), "%d", i);
+		settle(f->s, id, i == 0 ? 7 : 0, &early[i]);
+	}
+	ask(f, f->s, "look", 10, &res); /* by then they have been asked for */
+	for (i = 0; i < N; i++) {
+		snprintf(id, sizeof(id), "%d", i);
+		r = of(&c, id);
+		while (!store_redis_reserve(f->s, &r, rf_on_reserved, &asked,
+		                            0))
+			ev_run(loop_ev(f->loop), EVRUN_ONCE);
+	}
+	rf_until(f, asked.n == N && store_redis_pending(f->s) == 0);
+	for (i = 0; i < N; i++)
+		n_ok += early[i].n == 1 && early[i].settled == STORE_OK;
+	assert_int_equal(n_ok, N);
 	assert_int_equal(rf_remaining(f), 83);
+	free(early);
 }
 
 static void a_settle_without_any_reserve_ends_at_last(void **state)
@@ -359,7 +377,7 @@ int main(void)
 		with_store(what_gets_no_answer_is_sent_again),
 		with_store(a_settle_waits_behind_its_reserve),
 		with_store(what_is_known_ends_with_the_connection),
-		with_store(a_settle_that_is_too_early_is_asked_again),
+		with_store(settles_that_are_too_early_are_asked_again),
 		with_store(a_settle_without_any_reserve_ends_at_last),
 		with_store(the_script_takes_what_is_admitted),
 	};
