@@ -224,6 +224,41 @@ static void what_nobody_used_is_idle(void **state)
 	has(strstr(text, "\ntotal"), "29.999999999970\n");
 }
 
+/* "small" has no stated capacity: 20 USD for whoever uses it. */
+static void each_deployment_is_shared_by_its_own_use(void **state)
+{
+	static const char more[] =
+		", \"tokens_per_minute_per_unit\": 1}}, {\"resource\": "
+		"\"east\", \"name\": \"small\", \"ptu\": {\"units\": 1, "
+		"\"usd_per_unit_hour\": \"2\"";
+	struct asked a = {more, FROM, TO, "2027", "consumer", REPORT_CSV};
+	struct line lines[5];
+	const char *text;
+
+	(void)state;
+	write_lines(three, 3);
+	text = report(&a);
+	has(text, "\n\"(idle)\",0,0,0,0,0,0,0,0,45.833333333308\n");
+	a.by = "deployment";
+	text = report(&a);
+	has(text, "\n\"(idle) big\",0,0,0,0,0,0,0,0,25.833333333308\n");
+	has(text, "\n\"(idle) small\",0,0,0,0,0,0,0,0,20.000000000000\n");
+
+	memcpy(lines, three, 3 * sizeof(*lines));
+	lines[3] = three[0];
+	lines[3].deployment = "small";
+	lines[4] = three[2];
+	lines[4].deployment = "small";
+	lines[4].input = 275;
+	write_lines(lines, 5);
+	a.by = "consumer";
+	text = report(&a);
+	has(text, "\"a\",2,0,0,200,0,0,0,0,6.666666666665\n");
+	has(text, "\"b\",1,0,0,150,100,25,0,0,1.249999999998\n");
+	has(text, "\"c\",2,0,0,325,0,50,0,0,16.249999999999\n");
+	has(text, "\n\"(idle)\",0,0,0,0,0,0,0,0,25.833333333308\n");
+}
+
 static void more_than_the_capacity_leaves_nothing_idle(void **state)
 {
 	static const struct line much[] = {
@@ -363,6 +398,7 @@ int main(void)
 		cmocka_unit_test(shares_are_those_of_the_use),
 		cmocka_unit_test(remainder_is_given_out),
 		cmocka_unit_test(what_nobody_used_is_idle),
+		cmocka_unit_test(each_deployment_is_shared_by_its_own_use),
 		cmocka_unit_test(more_than_the_capacity_leaves_nothing_idle),
 		cmocka_unit_test(without_any_use_all_is_idle),
 		cmocka_unit_test(time_that_is_paid),
