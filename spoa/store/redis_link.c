@@ -10,6 +10,7 @@
 #include "keys/backoff.h"
 #include "store/list.h"
 #include "store/redis_events.h"
+#include "store/redis_reply.h"
 #include "store/redis_setup.h"
 #include "store/redis_tls.h"
 
@@ -384,29 +385,10 @@ static void on_watch(void *data)
 
 static void deliver(struct ticket *t, const redisReply *r)
 {
-	struct redis_link_reply reply = {.kind = LINK_ERROR};
+	struct redis_link_reply reply;
 	int64_t v[REDIS_LINK_NUMBERS_MAX];
-	size_t i;
 
-	if (r->type == REDIS_REPLY_ERROR) {
-		reply.error = str_of(r->str, r->len);
-	} else if (r->type == REDIS_REPLY_NIL) {
-		reply.kind = LINK_TEXT;
-	} else if (r->type == REDIS_REPLY_STRING) {
-		reply.kind = LINK_TEXT;
-		reply.text = str_of(r->str, r->len);
-		reply.n = 1;
-	} else if (r->type == REDIS_REPLY_ARRAY &&
-	           r->elements <= REDIS_LINK_NUMBERS_MAX) {
-		reply.kind = LINK_NUMBERS;
-		for (i = 0; i < r->elements; i++) {
-			if (r->element[i]->type != REDIS_REPLY_INTEGER)
-				reply.kind = LINK_ERROR;
-			v[i] = r->element[i]->integer;
-		}
-		reply.v = v;
-		reply.n = r->elements;
-	}
+	redis_reply_read(r, v, &reply);
 	ticket_end(t, &reply);
 }
 

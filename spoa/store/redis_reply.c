@@ -1,0 +1,39 @@
+/* store/redis_reply: an answer of hiredis as plain data. */
+#include "store/redis_reply.h"
+
+#include <hiredis/hiredis.h>
+
+static void read_list(const redisReply *r, int64_t *v,
+                      struct redis_link_reply *out)
+{
+	size_t i;
+
+	if (r->elements > REDIS_LINK_NUMBERS_MAX)
+		return;
+	for (i = 0; i < r->elements; i++) {
+		if (r->element[i]->type != REDIS_REPLY_INTEGER)
+			return;
+		v[i] = r->element[i]->integer;
+	}
+	out->kind = LINK_NUMBERS;
+	out->v = v;
+	out->n = r->elements;
+}
+
+void redis_reply_read(const struct redisReply *r,
+                      int64_t v[REDIS_LINK_NUMBERS_MAX],
+                      struct redis_link_reply *out)
+{
+	*out = (struct redis_link_reply){.kind = LINK_ERROR};
+	if (r->type == REDIS_REPLY_ERROR) {
+		out->error = str_of(r->str, r->len);
+	} else if (r->type == REDIS_REPLY_NIL) {
+		out->kind = LINK_TEXT;
+	} else if (r->type == REDIS_REPLY_STRING) {
+		out->kind = LINK_TEXT;
+		out->text = str_of(r->str, r->len);
+		out->n = 1;
+	} else if (r->type == REDIS_REPLY_ARRAY) {
+		read_list(r, v, out);
+	}
+}
