@@ -346,11 +346,13 @@ void record_done(struct usage_record *rec)
 
 /* Did the upstream work on it, as far as the status tells? An error answer
  * costs nothing; no answer (the time was up, or the client left while the
- * upstream was thinking, which HAProxy logs as a 400) costs the prompt, which
- * was read by then. */
+ * upstream was thinking, which HAProxy logs as a 400: CH, from 3.2 on also CL)
+ * costs the prompt, which was read by then. */
 static bool was_refused(const struct usage_record *rec)
 {
-	bool client_left = str_starts(rec->termination, STR("CH"));
+	bool client_left =
+		str_starts(rec->termination, STR("CH")) ||
+		(str_starts(rec->termination, STR("CL")) && rec->ttfb_ms < 0);
 
 	return rec->status >= 400 && rec->status != 504 && !client_left;
 }
@@ -368,6 +370,16 @@ static void estimate(const struct usage_record *rec, double ratio,
 		t->output = rec->bytes / BYTES_PER_OUTPUT_TOKEN;
 }
 
+/* HAProxy's second letter says how far it was: R, it had no complete request; Q
+ * and C, no connection to the upstream. Then nothing was sent there, and it is
+ * not sent again after it was once (`retry-on conn-failure`). */
+static bool was_unsent(const struct usage_record *rec)
+{
+	const struct str t = rec->termination;
+
+	return t.len > 1 && memchr("RQC", t.p[1], 3);
+}
+
 /* Their bytes say nothing about tokens. */
 static bool is_media(enum api_operation op)
 {
@@ -381,7 +393,7 @@ void record_charge(const struct usage_record *rec, const struct policy_model *m,
 	*tokens = (struct usage_tokens){0};
 	*used = (struct store_usage){0};
 	*estimated = false;
-	if (was_refused(rec))
+	if (was_refused(rec) || was_unsent(rec))
 		return;
 	if (!rec->counted) {
 		/* an answer may repeat the usage of another request */

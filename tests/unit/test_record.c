@@ -145,6 +145,8 @@ static void a_report_that_is_none(void **state)
 }
 
 #define LINE(status, termination, stream, events, bytes, usage)                \
+	LINE_AT("12", status, termination, stream, events, bytes, usage)
+#define LINE_AT(ttfb, status, termination, stream, events, bytes, usage)       \
 	"{\"v\":1,\"id\":\"11111111-2222-3333-4444-555555555555\","            \
 	"\"status\":" status ",\"termination\":\"" termination "\","           \
 	"\"verdict\":\"allow\",\"account\":\"hr\",\"consumer\":\"hr-bot\","    \
@@ -152,7 +154,7 @@ static void a_report_that_is_none(void **state)
 	"\"operation\":\"chat\",\"reserved\":\"100\",\"text_bytes\":\"350\","  \
 	"\"stream\":\"" stream "\",\"usage\":\"" usage "\","                   \
 	"\"usage_first\":\"\",\"events\":\"" events "\",\"bytes\":" bytes ","  \
-	"\"ttfb_ms\":12,\"total_ms\":34,\"retries\":\"0\"}"
+	"\"ttfb_ms\":" ttfb ",\"total_ms\":34,\"retries\":\"0\"}"
 
 #define USAGE "{\\\"prompt_tokens\\\":90,\\\"completion_tokens\\\":7}"
 
@@ -350,6 +352,7 @@ static void what_the_upstream_refused_costs_nothing(void **state)
 		LINE("429", "--", "1", "", "300", ""),
 		LINE("500", "--", "0", "", "300", ""),
 		LINE("503", "SC", "0", "", "300", ""),
+		LINE("400", "CL", "0", "", "300", ""),
 	};
 	size_t i;
 
@@ -365,11 +368,34 @@ static void what_the_upstream_refused_costs_nothing(void **state)
 	}
 }
 
+static void what_was_never_sent_costs_nothing(void **state)
+{
+	static const char *const lines[] = {
+		LINE("-1", "CR", "1", "", "0", ""),
+		LINE("-1", "CQ", "0", "", "0", ""),
+		LINE("-1", "CC", "1", "", "0", ""),
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
+		struct usage_tokens t;
+		bool estimated;
+		struct store_usage u = charge_of(lines[i], &t, &estimated);
+
+		assert_false(estimated);
+		assert_int_equal(t.input, 0);
+		assert_int_equal(u.requests, 0);
+		assert_int_equal(u.nano_usd, 0);
+	}
+}
+
 static void no_answer_costs_the_prompt(void **state)
 {
 	static const char *const lines[] = {
 		LINE("-1", "CH", "1", "", "0", ""),
 		LINE("400", "CH", "0", "", "273", ""),
+		LINE_AT("-1", "400", "CL", "0", "", "376", ""),
 		LINE("504", "sH", "0", "", "300", ""),
 	};
 	size_t i;
@@ -406,6 +432,7 @@ int main(void)
 		cmocka_unit_test(
 			a_plain_answer_without_usage_is_estimated_by_bytes),
 		cmocka_unit_test(what_the_upstream_refused_costs_nothing),
+		cmocka_unit_test(what_was_never_sent_costs_nothing),
 		cmocka_unit_test(no_answer_costs_the_prompt),
 	};
 
