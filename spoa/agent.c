@@ -360,14 +360,15 @@ static void find_series(struct agent *a)
 }
 
 struct agent *agent_new(struct policy *p, const struct agent_sockets *s,
-                        struct metrics *metrics, unsigned worker)
+                        const struct agent_shared *shared, unsigned worker)
 {
 	struct agent *a = calloc(1, sizeof(*a));
 
 	if (!a)
 		return NULL;
 	a->clock = &clock_system;
-	a->metrics = metrics;
+	a->metrics = shared->metrics;
+	a->granted = shared->granted;
 	a->worker = worker;
 	a->n_workers = p->workers;
 	a->policy = policy_ref(p);

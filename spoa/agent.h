@@ -29,6 +29,7 @@
 #include "usage/ledger.h"
 
 struct blocked;    /* store/blocked: whose streams are cut */
+struct granted;    /* usage/granted: allowed, and not ended */
 struct learned;    /* decide/estimate: bytes per token by model */
 struct settlement; /* usage/settle: on its way to the store and back */
 struct cooling;    /* decide/route: deployments to leave alone for a while */
@@ -41,10 +42,17 @@ struct agent_sockets {
 	int http;
 };
 
+/* What all workers of one process have together. */
+struct agent_shared {
+	struct metrics *metrics;
+	struct granted *granted;
+};
+
 struct agent {
 	struct loop *loop;
 	const struct clock *clock;
 	struct metrics *metrics;
+	struct granted *granted;
 	unsigned worker;       /* number of this one, from 0 */
 	unsigned n_workers;    /* as at the start */
 	struct policy *policy; /* the current one; requests hold their own */
@@ -81,9 +89,9 @@ struct agent {
 };
 
 /* Build a worker around a policy (a reference is taken). NULL after logging
- * why. `metrics` is shared by all workers. */
+ * why. */
 struct agent *agent_new(struct policy *p, const struct agent_sockets *s,
-                        struct metrics *metrics, unsigned worker);
+                        const struct agent_shared *shared, unsigned worker);
 void agent_free(struct agent *a);
 
 /* Serve until SIGTERM or SIGINT, then drain: no new connections, every open

@@ -3,6 +3,7 @@
 
 #include "agent.h"
 #include "store/blocked.h"
+#include "usage/granted.h"
 
 #include <stdio.h>
 
@@ -25,8 +26,9 @@ void ops_update_gauges(struct agent *a)
 	           (int64_t)requests_count(a->requests));
 	metric_set(gauge(a, "foundry_spop_connections", a->worker),
 	           (int64_t)conns_count(a->conns));
-	metric_set(gauge(a, "foundry_reservations_open", a->worker),
-	           (int64_t)store_memory_open(a->memory));
+	metric_set(
+		metrics_get(a->metrics, "foundry_reservations_open", STR_NONE),
+		(int64_t)granted_count(a->granted));
 }
 
 static void get_metrics(struct agent *a, struct http_reply *reply)

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "conf/load.h"
 #include "net/listen.h"
+#include "usage/granted.h"
 #include "version.h"
 
 #include <errno.h>
@@ -24,7 +25,7 @@ enum {
 struct workers {
 	struct policy *policy; /* in force; what a new worker begins with */
 	struct agent_sockets sockets;
-	struct metrics *metrics;
+	struct agent_shared shared;
 	unsigned n; /* as at the start */
 	pid_t pids[WORKERS_MAX];
 	bool stopping;
@@ -76,7 +77,7 @@ static void unlink_sockets(const struct policy_listen *l)
 /* The life of one worker. */
 static int serve(const struct workers *w, unsigned number)
 {
-	struct agent *a = agent_new(w->policy, &w->sockets, w->metrics, number);
+	struct agent *a = agent_new(w->policy, &w->sockets, &w->shared, number);
 
 	if (!a)
 		return 1;
@@ -124,9 +125,9 @@ static void not_ready(const struct workers *w, unsigned number)
 	char labels[32];
 
 	snprintf(labels, sizeof(labels), "worker=\"%u\"", number);
-	metric_set(
-		metrics_get(w->metrics, "foundry_worker_ready", str_c(labels)),
-		0);
+	metric_set(metrics_get(w->shared.metrics, "foundry_worker_ready",
+	                       str_c(labels)),
+	           0);
 }
 
 /* Take note of workers that ended; the number of those still running. */
@@ -222,17 +223,19 @@ int workers_run(struct policy *p)
 	int code = 1;
 
 	block_signals(&ours);
-	w.metrics = metrics_new();
-	if (!w.metrics) {
-		log_error("workers", "msg=\"no shared memory for metrics\"");
+	w.shared.metrics = metrics_new();
+	w.shared.granted = granted_new();
+	if (!w.shared.metrics || !w.shared.granted) {
+		log_error("workers", "msg=\"no shared memory\"");
 	} else if (open_sockets(&p->listen, &w.sockets)) {
-		metric_set(metrics_get(w.metrics, "foundry_build_info",
+		metric_set(metrics_get(w.shared.metrics, "foundry_build_info",
 		                       STR("version=\"" VERSION "\"")),
 		           1);
 		code = w.n > 1 ? keep_alive(&w, &ours) : serve(&w, 0);
 		unlink_sockets(&p->listen);
 	}
-	metrics_free(w.metrics);
+	granted_free(w.shared.granted);
+	metrics_free(w.shared.metrics);
 	policy_unref(w.policy);
 	policy_unref(p);
 	return code;

@@ -22,7 +22,7 @@ static uint64_t fold(uint64_t a, uint64_t b)
 	return (uint64_t)r ^ (uint64_t)(r >> 64);
 }
 
-static uint64_t hash_of(uint64_t seed, struct str s)
+uint64_t map_hash(uint64_t seed, struct str s)
 {
 	uint64_t h = seed ^ (s.len * 0xa0761d6478bd642fULL);
 
@@ -78,13 +78,13 @@ void *map_get(const struct map *m, struct str key)
 
 	if (m->n == 0)
 		return NULL;
-	node = *slot_of(m, hash_of(m->seed, key), key);
+	node = *slot_of(m, map_hash(m->seed, key), key);
 	return node ? node->value : NULL;
 }
 
 bool map_put(struct map *m, struct str key, void *value)
 {
-	uint64_t hash = hash_of(m->seed, key);
+	uint64_t hash = map_hash(m->seed, key);
 	struct map_node **at, *node;
 
 	if (m->n >= m->n_buckets && m->n < m->max && !grow(m))
@@ -118,7 +118,7 @@ void *map_del(struct map *m, struct str key)
 
 	if (m->n == 0)
 		return NULL;
-	at = slot_of(m, hash_of(m->seed, key), key);
+	at = slot_of(m, map_hash(m->seed, key), key);
 	node = *at;
 	if (!node)
 		return NULL;

@@ -29,6 +29,9 @@ struct map {
 void map_init(struct map *m, size_t max);
 void map_done(struct map *m);
 
+/* The hash it uses: without the seed nobody can choose collisions. */
+uint64_t map_hash(uint64_t seed, struct str s);
+
 /* Forget all entries. */
 void map_clear(struct map *m);
 

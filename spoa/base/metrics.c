@@ -143,9 +143,10 @@ static const struct metric_name names[] = {
 	{"foundry_reloads_total", &counter, "Reloads of the configuration."},
 	/* verdict, code, operation */
 	{"foundry_requests_total", &counter, "Decided requests."},
-	/* worker */
+	/* - */
 	{"foundry_reservations_open", &gauge,
-         "Reservations that wait for their usage record."},
+         "Requests that this agent has allowed and whose end it was not told. "
+         "One that is lost stays counted until its place is needed."},
 	/* result */
 	{"foundry_settled_total", &counter, "Settled reservations."},
 	/* - */

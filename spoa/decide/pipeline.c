@@ -6,6 +6,7 @@
 #include "decide/report.h"
 #include "decide/verdict.h"
 #include "spop/ack.h"
+#include "usage/granted.h"
 
 #include <assert.h>
 
@@ -65,6 +66,25 @@ static bool answer(struct request *r)
 	return true;
 }
 
+/* Remember whose the reservation is before HAProxy can say how it ended. False:
+ * HAProxy has said already that it waits no more. */
+static bool grant(const struct request *r)
+{
+	const struct request_plan *p = &r->plan;
+	struct agent *a = r->agent;
+	const struct granted_to to = {
+		.account = p->account,
+		.consumer = p->consumer ? p->consumer->name : STR_NONE,
+		.model = p->model ? p->model->name : p->model_name,
+		.worker = p->reserved_local ? (int)a->worker : -1,
+	};
+
+	if (r->verdict.verdict != VERDICT_ALLOW || !p->reserved)
+		return true;
+	return granted_put(a->granted, r->facts.id, &to,
+	                   clock_mono_us(a->clock));
+}
+
 /* The verdict is set: undo what must not stand, answer, tell, forget. */
 static void finish(struct request *r)
 {
@@ -75,7 +95,8 @@ static void finish(struct request *r)
 	loop_timer_stop(&r->again);
 	if (r->arena.overflow)
 		verdict_deny(r, DENY_WORKSPACE, NULL);
-	told = answer(r);
+	told = grant(r);
+	told = answer(r) && told;
 	if (!told || r->verdict.verdict != VERDICT_ALLOW)
 		reserve_undo(r);
 	report_decision(r, told);

@@ -16,6 +16,7 @@
 #include "decide/standing.h"
 #include "decide/verdict.h"
 #include "store/blocked.h"
+#include "usage/granted.h"
 
 /* One agent of one project, whatever its version: Foundry names it
  * "name:version". Without a trusted name it is the identity that calls. */
@@ -267,18 +268,23 @@ enum step_result decide_reserve(struct request *r)
 	return STEP_PARKED;
 }
 
-void reserve_undo(struct request *r)
+void reserve_give_back(struct agent *a, struct str account, struct str id,
+                       bool local)
 {
 	static const struct store_usage nothing;
-	struct agent *a = r->agent;
 
+	if (local)
+		store_memory_settle(a->memory, account, id, &nothing);
+	else
+		store_redis_settle(a->redis, account, id, &nothing, NULL, NULL);
+}
+
+void reserve_undo(struct request *r)
+{
 	if (!r->plan.reserved)
 		return;
 	r->plan.reserved = false;
-	if (r->plan.reserved_local)
-		store_memory_settle(a->memory, r->plan.account, r->facts.id,
-		                    &nothing);
-	else
-		store_redis_settle(a->redis, r->plan.account, r->facts.id,
-		                   &nothing, NULL, NULL);
+	granted_take(r->agent->granted, r->facts.id, NULL);
+	reserve_give_back(r->agent, r->plan.account, r->facts.id,
+	                  r->plan.reserved_local);
 }

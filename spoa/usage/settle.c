@@ -5,7 +5,9 @@
 #include "base/log.h"
 #include "decide/cooling.h"
 #include "decide/estimate.h"
+#include "decide/reserve.h"
 #include "usage/count.h"
+#include "usage/granted.h"
 #include "usage/record.h"
 
 #include <stdlib.h>
@@ -300,6 +302,7 @@ static void settle_origin(struct agent *a, struct str datagram)
 	if (record_parse(datagram, &rec) != RECORD_OK)
 		return;
 	rec.id = rec.origin;
+	granted_take(a->granted, rec.id, NULL);
 	rec.counted = true;
 	rec.object = STR_NONE;
 	s = settlement_new(a, &rec);
@@ -307,6 +310,33 @@ static void settle_origin(struct agent *a, struct str datagram)
 		settle(s);
 	else
 		record_done(&rec);
+}
+
+/* HAProxy had no decision on it. Then it has refused, nothing was sent. */
+static bool is_undecided(const struct usage_record *rec)
+{
+	return rec->verdict.len == 0 &&
+	       str_eq(rec->code, STR("decision_unavailable"));
+}
+
+/* HAProxy does not wait for this decision any more. When it was made all the
+ * same, it did not arrive: what it had reserved is given back. */
+static void abandon(struct agent *a, struct usage_record *rec)
+{
+	struct granted_found f;
+
+	count_record(a, "undecided");
+	if (!granted_abandon(a->granted, rec->id, &f, clock_mono_us(a->clock)))
+		return;
+	rec->consumer = f.to.consumer;
+	rec->model = f.to.model;
+	count_end(a->metrics, a->policy, rec);
+	reserve_give_back(a, f.to.account, rec->id, f.to.worker >= 0);
+	log_info("usage",
+	         "id=%" STR_FMT " consumer=%" STR_FMT
+	         " msg=\"the decision did not arrive: nothing was sent, the "
+	         "reservation is given back\"",
+	         STR_ARG(rec->id), STR_ARG(f.to.consumer));
 }
 
 void settle_datagram(void *agent, struct str datagram)
@@ -318,6 +348,11 @@ void settle_datagram(void *agent, struct str datagram)
 
 	if (st != RECORD_OK) {
 		count_record(a, st == RECORD_BAD ? "malformed" : "other");
+		return;
+	}
+	if (is_undecided(&rec)) {
+		abandon(a, &rec);
+		record_done(&rec);
 		return;
 	}
 	/* refused requests have no reservation: nothing to settle */
@@ -333,6 +368,7 @@ void settle_datagram(void *agent, struct str datagram)
 		record_done(&rec);
 		return;
 	}
+	granted_take(a->granted, rec.id, NULL);
 	if (rec.origin.len > 0 && !str_eq(rec.origin, rec.id) && rec.has_usage)
 		settle_origin(a, datagram);
 	s = settlement_new(a, &rec);

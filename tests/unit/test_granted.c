@@ -1,0 +1,191 @@
+/* What was allowed, until its end is known: shared by all workers. */
+#include "test.h"
+
+#include "usage/granted.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const struct granted_to somebody = {STR_INIT("team"), STR_INIT("bot"),
+                                           STR_INIT("gpt-4o"), 3};
+
+static int setup(void **state)
+{
+	*state = granted_new();
+	return *state ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	granted_free(*state);
+	return 0;
+}
+
+static bool put(struct granted *g, const char *id, uint64_t now_us)
+{
+	return granted_put(g, str_c(id), &somebody, now_us);
+}
+
+static void it_is_there_until_its_end(void **state)
+{
+	struct granted *g = *state;
+	struct granted_found f;
+
+	assert_false(granted_take(g, STR("1"), &f));
+	assert_true(put(g, "1", 10));
+	assert_true(put(g, "2", 10));
+	assert_int_equal(granted_count(g), 2);
+	assert_true(granted_find(g, STR("1"), &f));
+	assert_true(granted_take(g, STR("1"), &f));
+	assert_true(str_eq(f.to.account, STR("team")));
+	assert_true(str_eq(f.to.consumer, STR("bot")));
+	assert_true(str_eq(f.to.model, STR("gpt-4o")));
+	assert_int_equal(f.to.worker, 3);
+	assert_false(granted_take(g, STR("1"), &f));
+	assert_int_equal(granted_count(g), 1);
+}
+
+static void abandoned_after_the_decision(void **state)
+{
+	struct granted *g = *state;
+	struct granted_found f;
+
+	put(g, "1", 10);
+	assert_true(granted_abandon(g, STR("1"), &f, 20));
+	assert_true(str_eq(f.to.account, STR("team")));
+	assert_int_equal(granted_count(g), 0);
+	/* the same record again gives nothing back */
+	assert_false(granted_abandon(g, STR("1"), &f, 30));
+	assert_false(granted_abandon(g, STR("1"), &f, 30));
+}
+
+static void abandoned_before_the_decision(void **state)
+{
+	struct granted *g = *state;
+	struct granted_found f;
+
+	assert_false(granted_abandon(g, STR("1"), &f, 10));
+	assert_int_equal(granted_count(g), 0);
+	assert_false(granted_take(g, STR("1"), NULL));
+	assert_false(put(g, "1", 20));
+	assert_int_equal(granted_count(g), 0);
+	assert_true(put(g, "1", 30)); /* told once */
+}
+
+static void the_same_id_is_one(void **state)
+{
+	struct granted *g = *state;
+
+	assert_true(put(g, "1", 10));
+	assert_true(put(g, "1", 20));
+	assert_int_equal(granted_count(g), 1);
+	assert_true(granted_take(g, STR("1"), NULL));
+	assert_int_equal(granted_count(g), 0);
+}
+
+static void what_does_not_fit_is_not_remembered(void **state)
+{
+	static const char long_name[GRANTED_TEXT_MAX + 1];
+	static const struct granted_to too_long = {
+		{long_name, sizeof(long_name)}, {NULL, 0}, {NULL, 0}, -1};
+	struct granted *g = *state;
+
+	assert_true(granted_put(g, STR("1"), &too_long, 10));
+	assert_true(granted_put(g, STR_NONE, &somebody, 10));
+	assert_true(granted_put(g, str_of(long_name, 65), &somebody, 10));
+	assert_int_equal(granted_count(g), 0);
+	assert_false(granted_take(g, STR("1"), NULL));
+}
+
+/* Full: the oldest of its places goes, never the newest, and the count is that
+ * of what is there. */
+static void the_oldest_goes(void **state)
+{
+	struct granted *g = *state;
+	unsigned i, n = 4 * GRANTED_MAX, there = 0;
+	char id[16];
+
+	for (i = 0; i < n; i++) {
+		snprintf(id, sizeof(id), "%u", i);
+		assert_true(put(g, id, i));
+		assert_true(granted_find(g, str_c(id), NULL));
+	}
+	assert_true(granted_count(g) <= GRANTED_MAX);
+	assert_true(granted_count(g) > GRANTED_MAX * 9 / 10);
+	for (i = n; i-- > 0;) {
+		snprintf(id, sizeof(id), "%u", i);
+		there += granted_take(g, str_c(id), NULL);
+		/* the last thousand are there: half a place a set */
+		assert_true(there == n - i || i < n - 1000);
+	}
+	assert_int_equal(granted_count(g), 0);
+}
+
+static void work(struct granted *g, int begun)
+{
+	struct granted_found f;
+	unsigned i;
+	char id[16];
+
+	for (i = 0;; i++) {
+		snprintf(id, sizeof(id), "%u", i % 64);
+		put(g, id, i);
+		if (granted_find(g, str_c(id), &f))
+			assert_int_equal(f.to.worker, 3);
+		granted_abandon(g, str_c(id), &f, i);
+		if (i == 64 && write(begun, "", 1) != 1)
+			_exit(1);
+	}
+}
+
+/* Wherever it is killed, the places it held can be used again. */
+static void a_killed_worker_locks_nobody_out(void **state)
+{
+	struct granted *g = *state;
+	unsigned i, k;
+	char id[16];
+	int begun[2];
+
+	assert_int_equal(pipe(begun), 0);
+	for (i = 0; i < 200; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0)
+			work(g, begun[1]);
+		assert_int_equal(read(begun[0], id, 1), 1);
+		for (k = 0; k < 200; k++) {
+			snprintf(id, sizeof(id), "p%u", k);
+			put(g, id, k);
+		}
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		for (k = 0; k < 64; k++) {
+			snprintf(id, sizeof(id), "%u", k);
+			granted_take(g, str_c(id), NULL);
+			put(g, id, k); /* tells when it was abandoned */
+			assert_true(put(g, id, k));
+			assert_true(granted_take(g, str_c(id), NULL));
+		}
+	}
+	close(begun[0]);
+	close(begun[1]);
+}
+
+#define with_table(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with_table(it_is_there_until_its_end),
+		with_table(abandoned_after_the_decision),
+		with_table(abandoned_before_the_decision),
+		with_table(the_same_id_is_one),
+		with_table(what_does_not_fit_is_not_remembered),
+		with_table(the_oldest_goes),
+		with_table(a_killed_worker_locks_nobody_out),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
