@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "redis_fixture.h"
+#include "store/redis_tls.h"
 
 #include <hiredis/hiredis.h>
 #include <signal.h>
@@ -65,6 +66,24 @@ void rf_connect(struct redis_fixture *f)
 
 	assert_true(store_redis_configure(f->s, f->policy, &error));
 	rf_until(f, store_redis_connected(f->s));
+}
+
+bool rf_start_tls(struct redis_fixture *f, size_t at, const char *host)
+{
+	struct policy_redis *to = &f->policy->redis;
+
+	if (!redis_tls_can()) {
+		print_message("not tested: this hiredis has no TLS (it comes "
+		              "with 1.0, Debian 13)\n");
+		return false;
+	}
+	snprintf(f->ca, sizeof(f->ca), "%s/cert.pem", f->server.dir);
+	redis_server_start_tls(&f->server, "DNS:localhost");
+	to->tls = true;
+	to->ca_file = str_c(f->ca);
+	to->endpoints[at].host = str_c(host);
+	to->endpoints[at].port = (uint16_t)f->server.tls_port;
+	return true;
 }
 
 void rf_on_reserved(void *ctx, uint64_t ref, const struct store_result *res)

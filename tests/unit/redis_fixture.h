@@ -14,6 +14,7 @@ struct redis_fixture {
 	struct policy *policy; /* of that server */
 	struct store_redis *s; /* not configured; NULL once freed */
 	struct loop_timer patience;
+	char ca[128];
 };
 
 /* For cmocka; *state is the fixture. */
@@ -36,6 +37,11 @@ void rf_out_of_patience(void *data);
 	} while (0)
 
 void rf_connect(struct redis_fixture *f);
+
+/* False, and said so, where this build has no TLS to Redis: Debian 12. Else
+ * the server is started with a certificate for "localhost", which the policy
+ * trusts, and its endpoint `at` is HOST on the server's port. */
+bool rf_start_tls(struct redis_fixture *f, size_t at, const char *host);
 
 /* The answer to one call. */
 struct redis_answer {

@@ -191,6 +191,23 @@ static void a_connection_that_broke_is_made_again_to_the_same(void **state)
 	assert_int_equal(endpoint(f), 0);
 }
 
+/* Each endpoint is verified by its own name, and one that fails is left. */
+static void with_tls_each_endpoint_has_its_name(void **state)
+{
+	struct redis_fixture *f = *state;
+	struct policy_redis *to = &f->policy->redis;
+	struct redis_answer a;
+
+	if (!rf_start_tls(f, 1, "localhost"))
+		return;
+	to->endpoints[0] = to->endpoints[1];
+	to->endpoints[0].host = STR("127.0.0.1");
+	rf_connect(f);
+	assert_int_equal(endpoint(f), 1);
+	rf_take(f, "1", 10, &a);
+	assert_int_equal(a.res.status, STORE_OK);
+}
+
 static void who_may_not_ask_for_the_role_is_served(void **state)
 {
 	struct redis_fixture *f = *state;
@@ -265,6 +282,7 @@ int main(void)
 		with_two(only_replicas_until_one_is_promoted),
 		with_two(a_demoted_primary_is_left_for_the_new_one),
 		with_two(a_connection_that_broke_is_made_again_to_the_same),
+		with_two(with_tls_each_endpoint_has_its_name),
 		with_two(who_may_not_ask_for_the_role_is_served),
 		with_two(a_reload_that_keeps_the_list_keeps_the_connection),
 		with_two(a_command_follows_the_list),

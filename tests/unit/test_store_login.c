@@ -41,9 +41,23 @@ static int setup(void **state)
 	memset(&show, 0, sizeof(show));
 	show.user = ALICE;
 	redis_link_login(store_redis_link(f->s), on_login, NULL);
-	redis_server_start(&f->server, NULL);
+	return 0;
+}
+
+static void make_users(struct redis_fixture *f)
+{
 	rf_command(f, "ACL SETUSER " ALICE " on >token-1 ~* +@all");
 	rf_command(f, "ACL SETUSER " BOB " on >token-2 ~* +@all");
+}
+
+static int setup_users(void **state)
+{
+	struct redis_fixture *f;
+
+	setup(state);
+	f = *state;
+	redis_server_start(&f->server, NULL);
+	make_users(f);
 	return 0;
 }
 
@@ -92,9 +106,8 @@ static void it_waits_for_the_first_token(void **state)
 }
 
 /* With a call before it and one behind it on the way. */
-static void a_renewed_token_counts_on_the_same_connection(void **state)
+static void renew_under_way(struct redis_fixture *f)
 {
-	struct redis_fixture *f = *state;
 	struct redis_answer a, b;
 	long id;
 
@@ -117,6 +130,22 @@ static void a_renewed_token_counts_on_the_same_connection(void **state)
 	rf_take(f, "3", 10, &a);
 	assert_int_equal(a.res.status, STORE_OK);
 	assert_int_equal(connection_of(f, BOB), id);
+}
+
+static void a_renewed_token_counts_on_the_same_connection(void **state)
+{
+	renew_under_way(*state);
+}
+
+/* As Azure has it. */
+static void the_same_over_tls(void **state)
+{
+	struct redis_fixture *f = *state;
+
+	if (!rf_start_tls(f, 0, "localhost"))
+		return;
+	make_users(f);
+	renew_under_way(f);
 }
 
 static void a_renewed_token_that_is_refused_ends_the_connection(void **state)
@@ -171,13 +200,16 @@ static void without_a_credential_nothing_is_renewed(void **state)
 	assert_int_equal(connection_of(f, BOB), 0);
 }
 
-#define with_users(t) cmocka_unit_test_setup_teardown(t, setup, rf_teardown)
+#define with_users(t)                                                          \
+	cmocka_unit_test_setup_teardown(t, setup_users, rf_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		with_users(it_waits_for_the_first_token),
 		with_users(a_renewed_token_counts_on_the_same_connection),
+		cmocka_unit_test_setup_teardown(the_same_over_tls, setup,
+	                                        rf_teardown),
 		with_users(a_renewed_token_that_is_refused_ends_the_connection),
 		with_users(a_token_that_ended_is_not_shown_again),
 		with_users(without_a_credential_nothing_is_renewed),
