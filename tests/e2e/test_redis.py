@@ -1,15 +1,22 @@
 """Redis as operators have it: a primary with a replica, and Entra's tokens for
 a password."""
 import json
+import re
 import signal
 import subprocess
 
+import pytest
 import redis
 
-from harness import AGENT, fields, free_port, wait_until
+from harness import AGENT, ROOT, fields, free_port, wait_until
 from steps import Load, Stream, by_day, open_records, slow_streams, spent, used
 
 SYSTEM_OID = "66666666-6666-6666-6666-666666666666"  # of the simulator's managed identity
+
+
+def limits(stack, verb, *words):
+    return subprocess.run([AGENT, "limits", verb, stack.folder / "gateway.json", *words], capture_output=True,
+                          text=True)
 
 
 # ------------------------------------------------------ a primary and a replica
@@ -120,6 +127,50 @@ def test_demoted_primary_is_left(make_stack):
     wait_until("both to be counted", lambda: spent(stack) == before + used(stack, after))
 
 
+# --------------------------------------------------------------------- ACL user
+
+
+def test_user_of_the_readme_may_do_all_that_is_done(make_stack):
+    """And nothing else: the other keys, and what harms everybody."""
+    (rights,) = re.findall(r"`ACL SETUSER gateway on >PASSWORD (.*)`", (ROOT / "README.md").read_text())
+
+    def change(config):
+        by_day(config)
+        config["redis"]["url"] = config["redis"]["url"].replace("//", "//gateway@")
+        config["objects"] = {"resource": "east"}
+
+    stack = make_stack(start=False, change=change)
+    stack.config["ledger"] = {"file": str(stack.folder / "ledger.jsonl")}
+    stack.config["redis"]["password_file"] = str(stack.folder / "password")
+    (stack.folder / "password").write_text("hush")
+    stack.start_redis()
+    stack.redis.execute_command("ACL", "SETUSER", "gateway", "on", ">hush", *rights.split())
+    stack.start_sim()
+    stack.start_agent()
+    stack.start_haproxy()
+
+    answer = stack.chat()
+    assert answer.status_code == 200
+    wait_until("it to be counted", lambda: spent(stack) == used(stack, answer) and not open_records(stack))
+    assert stack.redis.xlen("gw:{demo}:ledger") == 1
+    with stack.client() as client:
+        head = {"authorization": f"Bearer {stack.token()}"}
+        made = client.post("/openai/v1/conversations", json={}, headers=head)
+        assert made.status_code == 200, made.text
+        assert client.get(f"/openai/v1/conversations/{made.json()['id']}", headers=head).status_code == 200
+    for words in (["show"], ["set", "--limit", "demo-tokens", "--amount", "5"], ["audit"],
+                  ["set", "--limit", "demo-tokens", "--amount", "configured"], ["reset", "--limit", "demo-tokens"],
+                  ["block", "--consumer", "tiny"], ["unblock", "--consumer", "tiny"]):
+        told = limits(stack, *words)
+        assert told.returncode == 0, told.stderr
+    assert stack.redis.acl_log() == []
+
+    theirs = redis.Redis(port=stack.ports["redis"], username="gateway", password="hush")
+    for harm in (["SET", "other", "1"], ["FLUSHALL"], ["KEYS", "*"], ["CONFIG", "GET", "*"], ["SCRIPT", "FLUSH"]):
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            theirs.execute_command(*harm)
+
+
 # ------------------------------------------------------------------------ Entra
 
 
@@ -162,11 +213,11 @@ def test_entra_token_is_the_password(make_stack):
     assert token not in agent.log()
 
     # a command gets a token of its own, and Redis knows its user
-    told = subprocess.run([AGENT, "limits", "show", stack.folder / "gateway.json"], capture_output=True, text=True)
+    told = limits(stack, "show")
     assert told.returncode == 0, told.stderr
     assert "demo-tokens" in told.stdout and "token received" not in told.stderr
     stack.redis.execute_command("ACL", "SETUSER", SYSTEM_OID, "resetpass")
-    told = subprocess.run([AGENT, "limits", "show", stack.folder / "gateway.json"], capture_output=True, text=True)
+    told = limits(stack, "show")
     assert told.returncode == 1 and "AUTH refused" in told.stderr
 
 
@@ -183,7 +234,7 @@ def test_no_token_for_redis_yet(make_stack):
     stack.sim.fault(match={"endpoint": "imds"}, status=500, times=-1)
     agent = stack.start_agent(ready=False)
     agent.wait_log("no token for it yet")
-    told = subprocess.run([AGENT, "limits", "show", stack.folder / "gateway.json"], capture_output=True, text=True)
+    told = limits(stack, "show")
     assert told.returncode == 1 and 'no token for Redis from credential "other"' in told.stderr
     assert "cmdstat_auth" not in stack.redis.info("commandstats")
     stack.redis.execute_command("ACL", "SETUSER", "88888888-0000-0000-0000-888888888888", "on", "nopass", "~*", "+@all")
