@@ -138,16 +138,18 @@ def test_a_settle_whose_answer_is_lost_is_in_both_ledgers_once(make_stack):
     sent again, and whoever sent it is told that it has counted."""
     def change(config):
         with_ledger(config)
-        config["redis"]["required"] = False
+        # given up after eight of these: long enough for the settles to be sent
+        config["redis"].update(required=False, deadline_ms=500)
+        config["decision_timeout_ms"] = 1000
 
     stack = make_stack(change=change)
-    slow_streams(stack)
+    slow_streams(stack, tokens=20)
     streams = [Stream(stack).wait_begun() for _ in range(4)]
     agent, hung = stack.children["agent"], stack.children["redis"]
     hung.signal(signal.SIGSTOP)
     try:
         assert all(s.complete() for s in streams)
-        wait_until("the settles to wait", lambda: stack.metric("foundry_store_writes_pending") == len(streams))
+        wait_until("the settles to wait", lambda: stack.metric("foundry_store_writes_pending") >= len(streams))
         agent.wait_log("no answer to anything for many deadlines")
     finally:
         hung.signal(signal.SIGCONT)
