@@ -324,6 +324,8 @@ struct stormy { /* one request */
 struct storm {
 	struct redis_fixture *f;
 	struct stormy *calls;
+	struct policy_limit limit; /* in exact mode, or leased */
+	unsigned n_leased;
 	size_t n_asked, n_waiting, n_answered;
 	size_t next_trouble; /* when so many were answered */
 	uint64_t held;       /* granted, less what was given back */
@@ -360,14 +362,12 @@ static void storm_settle(struct storm *s, size_t i)
 	}
 }
 
-static void storm_reserved(void *ctx, uint64_t ref,
-                           const struct store_result *res)
+static void storm_decided(struct storm *s, struct stormy *c,
+                          const struct store_result *res)
 {
-	struct storm *s = ctx;
-	struct stormy *c = &s->calls[ref];
+	double most = STORM_LIMIT * (1 + s->limit.lease_share);
 
 	assert_int_equal(c->fate, ASKED);
-	s->n_waiting--;
 	s->n_answered++;
 	c->fate = res->status == STORE_OK        ? GRANTED
 	          : res->status == STORE_REFUSED ? REFUSED
@@ -376,23 +376,43 @@ static void storm_reserved(void *ctx, uint64_t ref,
 	if (c->fate != GRANTED)
 		return;
 	s->held += c->amount;
-	assert_true(s->held <= STORM_LIMIT); /* not one past capacity */
+	assert_true((double)s->held <= most); /* not one past capacity */
+}
+
+static void storm_reserved(void *ctx, uint64_t ref,
+                           const struct store_result *res)
+{
+	struct storm *s = ctx;
+
+	s->n_waiting--;
+	storm_decided(s, &s->calls[ref], res);
 }
 
 static void storm_ask(struct storm *s)
 {
+	static const struct store_caller caller = {
+		STR_INIT("a"), STR_INIT("app"), STR_INIT("agent")};
 	struct stormy *c = &s->calls[s->n_asked];
 	char id[24];
 	struct store_charge charge = {STR("all"),  UNIT_TOKENS, WINDOW_MONTH,
 	                              STORM_LIMIT, 0,           0};
-	struct store_reservation r = {
-		.account = STR("a"), .charges = &charge, .n_charges = 1};
+	struct store_reservation r = {.account = STR("a"),
+	                              .charges = &charge,
+	                              .n_charges = 1,
+	                              .caller = &caller};
+	struct store_result res;
 
+	charge.share = s->limit.lease_share;
 	c->amount = charge.amount = below(900) + 1;
 	c->used = below(3) ? below(10) % (c->amount + 1) : 0;
 	snprintf(id, sizeof(id), "%zu", s->n_asked);
 	r.id = str_c(id);
-	if (store_redis_reserve(s->f->s, &r, storm_reserved, s, s->n_asked)) {
+	if (store_redis_lease(s->f->s, &r, &res)) {
+		s->n_leased++;
+		s->n_asked++;
+		storm_decided(s, c, &res);
+	} else if (store_redis_reserve(s->f->s, &r, storm_reserved, s,
+	                               s->n_asked)) {
 		s->n_asked++;
 		s->n_waiting++;
 	}
@@ -456,10 +476,10 @@ static void storm_check(struct storm *s)
 	assert_int_equal(sum, used);
 	assert_int_equal(s->settles_told, s->settles_made);
 	assert_int_equal(charged + used, s->held);
-	print_message("  granted %u refused %u failed %u, settled %u of "
-	              "%u sent\n",
-	              s->n_of[GRANTED], s->n_of[REFUSED], s->n_of[FAILED],
-	              n_settled, s->settles_made);
+	print_message("  granted %u, %u of them without asking, refused %u "
+	              "failed %u, settled %u of %u sent\n",
+	              s->n_of[GRANTED], s->n_leased, s->n_of[REFUSED],
+	              s->n_of[FAILED], n_settled, s->settles_made);
 	assert_true(s->n_of[GRANTED] > 0 && s->n_of[REFUSED] > 0);
 }
 
@@ -477,13 +497,15 @@ static int64_t storm_remaining(struct redis_fixture *f)
 	return res.remaining[0];
 }
 
-static void a_server_that_fails_loses_and_doubles_nothing(void **state)
+static void storm(struct redis_fixture *f, double share)
 {
-	struct redis_fixture *f = *state;
-	struct storm s = {.f = f};
+	struct storm s = {.f = f,
+	                  .limit = {.name = STR("all"), .lease_share = share}};
 	size_t n = number_of("STEPS", STORM_CALLS);
 
 	seed();
+	f->policy->limits = &s.limit;
+	f->policy->n_limits = 1;
 	s.calls = calloc(n, sizeof(*s.calls));
 	assert_non_null(s.calls);
 	for (size_t i = 0; i < n; i++)
@@ -503,7 +525,18 @@ static void a_server_that_fails_loses_and_doubles_nothing(void **state)
 	                    store_redis_connected(f->s));
 	assert_int_equal(storm_remaining(f), STORM_LIMIT - (int64_t)s.held);
 	storm_check(&s);
+	assert_true((s.n_leased > 0) == (share > 0));
 	free(s.calls);
+}
+
+static void a_server_that_fails_loses_and_doubles_nothing(void **state)
+{
+	storm(*state, 0);
+}
+
+static void nor_when_limits_are_leased(void **state)
+{
+	storm(*state, 0.1);
 }
 
 #define with_store(t) cmocka_unit_test_setup_teardown(t, rf_setup, rf_teardown)
@@ -514,6 +547,7 @@ int main(void)
 		cmocka_unit_test(memory_counts_as_the_model),
 		with_store(scripts_count_as_the_model),
 		with_store(a_server_that_fails_loses_and_doubles_nothing),
+		with_store(nor_when_limits_are_leased),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,7 @@ passed=0 failed=0
 PROGRAM=valkey-server tests/haproxy-versions.sh 8 ||
     exec tests/summary skip "no Valkey 8 could be had"
 export REDIS_SERVER=$PWD/build/valkey-server/8/valkey-server
-for test in scripts redis outage failover login model; do
+for test in scripts redis outage failover login lease model; do
     if "build/unit/test_store_$test"; then
         passed=$((passed + 1))
     else
