@@ -320,6 +320,9 @@ static void attack_garbage_instead_of_redis(void **state)
 		":1\r\n",
 		"$40\r\n\r\n",
 		"-ERR unknown command 'SCRIPT'\r\n",
+		"+OK\r\n*0\r\n",
+		"+OK\r\n*1\r\n:1\r\n",
+		"+OK\r\n*2\r\n$8\r\nsentinel\r\n*0\r\n",
 		"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
 	};
 	struct redis_fixture *f = *state;
