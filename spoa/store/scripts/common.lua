@@ -7,8 +7,8 @@
 --   4:SLOT:N,N,..             what is open, by the slot it was taken in; of
 --                             slots before these nothing can be open any more
 --
--- Numbers are doubles, exact up to 2^53. They are printed with %.0f, never
--- with `..`, which rounds to 14 digits.
+-- Numbers are doubles, exact up to 2^53. They are printed with %d, never with
+-- `..`, which rounds to 14 digits.
 
 local LIMITS, RECORD = KEYS[1], KEYS[2]
 local MINUTE, HOUR, DAY = 60000, 3600000, 86400000
@@ -19,7 +19,7 @@ local SLACK_MS = 1000 -- that a key lives longer than it must
 local floor, max, min = math.floor, math.max, math.min
 
 local function int(x)
-	return string.format('%.0f', x)
+	return string.format('%d', x)
 end
 
 local function clock_ms()
@@ -176,17 +176,27 @@ local function reset_ms(w, now)
 	return period_end(w.kind, w.at) - now
 end
 
-local function write(field, w)
-	local text
+local function text_of(w)
 	if w.kind == 0 then
-		text = '0:' .. int(w.count) .. ':' .. int(w.frac) .. ':' ..
+		return '0:' .. int(w.count) .. ':' .. int(w.frac) .. ':' ..
 			int(w.at) .. ':' .. int(w.limit)
-	elseif w.kind == 4 then
-		text = '4:' .. int(w.at) .. ':' .. open_text(w)
-	else
-		text = int(w.kind) .. ':' .. int(w.at) .. ':' .. int(w.count)
 	end
-	return redis.call('HSET', LIMITS, field, text)
+	if w.kind == 4 then return '4:' .. int(w.at) .. ':' .. open_text(w) end
+	return int(w.kind) .. ':' .. int(w.at) .. ':' .. int(w.count)
+end
+
+-- Limits that have changed: kept together and written in one call.
+local changed = {}
+
+local function change(field, w)
+	changed[#changed + 1] = field
+	changed[#changed + 1] = text_of(w)
+end
+
+local function write_changed()
+	if #changed == 0 then return end
+	redis.call('HSET', LIMITS, unpack(changed))
+	changed = {}
 end
 
 -- The hash lives as long as its longest limit remembers something: never

@@ -114,13 +114,14 @@ local function take()
 			w.count = w.count + (w.kind == 0 and -c.amount or c.amount)
 			w.count = min(w.count, COUNT_MAX)
 		end
-		write(fields[i], w)
+		change(fields[i], w)
 		grown = grown or c.is_new
 		life = max(life, reset_ms(w, now))
 		record[#record + 1] = int(i - 1)
 		record[#record + 1] = table.concat({ c.unit, int(c.kind),
 			int(c.limit), int(c.amount), int(w.at), fields[i] }, ':')
 	end
+	write_changed()
 	redis.call('HSET', RECORD, unpack(record))
 	redis.call('PEXPIRE', RECORD, ARGV[1])
 	if n > 0 then keep(life) end
@@ -143,10 +144,13 @@ for i, c in ipairs(charges) do
 end
 
 for i, c in ipairs(charges) do
-	if c.stepped_back then write(fields[i], c.w) end
+	if c.stepped_back then change(fields[i], c.w) end
 end
 local refused, retry = longest_wait()
-if refused then return answer(REFUSED, refused, retry, 0) end
+if refused then
+	write_changed()
+	return answer(REFUSED, refused, retry, 0)
+end
 
 take()
 return answer(OK, 0, 0, 0)

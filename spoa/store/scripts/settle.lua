@@ -30,14 +30,15 @@ if #record == 0 then
 	return { UNKNOWN, 1 }
 end
 
-local charges = {}
+local fields, charges = {}, {}
 for i = 1, #record, 2 do
 	if record[i] ~= 'n' then
 		local unit, kind, limit, amount, at, field = record[i + 1]:match(
 			'^(%d):(%d):(%d+):(%d+):(%d+):(.*)$')
+		fields[#fields + 1] = field
 		charges[#charges + 1] = { used = tonumber(ARGV[unit + 1]),
 			kind = tonumber(kind), limit = tonumber(limit),
-			amount = tonumber(amount), at = tonumber(at), field = field }
+			amount = tonumber(amount), at = tonumber(at) }
 	elseif record[i + 1] == SETTLED then
 		return { OK }
 	elseif not tonumber(record[i + 1]) then
@@ -56,9 +57,8 @@ local now = clock_ms()
 -- The limit as it is now, nil when there is nothing to correct: a fixed window
 -- that has ended, or a limit that has changed its kind since. One that is not
 -- there any more had nothing to remember.
-local function current(c)
-	local w = parse(redis.call('HGET', LIMITS, c.field), c.limit)
-		or fresh(c.kind, c.limit, now)
+local function current(c, text)
+	local w = parse(text, c.limit) or fresh(c.kind, c.limit, now)
 	if w.kind ~= c.kind then return nil end
 	w = advance(w, w.kind, w.limit, now)
 	if w.kind == 4 then
@@ -69,9 +69,10 @@ local function current(c)
 	return w
 end
 
+local texts = #fields > 0 and redis.call('HMGET', LIMITS, unpack(fields)) or {}
 local life
-for _, c in ipairs(charges) do
-	local w = current(c)
+for i, c in ipairs(charges) do
+	local w = current(c, texts[i])
 	if w then
 		if w.kind == 0 then
 			w.count = w.count + c.amount - c.used
@@ -82,10 +83,11 @@ for _, c in ipairs(charges) do
 			w.count = max(0, w.count + c.used - c.amount)
 			w.count = min(w.count, COUNT_MAX)
 		end
-		write(c.field, w)
+		change(fields[i], w)
 		life = max(life or 0, reset_ms(w, now))
 	end
 end
+write_changed()
 if life then keep(life) end
 redis.call('DEL', RECORD)
 redis.call('HSET', RECORD, 'n', SETTLED)
