@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs tests/e2e on the installed HAProxy and on 2.6, 3.0 and 3.2, each
 # version once, and once more with the agent under the sanitizers (what they
-# report fails the test that stops the agent). HAPROXY=path runs it on that one
-# only; PYTEST adds arguments.
+# report fails the test that stops the agent). What limits count is tried on
+# Valkey, too. HAPROXY=path runs it on that HAProxy only; PYTEST adds arguments,
+# and leaves Valkey out.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -42,10 +43,11 @@ if unshare -n ip link set lo up 2>/dev/null; then
     at_once=$(nproc)
 fi
 
-run_tests() { # NAME BINARY: AGENT in the environment chooses the agent
+# NAME BINARY [FILE]: AGENT and REDIS_SERVER in the environment choose theirs
+run_tests() {
     HAPROXY=$(realpath "$2") tests/summary run e2e "$1" "${alone[@]}" \
         build/venv/bin/python -m pytest -q -p no:cacheprovider \
-        ${PYTEST-} tests/e2e >"build/results/e2e/$1.out" 2>&1
+        ${PYTEST-} "${3-tests/e2e}" >"build/results/e2e/$1.out" 2>&1
     cat "build/results/e2e/$1.out"
 }
 
@@ -72,4 +74,12 @@ fi
 for binary in "${binaries[@]}"; do
     start_tests "haproxy-$(version_of "$binary")" "$binary"
 done
+if [ -n "${PYTEST-}" ]; then
+    :
+elif PROGRAM=valkey-server tests/haproxy-versions.sh 8; then
+    REDIS_SERVER=$PWD/build/valkey-server/8/valkey-server \
+        start_tests valkey "${binaries[0]}" tests/e2e/test_exact.py
+else
+    tests/summary run e2e valkey tests/summary skip "no Valkey 8 could be had"
+fi
 wait

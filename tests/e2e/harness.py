@@ -4,8 +4,8 @@ r"""The whole gateway, private to a test run.
                       \--HTTP--> foundry-sim (plays Azure)
 
 Every Stack has its own folder and free ports, knows its children by handle,
-and waits for what they say or answer, never for a time. HAPROXY, AGENT and
-SIM in the environment choose the binaries.
+and waits for what they say or answer, never for a time. HAPROXY, AGENT, SIM
+and REDIS_SERVER in the environment choose the binaries.
 """
 import contextlib
 import hashlib
@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HAPROXY = os.environ.get("HAPROXY") or shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin")
 AGENT = Path(os.environ.get("AGENT", ROOT / "build/foundry-spoa"))
 SIM = Path(os.environ.get("SIM", ROOT / "build/foundry-sim"))
+REDIS = os.environ.get("REDIS_SERVER", "redis-server")
 PATIENCE = 30.0  # seconds until waiting for an event is a failure
 
 TENANT = "11111111-1111-1111-1111-111111111111"
@@ -280,7 +281,7 @@ class Stack:
 
     def start_redis(self):
         (self.folder / "redis").mkdir(exist_ok=True)
-        self._start("redis", ["redis-server", "--bind", "127.0.0.1", "--port", self.ports["redis"], "--save", "",
+        self._start("redis", [REDIS, "--bind", "127.0.0.1", "--port", self.ports["redis"], "--save", "",
                               "--appendonly", "no", "--dir", self.folder / "redis"])
         self.redis = redis.Redis(port=self.ports["redis"], decode_responses=True)
 
