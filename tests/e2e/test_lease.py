@@ -12,8 +12,9 @@ import urllib.request
 import pytest
 
 import test_exact as exact
-from harness import fields, wait_until
+from harness import fields, request_id, wait_until
 from test_exact import AGENTS, FREE, STREAMS, TIGHT
+from test_limits import command, day, limits
 
 # A call that was made is never given back, so what was ever admitted is what
 # Redis holds in the end, but for those who hung up before the decision.
@@ -115,3 +116,35 @@ def test_a_thousand_streams_stay_within_the_bound(fleet):
         assert exact.tokens(files[o.id]) == o.usage["total_tokens"]
     print(f"{leased} of {len(made)} decided here; "
           f"{[calls(fleet, c) for c in TIGHT]} of {CALLS} calls, bound {BOUND:.0f}")
+
+
+def test_what_operators_set_reaches_a_leased_limit(make_stack):
+    """Decided by the worker, with what is left in the answer; then another
+    amount, then a block, each told by the answers of Redis."""
+    def change(config):
+        limits(config, calls=day(1000, mode="lease"))
+
+    stack = make_stack(change=change)
+    sent = 0
+
+    def ask(**wanted):
+        nonlocal sent
+        answer = stack.chat()
+        sent += 1
+        said = {**stack.decision(request_id(answer)), "status": answer.status_code}
+        if answer.status_code == 200:
+            left = answer.headers["x-ratelimit-remaining-requests"]
+            assert (answer.headers["x-ratelimit-limit-requests"], left) == ("1000", str(1000 - sent))
+        return all(said.get(k) == v for k, v in wanted.items())
+
+    assert ask(status=200) and stack.metric("foundry_limit_decisions_total", mode="exact") == 1
+    wait_until("a decision without Redis", lambda: ask(status=200, store="lease"))
+    assert stack.metric("foundry_limit_decisions_total", mode="lease") > 0
+
+    command(stack, "set", limit="calls", amount=1)
+    wait_until("the other amount", lambda: ask(status=429, limit="calls", store=None))
+    command(stack, "set", limit="calls", amount="configured")
+    sent = int(stack.limit_state("demo")["calls:demo"].split(":")[2])  # refused ones took nothing
+    wait_until("the configured amount again", lambda: ask(status=200))
+    command(stack, "block", consumer="demo")
+    wait_until("the block", lambda: ask(status=403, code="caller_blocked", store=None))
