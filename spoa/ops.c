@@ -59,7 +59,8 @@ static void get_ready(struct agent *a, struct http_reply *reply)
 	buf_add_str(&reply->body, STR("ready\n"));
 }
 
-/* For HAProxy (lua/blocked.lua): what it knows stays until this is known. */
+/* For HAProxy (lua/blocked.lua): what it knows stays until this is known. Names
+ * of callers, as in the log: this listener is for the host itself. */
 static void get_blocked(struct agent *a, struct http_reply *reply)
 {
 	if (blocked_print(a->blocked, &reply->body))
