@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "conf/load.h"
+#include "conf/manual.h"
 #include "conf/render.h"
 #include "connection.h"
 #include "keys/fetch.h"
@@ -112,7 +113,7 @@ static int options(int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	buf_init(&out, MAIN_TEXT_MAX);
-	conf_print_options(&out);
+	manual_print(&out);
 	return print(&out, true);
 }
 

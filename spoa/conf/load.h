@@ -20,8 +20,4 @@ struct policy *conf_load(const char *path, struct buf *errors);
 struct policy *conf_parse(const char *name, struct str text,
                           struct buf *errors);
 
-/* All options with type, default and help, from the same table that parses
- * them: `foundry-spoa options`. */
-void conf_print_options(struct buf *out);
-
 #endif

@@ -1,10 +1,7 @@
 /* conf/options: the one table of what gateway.json may hold. */
 #include "conf/options.h"
 
-#include "conf/load.h"
-
 #include <assert.h>
-#include <stdio.h>
 
 #define AT(type_, member) .offset = offsetof(struct type_, member)
 #define SECTION(rows, type_)                                                   \
@@ -549,73 +546,4 @@ const char *options_type_name(enum option_type t)
 	};
 
 	return names[t];
-}
-
-/* ---------------------------------------------------- the documentation */
-
-static void print_names(struct buf *out, const char *const *names)
-{
-	size_t i;
-
-	for (i = 0; names[i]; i++)
-		buf_fmt(out, "%s%s", i ? " | " : "", names[i]);
-}
-
-static void print_kinds(struct buf *out, unsigned kinds)
-{
-	const char *sep = "; only ";
-	unsigned i;
-
-	for (i = 0; options_credential_types[i]; i++)
-		if (kinds >> i & 1) {
-			buf_fmt(out, "%s%s", sep, options_credential_types[i]);
-			sep = ", ";
-		}
-}
-
-static void print_row(struct buf *out, const char *prefix,
-                      const struct option *o)
-{
-	buf_fmt(out, "%s%s\n    ", prefix, o->key);
-	if (o->type == OPT_ENUM)
-		print_names(out, o->names);
-	else
-		buf_fmt(out, "%s%s",
-		        o->or_one ? "one or a list: "
-		        : o->many ? "list: "
-		                  : "",
-		        options_type_name(o->type));
-	if (o->max > 0 && (o->type == OPT_UINT || o->type == OPT_U64))
-		buf_fmt(out, " from %lld to %lld", (long long)o->min,
-		        (long long)o->max);
-	print_kinds(out, o->kinds);
-	if (o->required)
-		buf_fmt(out, "; required");
-	else if (o->def)
-		buf_fmt(out, "; default %s", o->def);
-	buf_fmt(out, "\n    %s\n", o->help);
-}
-
-static void print_section(struct buf *out, const char *prefix,
-                          const struct section *s)
-{
-	const struct option *o;
-	char below[128];
-
-	for (o = s->options; o->key; o++) {
-		const char *tail = o->type == OPT_MAP      ? ".NAME."
-		                   : o->type == OPT_OBJECT ? "."
-		                                           : "[].";
-
-		print_row(out, prefix, o);
-		if (!o->section)
-			continue;
-		snprintf(below, sizeof(below), "%s%s%s", prefix, o->key, tail);
-		print_section(out, below, o->section);
-	}
-}
-
-void conf_print_options(struct buf *out)
-{
-	print_section(out, "", &options_root);
 }

@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "base/log.h"
+#include "conf/manual.h"
 #include "conf_base.h"
 #include "request/api.h"
 #include "request/scan.h"
@@ -821,7 +822,7 @@ static void documentation_names_every_key(void **state)
 
 	(void)state;
 	buf_init(&out, 1 << 20);
-	conf_print_options(&out);
+	manual_print(&out);
 	buf_add(&out, "", 1);
 	for (i = 0; i < sizeof(keys) / sizeof(*keys); i++)
 		if (!strstr(out.p, keys[i]))
