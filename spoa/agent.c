@@ -12,6 +12,7 @@
 #include "spop/notify.h"
 #include "store/blocked.h"
 #include "store/redis_link.h"
+#include "usage/granted.h"
 #include "usage/settle.h"
 
 #include <signal.h>
@@ -139,6 +140,8 @@ static void on_tick(void *ctx)
 {
 	struct agent *a = ctx;
 
+	metric_add(a->expired,
+	           (int64_t)granted_sweep(a->granted, clock_mono_us(a->clock)));
 	ops_update_gauges(a);
 	ledger_tick(a->ledger);
 	stop_if_drained(a);
@@ -349,6 +352,8 @@ static void find_series(struct agent *a)
 	char labels[32];
 	unsigned i;
 
+	a->expired = metrics_get(
+		a->metrics, "foundry_reservations_expired_total", STR_NONE);
 	metrics_histogram(a->metrics, "foundry_decision_seconds", STR_NONE,
 	                  &a->decision_time);
 	for (i = 0; i < REQUEST_N_STEPS; i++) {

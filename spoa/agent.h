@@ -83,6 +83,7 @@ struct agent {
 	bool draining;
 	bool conns_drained;
 
+	struct metric *expired; /* reservations that nothing settled */
 	/* series that every request touches */
 	struct metric_histogram decision_time;
 	struct metric_histogram step_time[REQUEST_N_STEPS];

@@ -50,6 +50,28 @@ static const struct metric_kind short_times = {
               {UINT64_MAX, "+Inf"}},
 };
 
+/* What may have to wait for a server that is away. */
+static const struct metric_kind long_times = {
+	.type = HISTOGRAM,
+	.decimals = 6,
+	.v = {{100, "0.0001"},
+              {250, "0.00025"},
+              {500, "0.0005"},
+              {1000, "0.001"},
+              {2500, "0.0025"},
+              {5000, "0.005"},
+              {10000, "0.01"},
+              {50000, "0.05"},
+              {100000, "0.1"},
+              {500000, "0.5"},
+              {1000000, "1"},
+              {5000000, "5"},
+              {15000000, "15"},
+              {60000000, "60"},
+              {300000000, "300"},
+              {UINT64_MAX, "+Inf"}},
+};
+
 /* The two below are those of the OpenTelemetry conventions for GenAI. */
 static const struct metric_kind gen_ai_times = {
 	.type = HISTOGRAM,
@@ -144,9 +166,16 @@ static const struct metric_name names[] = {
 	/* verdict, code, operation */
 	{"foundry_requests_total", &counter, "Decided requests."},
 	/* - */
+	{"foundry_reservations_expired_total", &counter,
+         "Reservations of this agent that nothing has settled for two hours: "
+         "they stay charged with the estimate."},
+	/* - */
 	{"foundry_reservations_open", &gauge,
-         "Requests that this agent has allowed and whose end it was not told. "
-         "One that is lost stays counted until its place is needed."},
+         "Requests that this agent has allowed and whose end it was not told, "
+         "at most two hours old."},
+	/* - */
+	{"foundry_settle_lag_seconds", &long_times,
+         "Time from the arrival of a usage record to its settlement."},
 	/* result */
 	{"foundry_settled_total", &counter, "Settled reservations."},
 	/* - */

@@ -14,6 +14,7 @@
 
 enum {
 	N_SETS = GRANTED_MAX / GRANTED_WAYS,
+	SWEEP = 64,      /* sets looked at in one go: all of them in 32 */
 	MAX_WAITS = 100, /* how often to give way to whoever has the lock */
 };
 
@@ -41,6 +42,7 @@ struct set {
 struct granted {
 	uint64_t seed;
 	_Atomic int64_t n;
+	_Atomic uint32_t swept; /* sets so far */
 	struct set sets[N_SETS];
 };
 
@@ -246,6 +248,36 @@ bool granted_abandon(struct granted *g, struct str id,
 	}
 	unlock(s);
 	return found;
+}
+
+static size_t sweep_set(struct granted *g, struct set *s, uint64_t now_us)
+{
+	const uint64_t life_us = STORE_RECORD_TTL_S * UINT64_C(1000000);
+	size_t i, expired = 0;
+
+	if (!lock(s))
+		return 0;
+	for (i = 0; i < GRANTED_WAYS; i++) {
+		struct place *p = &s->places[i];
+
+		if (p->state == FREE || p->at_us > now_us ||
+		    now_us - p->at_us <= life_us)
+			continue;
+		expired += p->state == GRANTED;
+		release(g, p);
+	}
+	unlock(s);
+	return expired;
+}
+
+size_t granted_sweep(struct granted *g, uint64_t now_us)
+{
+	uint32_t at = atomic_fetch_add(&g->swept, SWEEP);
+	size_t i, expired = 0;
+
+	for (i = 0; i < SWEEP; i++)
+		expired += sweep_set(g, &g->sets[(at + i) % N_SETS], now_us);
+	return expired;
 }
 
 size_t granted_count(const struct granted *g)

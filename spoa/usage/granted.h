@@ -67,6 +67,11 @@ bool granted_find(struct granted *g, struct str id, struct granted_found *out);
 bool granted_abandon(struct granted *g, struct str id,
                      struct granted_found *out, uint64_t now_us);
 
+/* To be called about once a second: forgets what is older than the record in
+ * the store, part by part. The number of those that had been allowed: nothing
+ * has settled them, and nothing can any more. */
+size_t granted_sweep(struct granted *g, uint64_t now_us);
+
 /* Allowed, and the end is not known. */
 size_t granted_count(const struct granted *g);
 

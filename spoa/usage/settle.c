@@ -21,6 +21,7 @@ struct settlement {
 	struct usage_record rec;
 	struct usage_tokens tokens;
 	struct store_usage used;
+	uint64_t arrived_us;
 	bool estimated;
 	struct buf line; /* of the ledger; empty: there is none */
 	struct settlement *next, **prev; /* the agent's list */
@@ -34,6 +35,7 @@ static struct settlement *settlement_new(struct agent *a,
 	if (!s)
 		return NULL;
 	s->agent = a;
+	s->arrived_us = clock_mono_us(a->clock);
 	s->rec = *rec;
 	buf_init(&s->line, ENTRY_LINE_MAX);
 	s->policy = policy_ref(a->policy);
@@ -213,6 +215,9 @@ static void conclude(void *ctx, struct str id, enum store_status status)
 	if (status == STORE_OK) {
 		count_record(s->agent, s->estimated ? "estimated" : "settled");
 		count_usage(s->agent->metrics, s->policy, &counted);
+		metrics_observe(s->agent->metrics, "foundry_settle_lag_seconds",
+		                STR_NONE,
+		                clock_mono_us(s->agent->clock) - s->arrived_us);
 		if (s->rec.has_usage)
 			learned_add(s->agent->learned, s->rec.model,
 			            s->rec.text_bytes, s->tokens.input);

@@ -160,6 +160,8 @@ def test_a_settle_whose_answer_is_lost_is_in_both_ledgers_once(make_stack):
     entries = [json.loads(e["entry"]) for _, e in stack.redis.xrange("gw:{demo}:ledger")]
     assert {e["id"]: e for e in entries} == ledger and len(entries) == len(ledger)
     assert stack.metric("foundry_usage_records_total", result="unknown") == 0
+    # each has a lag
+    assert stack.metric("foundry_settle_lag_seconds_count") == len(streams)
 
 
 def test_what_was_refused_has_no_line(make_stack):

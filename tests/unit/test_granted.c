@@ -1,6 +1,7 @@
 /* What was allowed, until its end is known: shared by all workers. */
 #include "test.h"
 
+#include "store/store.h"
 #include "usage/granted.h"
 
 #include <signal.h>
@@ -123,6 +124,41 @@ static void the_oldest_goes(void **state)
 	assert_int_equal(granted_count(g), 0);
 }
 
+/* As often as it takes to have looked at all of them. */
+static size_t sweep_all(struct granted *g, uint64_t now_us)
+{
+	size_t n = 0;
+	int i;
+
+	for (i = 0; i < 32; i++)
+		n += granted_sweep(g, now_us);
+	return n;
+}
+
+static void what_nothing_settles_expires_once(void **state)
+{
+	const uint64_t life = STORE_RECORD_TTL_S * UINT64_C(1000000);
+	struct granted *g = *state;
+	struct granted_found f;
+	unsigned i;
+	char id[16];
+
+	for (i = 0; i < 1000; i++) {
+		snprintf(id, sizeof(id), "%u", i);
+		put(g, id, i < 400 ? 10 : 20);
+	}
+	granted_abandon(g, STR("never"), &f, 10);
+	assert_true(granted_take(g, STR("7"), NULL));
+	assert_int_equal(sweep_all(g, 10 + life), 0);
+	assert_int_equal(granted_count(g), 999);
+	assert_int_equal(sweep_all(g, 15 + life), 399);
+	assert_int_equal(sweep_all(g, 15 + life), 0);
+	assert_int_equal(granted_count(g), 600);
+	assert_false(granted_find(g, STR("8"), NULL));
+	assert_true(granted_find(g, STR("500"), NULL));
+	assert_true(put(g, "never", 30)); /* that mark is gone, too */
+}
+
 static void work(struct granted *g, int begun)
 {
 	struct granted_found f;
@@ -184,6 +220,7 @@ int main(void)
 		with_table(the_same_id_is_one),
 		with_table(what_does_not_fit_is_not_remembered),
 		with_table(the_oldest_goes),
+		with_table(what_nothing_settles_expires_once),
 		with_table(a_killed_worker_locks_nobody_out),
 	};
 
