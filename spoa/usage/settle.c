@@ -252,6 +252,25 @@ static const struct policy_model *priced_model(const struct settlement *s)
 	return policy_model(s->policy, rec->model);
 }
 
+/* What is counted in memory is corrected by the worker that counts it, if it is
+ * this one and still the same. But what was used is written down by whichever
+ * hears of the end: the table gives it to one, and once. */
+static enum store_status settle_in_memory(struct agent *a,
+                                          const struct usage_record *rec,
+                                          const struct store_usage *used)
+{
+	struct granted_found f;
+	bool ours = granted_find(a->granted, rec->id, &f) &&
+	            str_eq(f.to.account, rec->account) &&
+	            granted_take(a->granted, rec->id, NULL);
+	enum store_status st =
+		store_memory_settle(a->memory, rec->account, rec->id, used);
+
+	if (ours && f.to.worker >= 0)
+		return STORE_OK;
+	return a->n_workers > 1 ? STORE_UNKNOWN : st;
+}
+
 static void settle(struct settlement *s)
 {
 	struct agent *a = s->agent;
@@ -266,7 +285,7 @@ static void settle(struct settlement *s)
 	if (s->tokens.cached > s->tokens.input)
 		s->tokens.cached = s->tokens.input;
 	write_up(s);
-	st = store_memory_settle(a->memory, rec->account, rec->id, &s->used);
+	st = settle_in_memory(a, rec, &s->used);
 	if (st == STORE_UNKNOWN && s->policy->redis.enabled)
 		store_redis_settle(a->redis, rec->account, rec->id, &s->used,
 		                   conclude, s);
@@ -307,7 +326,6 @@ static void settle_origin(struct agent *a, struct str datagram)
 	if (record_parse(datagram, &rec) != RECORD_OK)
 		return;
 	rec.id = rec.origin;
-	granted_take(a->granted, rec.id, NULL);
 	rec.counted = true;
 	rec.object = STR_NONE;
 	s = settlement_new(a, &rec);
@@ -373,7 +391,6 @@ void settle_datagram(void *agent, struct str datagram)
 		record_done(&rec);
 		return;
 	}
-	granted_take(a->granted, rec.id, NULL);
 	if (rec.origin.len > 0 && !str_eq(rec.origin, rec.id) && rec.has_usage)
 		settle_origin(a, datagram);
 	s = settlement_new(a, &rec);

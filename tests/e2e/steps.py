@@ -1,5 +1,7 @@
 """What the tests of failures have in common: exact sums, streams that run in
 the background, and requests that go on while something happens."""
+import json
+import socket
 import threading
 
 import httpx
@@ -64,6 +66,20 @@ def retry_after(answer):
     seconds = int(answer.headers["retry-after"])
     assert seconds > 0
     return seconds
+
+
+def send_usage(stack, line):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.sendto(line if isinstance(line, bytes) else json.dumps(line, separators=(",", ":")).encode(),
+                 ("127.0.0.1", stack.ports["usage"]))
+
+
+def usage_line(number, tokens=7, **more):
+    return {"v": 1, "id": number, "status": 200, "termination": "--", "retries": "0", "bytes": 100, "ttfb_ms": 1,
+            "total_ms": 2, "verdict": "allow", "code": "allow", "consumer": "demo", "account": "demo", "app": "a",
+            "model": "gpt-4o", "deployment": "gpt-4o-east", "resource": "east", "operation": "chat",
+            "reserved": "1", "text_bytes": "5", "stream": "0", "events": "-", "usage_first": "-",
+            "usage": json.dumps({"prompt_tokens": tokens, "completion_tokens": tokens}), **more}
 
 
 class Stream(threading.Thread):

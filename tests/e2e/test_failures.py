@@ -4,15 +4,14 @@ Sums are exact: limits are per day, and what Redis holds at the end is compared
 with what the usage lines say."""
 import json
 import signal
-import socket
 import uuid
 
 import httpx
 import pytest
 
 from harness import GATEWAY_KEY, fields, free_port, request_id, sse_events, wait_until
-from steps import (Stream, by_day, clear_faults, error_code, fast_streams, open_records, retry_after, slow_streams,
-                   spent, used, wait_spent)
+from steps import (by_day, clear_faults, error_code, fast_streams, open_records, retry_after, send_usage,
+                   slow_streams, spent, Stream, usage_line, used, wait_spent)
 
 
 def fetches(stack, endpoint):
@@ -570,20 +569,6 @@ def test_upstream_hangs_up_without_an_answer(day, how):
 
 
 # --------------------------------------------------------------- usage records
-
-
-def send_usage(stack, line):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.sendto(line if isinstance(line, bytes) else json.dumps(line, separators=(",", ":")).encode(),
-                 ("127.0.0.1", stack.ports["usage"]))
-
-
-def usage_line(number, tokens=7, **more):
-    return {"v": 1, "id": number, "status": 200, "termination": "--", "retries": "0", "bytes": 100, "ttfb_ms": 1,
-            "total_ms": 2, "verdict": "allow", "code": "allow", "consumer": "demo", "account": "demo", "app": "a",
-            "model": "gpt-4o", "deployment": "gpt-4o-east", "resource": "east", "operation": "chat",
-            "reserved": "1", "text_bytes": "5", "stream": "0", "events": "-", "usage_first": "-",
-            "usage": json.dumps({"prompt_tokens": tokens, "completion_tokens": tokens}), **more}
 
 
 def records(stack, result):

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from harness import AGENT, GATEWAY_KEY, TINY_APP, Stack, request_id, sse_events, wait_until
-from steps import Load, Stream, slow_streams
+from steps import Load, send_usage, slow_streams, Stream, usage_line
 
 
 def with_ledger(config):
@@ -162,6 +162,32 @@ def test_a_settle_whose_answer_is_lost_is_in_both_ledgers_once(make_stack):
     assert stack.metric("foundry_usage_records_total", result="unknown") == 0
     # each has a lag
     assert stack.metric("foundry_settle_lag_seconds_count") == len(streams)
+
+
+def test_what_is_counted_in_the_memory_of_workers_has_its_lines(make_stack):
+    """Redis is away: each worker counts on its own, and usage records come to
+    any of them."""
+    def change(config):
+        with_ledger(config)
+        config["workers"] = 2
+        config["redis"]["required"] = False
+        config["limits"]["demo-tokens"]["on_store_failure"] = "local"
+
+    stack = make_stack(change=change)
+    stack.children["redis"].stop()
+    answers = [stack.chat() for _ in range(20)]
+    assert [a.status_code for a in answers] == [200] * len(answers)
+    ledger = wait_lines(stack, len(answers))
+    assert set(ledger) == {request_id(a) for a in answers}
+    assert total(ledger.values(), "input", "output") == sum(a.json()["usage"]["total_tokens"] for a in answers)
+    assert stack.metric("foundry_reservations_open") == 0
+    # the same records again, to either worker: nothing counts twice
+    for line in list(ledger.values()) * 3:
+        send_usage(stack, usage_line(line["id"], account="demo"))
+    stack.start_redis()
+    wait_until("all records to be judged", lambda: stack.metric(
+        "foundry_usage_records_total", result="unknown") == 3 * len(answers))
+    assert lines(stack) == list(ledger.values())
 
 
 def test_what_was_refused_has_no_line(make_stack):
