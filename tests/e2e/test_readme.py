@@ -1,4 +1,5 @@
-"""What the README shows runs as it stands, on the stack of `make up`."""
+"""What the README and its pages show runs as it stands, on the stack of
+`make up`."""
 import json
 import os
 import re
@@ -11,7 +12,8 @@ import pytest
 from harness import AGENT, GATEWAY_KEY, PATIENCE, ROOT, request_id, sse_events
 from refusals import data_requests
 
-README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("haproxy-conf/*.md")), *sorted(ROOT.glob("spoa/*/README.md"))]
+README = "\n".join(p.read_text() for p in PAGES)
 SAID = "The quick brown fox jumps over the lazy dog while the gateway counts every single token"
 
 
@@ -43,6 +45,15 @@ def up(make_stack):
 
 
 PYTHON = [b for b in blocks("python") if "localhost:8443" in b]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target, _, anchor in (t.partition("#") for t in re.findall(r"\]\(([^)\s]+)\)", page.read_text())):
+        to = (page.parent / target) if target else page
+        assert to.exists(), target
+        titles = re.findall(r"(?m)^#+ (.*)$", to.read_text()) if anchor else []
+        assert not anchor or anchor in [t.lower().replace(" ", "-") for t in titles], (target, anchor)
 
 
 def test_there_are_examples():

@@ -132,7 +132,7 @@ def test_demoted_primary_is_left(make_stack):
 
 def test_user_of_the_readme_may_do_all_that_is_done(make_stack):
     """And nothing else: the other keys, and what harms everybody."""
-    (rights,) = re.findall(r"`ACL SETUSER gateway on >PASSWORD (.*)`", (ROOT / "README.md").read_text())
+    (rights,) = re.findall(r"`ACL SETUSER gateway on >PASSWORD (.*)`", (ROOT / "spoa/store/README.md").read_text())
 
     def change(config):
         by_day(config)
