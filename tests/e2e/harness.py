@@ -279,10 +279,10 @@ class Stack:
         self.children[name] = Child(name, self.folder, argv, env)
         return self.children[name]
 
-    def start_redis(self):
+    def start_redis(self, *args):
         (self.folder / "redis").mkdir(exist_ok=True)
         self._start("redis", [REDIS, "--bind", "127.0.0.1", "--port", self.ports["redis"], "--save", "",
-                              "--appendonly", "no", "--dir", self.folder / "redis"])
+                              "--appendonly", "no", "--dir", self.folder / "redis", *args])
         self.redis = redis.Redis(port=self.ports["redis"], decode_responses=True)
 
         def ping():

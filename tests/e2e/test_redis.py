@@ -127,28 +127,15 @@ def test_demoted_primary_is_left(make_stack):
     wait_until("both to be counted", lambda: spent(stack) == before + used(stack, after))
 
 
-# --------------------------------------------------------------------- ACL user
+# ------------------------------------------------------- what Redis may refuse
 
 
-def test_user_of_the_readme_may_do_all_that_is_done(make_stack):
-    """And nothing else: the other keys, and what harms everybody."""
-    (rights,) = re.findall(r"`ACL SETUSER gateway on >PASSWORD (.*)`", (ROOT / "spoa/store/README.md").read_text())
+def all_that_is_done(config):
+    by_day(config)
+    config["objects"] = {"resource": "east"}
 
-    def change(config):
-        by_day(config)
-        config["redis"]["url"] = config["redis"]["url"].replace("//", "//gateway@")
-        config["objects"] = {"resource": "east"}
 
-    stack = make_stack(start=False, change=change)
-    stack.config["ledger"] = {"file": str(stack.folder / "ledger.jsonl")}
-    stack.config["redis"]["password_file"] = str(stack.folder / "password")
-    (stack.folder / "password").write_text("hush")
-    stack.start_redis()
-    stack.redis.execute_command("ACL", "SETUSER", "gateway", "on", ">hush", *rights.split())
-    stack.start_sim()
-    stack.start_agent()
-    stack.start_haproxy()
-
+def do_all_that_is_done(stack):
     answer = stack.chat()
     assert answer.status_code == 200
     wait_until("it to be counted", lambda: spent(stack) == used(stack, answer) and not open_records(stack))
@@ -163,6 +150,40 @@ def test_user_of_the_readme_may_do_all_that_is_done(make_stack):
                   ["block", "--consumer", "tiny"], ["unblock", "--consumer", "tiny"]):
         told = limits(stack, *words)
         assert told.returncode == 0, told.stderr
+
+
+def test_each_call_keeps_to_one_slot(make_stack):
+    """A cluster refuses scripts whose keys are in several."""
+    stack = make_stack(start=False, change=all_that_is_done)
+    stack.config["ledger"] = {"file": str(stack.folder / "ledger.jsonl")}
+    stack.start_redis("--cluster-enabled", "yes", "--cluster-port", free_port())
+    stack.redis.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+    wait_until("the cluster", lambda: stack.redis.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+    stack.start_sim()
+    stack.start_agent()
+    stack.start_haproxy()
+    do_all_that_is_done(stack)
+
+
+def test_user_of_the_readme_may_do_all_that_is_done(make_stack):
+    """And nothing else: the other keys, and what harms everybody."""
+    (rights,) = re.findall(r"`ACL SETUSER gateway on >PASSWORD (.*)`", (ROOT / "spoa/store/README.md").read_text())
+
+    def change(config):
+        all_that_is_done(config)
+        config["redis"]["url"] = config["redis"]["url"].replace("//", "//gateway@")
+
+    stack = make_stack(start=False, change=change)
+    stack.config["ledger"] = {"file": str(stack.folder / "ledger.jsonl")}
+    stack.config["redis"]["password_file"] = str(stack.folder / "password")
+    (stack.folder / "password").write_text("hush")
+    stack.start_redis()
+    stack.redis.execute_command("ACL", "SETUSER", "gateway", "on", ">hush", *rights.split())
+    stack.start_sim()
+    stack.start_agent()
+    stack.start_haproxy()
+
+    do_all_that_is_done(stack)
     assert stack.redis.acl_log() == []
 
     theirs = redis.Redis(port=stack.ports["redis"], username="gateway", password="hush")
