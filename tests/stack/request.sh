@@ -61,5 +61,7 @@ redis --scan --pattern '*:limits' | sort | while read -r key; do
 done
 [ -n "$(redis --scan --pattern '*:limits')" ] ||
     trouble "Redis knows no limit"
-open_records=$(redis --scan --pattern "*:r:$id")
-[ -z "$open_records" ] || say "$open_records: $(redis hgetall "$open_records")"
+# A settled reservation leaves a mark for a minute; any other is open.
+redis --scan --pattern "*:r:$id" | while read -r key; do
+    [[ $(redis hget "$key" n) == s:* ]] || say "$key: $(redis hgetall "$key")"
+done
