@@ -176,8 +176,6 @@ static const struct metric_name names[] = {
 	/* - */
 	{"foundry_settle_lag_seconds", &long_times,
          "Time from the arrival of a usage record to its settlement."},
-	/* result */
-	{"foundry_settled_total", &counter, "Settled reservations."},
 	/* - */
 	{"foundry_spop_acks_total", &counter, "ACKs sent to HAProxy."},
 	/* worker */

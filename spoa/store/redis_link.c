@@ -61,8 +61,7 @@ struct redis_link {
 	uint64_t up_us;
 
 	struct list under_way; /* tickets, oldest first */
-	size_t n_under_way;
-	bool heard; /* anything, since the last tick of `watch` */
+	bool heard;            /* anything, since the last tick of `watch` */
 	unsigned n_silent;
 
 	struct loop_timer watch;   /* a deadline without an answer? */
@@ -84,10 +83,7 @@ static void ticket_free(struct ticket *t)
 /* Off the list; whoever waits is told. The memory stays. */
 static void ticket_end(struct ticket *t, const struct redis_link_reply *reply)
 {
-	struct redis_link *l = t->link;
-
 	list_del(&t->all);
-	l->n_under_way--;
 	t->link = NULL;
 	t->cb(t->ctx, reply);
 }
@@ -470,7 +466,6 @@ bool redis_link_call(struct redis_link *l, enum script script,
 		return false;
 	}
 	list_add_last(&l->under_way, &t->all);
-	l->n_under_way++;
 	if (!loop_timer_active(&l->watch)) {
 		l->heard = true; /* the first tick may come early for it */
 		loop_timer_start(l->loop, &l->watch, l->to->deadline_ms,
@@ -571,11 +566,6 @@ const struct policy_endpoint *redis_link_endpoint(const struct redis_link *l)
 bool redis_link_is_up(const struct redis_link *l)
 {
 	return l->state == LINK_UP;
-}
-
-size_t redis_link_under_way(const struct redis_link *l)
-{
-	return l->n_under_way;
 }
 
 const char *redis_link_library(void)

@@ -109,9 +109,6 @@ bool redis_link_call(struct redis_link *l, enum script script,
                      const struct str *argv, size_t argc,
                      redis_link_reply_cb *cb, void *ctx);
 
-/* Calls without an answer yet. */
-size_t redis_link_under_way(const struct redis_link *l);
-
 /* Name and version of the library, for -V. */
 const char *redis_link_library(void);
 

@@ -127,7 +127,7 @@ enum store_status store_memory_settle(struct store_memory *m,
                                       struct str account, struct str id,
                                       const struct store_usage *used);
 
-/* Reservations not settled yet: for /metrics and tests. */
+/* Reservations not settled yet: for tests. */
 size_t store_memory_open(const struct store_memory *m);
 
 /* ----------------------------------------------------------------- redis */

@@ -200,21 +200,28 @@ bool granted_put(struct granted *g, struct str id, const struct granted_to *to,
 	return waited_for;
 }
 
+/* What is allowed there, NULL or a mark being nothing. */
+static bool read_place(struct granted *g, struct place *p,
+                       struct granted_found *out, bool stays)
+{
+	if (!p || p->state != GRANTED)
+		return false;
+	if (out)
+		copy(p, out);
+	if (!stays)
+		release(g, p);
+	return true;
+}
+
 static bool look(struct granted *g, struct str id, struct granted_found *out,
                  bool stays)
 {
 	struct set *s = set_of(g, id);
-	struct place *p;
 	bool found;
 
 	if (!s)
 		return false;
-	p = find(s, id);
-	found = p && p->state == GRANTED;
-	if (found && out)
-		copy(p, out);
-	if (found && !stays)
-		release(g, p);
+	found = read_place(g, find(s, id), out, stays);
 	unlock(s);
 	return found;
 }
@@ -239,13 +246,9 @@ bool granted_abandon(struct granted *g, struct str id,
 	if (!s)
 		return false;
 	p = find(s, id);
-	found = p && p->state == GRANTED;
-	if (found) {
-		copy(p, out);
-		release(g, p);
-	} else if (!p) {
+	found = read_place(g, p, out, false);
+	if (!p)
 		fill(g, make_room(g, s), id, NULL, now_us);
-	}
 	unlock(s);
 	return found;
 }

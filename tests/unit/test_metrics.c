@@ -51,7 +51,7 @@ static void same_series_is_the_same_cell(void **state)
 	(void)state;
 	a = metrics_get(m, "foundry_reloads_total", STR("result=\"ok\""));
 	b = metrics_get(m, "foundry_reloads_total", STR("result=\"bad\""));
-	c = metrics_get(m, "foundry_settled_total", STR("result=\"ok\""));
+	c = metrics_get(m, "foundry_usage_records_total", STR("result=\"ok\""));
 	assert_ptr_not_equal(a, b);
 	assert_ptr_not_equal(a, c);
 	assert_ptr_equal(a, metrics_get(m, "foundry_reloads_total",
@@ -84,12 +84,14 @@ static void every_name_has_help_once(void **state)
 
 	(void)state;
 	metric_add(metrics_get(m, "foundry_reloads_total", STR("a=\"1\"")), 1);
-	metric_add(metrics_get(m, "foundry_settled_total", STR("a=\"1\"")), 1);
+	metric_add(
+		metrics_get(m, "foundry_usage_records_total", STR("a=\"1\"")),
+		1);
 	metric_add(metrics_get(m, "foundry_reloads_total", STR("a=\"2\"")), 1);
 	p = page(m);
 	assert_int_equal(count_of(p, "# HELP foundry_reloads_total "), 1);
 	assert_int_equal(count_of(p, "# TYPE foundry_reloads_total "), 1);
-	assert_int_equal(count_of(p, "# HELP foundry_settled_total "), 1);
+	assert_int_equal(count_of(p, "# HELP foundry_usage_records_total "), 1);
 	free(p);
 	metrics_free(m);
 }

@@ -345,6 +345,23 @@ static void a_plain_answer_without_usage_is_estimated_by_bytes(void **state)
 	assert_int_equal(t.output, 100);
 }
 
+static void cost_nothing(const char *const lines[], size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		struct usage_tokens t;
+		bool estimated;
+		struct store_usage u = charge_of(lines[i], &t, &estimated);
+
+		assert_false(estimated);
+		assert_int_equal(t.input, 0);
+		assert_int_equal(u.requests, 0);
+		assert_int_equal(u.tokens, 0);
+		assert_int_equal(u.nano_usd, 0);
+	}
+}
+
 static void what_the_upstream_refused_costs_nothing(void **state)
 {
 	static const char *const lines[] = {
@@ -354,18 +371,9 @@ static void what_the_upstream_refused_costs_nothing(void **state)
 		LINE("503", "SC", "0", "", "300", ""),
 		LINE("400", "CL", "0", "", "300", ""),
 	};
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
-		struct usage_tokens t;
-		bool estimated;
-		struct store_usage u = charge_of(lines[i], &t, &estimated);
-
-		assert_int_equal(u.requests, 0);
-		assert_int_equal(u.tokens, 0);
-		assert_int_equal(u.nano_usd, 0);
-	}
+	cost_nothing(lines, sizeof(lines) / sizeof(*lines));
 }
 
 static void what_was_never_sent_costs_nothing(void **state)
@@ -375,19 +383,9 @@ static void what_was_never_sent_costs_nothing(void **state)
 		LINE("-1", "CQ", "0", "", "0", ""),
 		LINE("-1", "CC", "1", "", "0", ""),
 	};
-	size_t i;
 
 	(void)state;
-	for (i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
-		struct usage_tokens t;
-		bool estimated;
-		struct store_usage u = charge_of(lines[i], &t, &estimated);
-
-		assert_false(estimated);
-		assert_int_equal(t.input, 0);
-		assert_int_equal(u.requests, 0);
-		assert_int_equal(u.nano_usd, 0);
-	}
+	cost_nothing(lines, sizeof(lines) / sizeof(*lines));
 }
 
 static void no_answer_costs_the_prompt(void **state)
