@@ -1,6 +1,6 @@
 /*
  * base/json: the door to cJSON, for everything small: the configuration, key
- * sets, token headers, usage records. (Request bodies: request/scan.)
+ * sets, token headers, usage records. (Request bodies: api/scan.)
  *
  * cJSON alone takes the first of duplicate keys, ends strings at U+0000,
  * compares names without case, accepts "01", bad UTF-8 and garbage behind the

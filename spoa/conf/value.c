@@ -4,8 +4,8 @@
 #include "base/clock.h"
 #include "base/usd.h"
 #include "conf/url.h"
-#include "request/api.h"
-#include "request/scan.h"
+#include "api/operations.h"
+#include "api/scan.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -439,7 +439,7 @@ struct names {
 
 static struct str operation_name(unsigned i)
 {
-	return str_c(api_operation_name((enum api_operation)i));
+	return str_c(operations_name((enum api_operation)i));
 }
 
 static struct str member_name(unsigned i)

@@ -1,7 +1,7 @@
 /*
  * decide/adapt: what must change in a body on its way upstream.
  *
- *   spans of request/scan + policy --fixes[]--> struct edit [] --> plan.edits
+ *   spans of api/scan + policy --fixes[]--> struct edit [] --> plan.edits
  */
 #include "decide/adapt.h"
 
@@ -89,7 +89,7 @@ static void name_model(struct editor *e)
 /* Older versions of Azure OpenAI answer 400 to stream_options. */
 static bool knows_stream_options(const struct request *r)
 {
-	struct str version = api_query_get(r->plan.query, STR("api-version"));
+	struct str version = operations_query_get(r->plan.query, STR("api-version"));
 	const char *since;
 
 	if (r->plan.deployment->surface == SURFACE_V1)

@@ -5,7 +5,7 @@
  * two counts is the config's rule (keys.require), never accident: a
  * credential that is present and counts must be good.
  */
-#include "agent.h"
+#include "agent/agent.h"
 #include "decide/pipeline.h"
 #include "decide/session.h"
 #include "decide/verdict.h"

@@ -1,7 +1,7 @@
 /* decide/authorize: rules over caller x model x operation. */
 #include "decide/authorize.h"
 
-#include "agent.h"
+#include "agent/agent.h"
 #include "decide/discover.h"
 #include "decide/match.h"
 #include "decide/verdict.h"
@@ -89,13 +89,13 @@ enum step_result decide_authorize(struct request *r)
 		return STEP_NEXT;
 	if (model.len == 0)
 		verdict_deny(r, DENY_RULE, "This caller may not use %s.",
-		             api_operation_name(plan->call.operation));
+		             operations_name(plan->call.operation));
 	else
 		verdict_deny(r, DENY_RULE,
 		             "This caller may not use the model '%" STR_FMT
 		             "' for %s.",
 		             STR_ARG(model),
-		             api_operation_name(plan->call.operation));
+		             operations_name(plan->call.operation));
 	verdict_detail(
 		r, "rule=%" STR_FMT,
 		STR_ARG(plan->rule ? plan->rule->name : STR("default-deny")));

@@ -7,8 +7,8 @@
 #define DECIDE_AUTHORIZE_H
 
 #include "conf/policy.h"
-#include "request/api.h"
-#include "request/identity.h"
+#include "api/operations.h"
+#include "keys/identity.h"
 
 /* The first consumer, in the order of the file, that the caller matches;
  * NULL when there is none. */

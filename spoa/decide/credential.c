@@ -4,7 +4,7 @@
  * Tokens are fetched ahead in the background; only the first request after a
  * start may find none yet and waits for it.
  */
-#include "agent.h"
+#include "agent/agent.h"
 #include "decide/pipeline.h"
 #include "decide/session.h"
 #include "decide/verdict.h"

@@ -1,7 +1,7 @@
 /* decide/estimate: how many tokens a request will take, before it runs. */
 #include "decide/estimate.h"
 
-#include "agent.h"
+#include "agent/agent.h"
 #include "decide/step.h"
 
 #include <stdlib.h>
@@ -18,20 +18,20 @@ enum {
 static const double ratio_first = 3.5, ratio_min = 1.3, ratio_max = 8.0;
 static const double ratio_weight = 0.05; /* of one new observation */
 
-struct learned {
+struct estimator {
 	struct map by_model; /* name -> double, owned */
 };
 
-struct learned *learned_new(void)
+struct estimator *estimator_new(void)
 {
-	struct learned *l = calloc(1, sizeof(*l));
+	struct estimator *l = calloc(1, sizeof(*l));
 
 	if (l)
 		map_init(&l->by_model, LEARN_MAX_MODELS);
 	return l;
 }
 
-void learned_free(struct learned *l)
+void estimator_free(struct estimator *l)
 {
 	struct map_node *n;
 
@@ -43,14 +43,14 @@ void learned_free(struct learned *l)
 	free(l);
 }
 
-double learned_ratio(const struct learned *l, struct str model)
+double estimator_ratio(const struct estimator *l, struct str model)
 {
 	const double *ratio = map_get(&l->by_model, model);
 
 	return ratio ? *ratio : ratio_first;
 }
 
-void learned_add(struct learned *l, struct str model, uint64_t text_bytes,
+void estimator_learn(struct estimator *l, struct str model, uint64_t text_bytes,
                  uint64_t prompt_tokens)
 {
 	double *ratio = map_get(&l->by_model, model);
@@ -76,8 +76,8 @@ void learned_add(struct learned *l, struct str model, uint64_t text_bytes,
 	*ratio += (seen - *ratio) * ratio_weight;
 }
 
-unsigned __int128 estimate_pico(const struct policy_price *price,
-                                const struct estimate_use *use)
+unsigned __int128 price_pico_usd(const struct policy_price *price,
+                                const struct price_use *use)
 {
 	uint64_t cached = use->cached < use->input ? use->cached : use->input;
 
@@ -87,10 +87,10 @@ unsigned __int128 estimate_pico(const struct policy_price *price,
 	       (unsigned __int128)use->requests * price->request;
 }
 
-uint64_t estimate_cost(const struct policy_price *price,
-                       const struct estimate_use *use)
+uint64_t price_nano_usd(const struct policy_price *price,
+                       const struct price_use *use)
 {
-	unsigned __int128 nano = (estimate_pico(price, use) + 999) / 1000;
+	unsigned __int128 nano = (price_pico_usd(price, use) + 999) / 1000;
 
 	return nano > UINT64_MAX / 2 ? UINT64_MAX / 2 : (uint64_t)nano;
 }
@@ -133,16 +133,16 @@ enum step_result decide_estimate(struct request *r)
 
 	if (plan->call.traits.tokens == TOKENS_NONE)
 		return STEP_NEXT;
-	ratio = learned_ratio(r->agent->learned, plan->model->name);
+	ratio = estimator_ratio(r->agent->estimator, plan->model->name);
 	if (bytes > 1ULL << 40)
 		bytes = 1ULL << 40;
 	plan->prompt_tokens =
 		(uint64_t)((double)bytes / ratio) + ESTIMATE_BASE_TOKENS +
 		r->facts.scan.n_data_urls * ESTIMATE_DATA_URL_TOKENS;
 	plan->output_tokens = output_of(r);
-	plan->nano_usd = estimate_cost(
+	plan->nano_usd = price_nano_usd(
 		&plan->model->price,
-		&(struct estimate_use){.input = plan->prompt_tokens,
+		&(struct price_use){.input = plan->prompt_tokens,
 	                               .output = plan->output_tokens,
 	                               .requests = 1});
 	return STEP_NEXT;

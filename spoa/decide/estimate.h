@@ -2,7 +2,7 @@
  * decide/estimate: how many tokens a request will take, before it runs.
  *
  * Prompt: bytes of text (data: URLs left out) divided by the bytes per token
- * of that model, learned from what was settled (EWMA, clamped to 1.3 .. 8,
+ * of that model, estimator from what was settled (EWMA, clamped to 1.3 .. 8,
  * 3.5 at first; azure.md 6). Output: what the caller asked for, or the
  * model's default.
  */
@@ -12,31 +12,31 @@
 #include "base/str.h"
 #include "conf/policy.h"
 
-struct learned;
+struct estimator;
 
-struct learned *learned_new(void);
-void learned_free(struct learned *l);
+struct estimator *estimator_new(void);
+void estimator_free(struct estimator *l);
 
 /* Bytes per token of a model; 3.5 while nothing is known. */
-double learned_ratio(const struct learned *l, struct str model);
+double estimator_ratio(const struct estimator *l, struct str model);
 
 /* A settled request: so many bytes of text were so many prompt tokens. Small
  * prompts are passed over: what every request adds would drown the text. */
-void learned_add(struct learned *l, struct str model, uint64_t text_bytes,
+void estimator_learn(struct estimator *l, struct str model, uint64_t text_bytes,
                  uint64_t prompt_tokens);
 
 /* What a request has used, as far as prices know it. */
-struct estimate_use {
+struct price_use {
 	uint64_t input, cached, output; /* tokens; cached is part of input */
 	uint64_t requests;
 };
 
 /* Pico-dollars at these prices, exact. */
-unsigned __int128 estimate_pico(const struct policy_price *price,
-                                const struct estimate_use *use);
+unsigned __int128 price_pico_usd(const struct policy_price *price,
+                                const struct price_use *use);
 
 /* Nano-dollars, rounded up. */
-uint64_t estimate_cost(const struct policy_price *price,
-                       const struct estimate_use *use);
+uint64_t price_nano_usd(const struct policy_price *price,
+                       const struct price_use *use);
 
 #endif

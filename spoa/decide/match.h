@@ -5,7 +5,7 @@
 #define DECIDE_MATCH_H
 
 #include "conf/policy.h"
-#include "request/identity.h"
+#include "keys/identity.h"
 
 /* All conditions that are given hold. A match without any condition holds
  * for nobody: conf refuses it, and so does this. */

@@ -10,8 +10,8 @@
  * may be quicker than the usage record that tells it: what is not known is
  * asked for again for a moment.
  */
-#include "agent.h"
-#include "decide/found.h"
+#include "agent/agent.h"
+#include "decide/lookup.h"
 #include "decide/owner.h"
 #include "decide/pipeline.h"
 #include "decide/verdict.h"
@@ -101,7 +101,7 @@ static enum step_result conclude(struct request *r, struct str id,
 static enum step_result look_up(struct request *r, struct str id)
 {
 	struct object o;
-	enum object_status status = found_look(r, id, OBJECT_LIVES_ON, &o);
+	enum object_status status = lookup_object(r, id, OBJECT_LIVES_ON, &o);
 
 	return status == OBJECT_WAIT ? STEP_PARKED
 	                             : conclude(r, id, status, &o);
@@ -115,7 +115,7 @@ enum step_result decide_objects(struct request *r)
 	if (r->plan.call.traits.discover != DISCOVER_NOT)
 		return STEP_NEXT;
 	if (r->plan.owner.len == 0) {
-		r->plan.owner = owner_of(&r->arena, r->plan.identity);
+		r->plan.owner = identity_owner(&r->arena, r->plan.identity);
 		if (r->facts.uses.too_many)
 			return verdict_deny(r, DENY_TOO_MANY_OBJECTS, NULL);
 	}

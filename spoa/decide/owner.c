@@ -1,7 +1,7 @@
 /* decide/owner: the name under which what a caller makes is remembered. */
 #include "decide/owner.h"
 
-struct str owner_of(struct arena *a, const struct identity *who)
+struct str identity_owner(struct arena *a, const struct identity *who)
 {
 	if (who->tid.len == 0)
 		return arena_fmt(a, "key:%" STR_FMT, STR_ARG(who->key));

@@ -8,8 +8,8 @@
 #define DECIDE_OWNER_H
 
 #include "base/arena.h"
-#include "request/identity.h"
+#include "keys/identity.h"
 
-struct str owner_of(struct arena *a, const struct identity *who);
+struct str identity_owner(struct arena *a, const struct identity *who);
 
 #endif

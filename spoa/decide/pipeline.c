@@ -1,12 +1,12 @@
 /* decide/pipeline: a request's way through the steps. */
 #include "decide/pipeline.h"
 
-#include "agent.h"
+#include "agent/agent.h"
 #include "decide/reserve.h"
-#include "decide/report.h"
+#include "decide/decision_log.h"
 #include "decide/verdict.h"
 #include "spop/ack.h"
-#include "usage/granted.h"
+#include "store/open_reservations.h"
 
 #include <assert.h>
 
@@ -15,7 +15,7 @@ static const struct {
 	step_fn *run;
 } steps[REQUEST_N_STEPS] = {
 	{"authenticate", decide_authenticate},
-	{"demand", decide_demand},
+	{"demand", decide_resolve},
 	{"objects", decide_objects},
 	{"authorize", decide_authorize},
 	{"estimate", decide_estimate},
@@ -57,9 +57,9 @@ static bool answer(struct request *r)
 
 	if (!out)
 		return false;
-	if (!vars_write(r, out)) {
+	if (!answer_write(r, out)) {
 		verdict_deny(r, DENY_ACK_TOO_LARGE, NULL);
-		if (!vars_write(r, out))
+		if (!answer_write(r, out))
 			return false;
 	}
 	conns_replied(r->agent->conns, r->conn);
@@ -72,7 +72,7 @@ static bool grant(const struct request *r)
 {
 	const struct request_plan *p = &r->plan;
 	struct agent *a = r->agent;
-	const struct granted_to to = {
+	const struct open_reservation to = {
 		.account = p->account,
 		.consumer = p->consumer ? p->consumer->name : STR_NONE,
 		.model = p->model ? p->model->name : p->model_name,
@@ -81,7 +81,7 @@ static bool grant(const struct request *r)
 
 	if (r->verdict.verdict != VERDICT_ALLOW || !p->reserved)
 		return true;
-	return granted_put(a->granted, r->facts.id, &to,
+	return open_reservations_add(a->open_reservations, r->facts.id, &to,
 	                   clock_mono_us(a->clock));
 }
 
@@ -99,7 +99,7 @@ static void finish(struct request *r)
 	told = answer(r) && told;
 	if (!told || r->verdict.verdict != VERDICT_ALLOW)
 		reserve_undo(r);
-	report_decision(r, told);
+	decision_log_write(r, told);
 	identity_unref(r->plan.identity);
 	policy_unref(r->policy);
 	requests_release(a->requests, r);
@@ -176,7 +176,7 @@ void pipeline_start(struct agent *a, struct conn_ref conn,
 		finish(r);
 		return;
 	}
-	api_find(r->facts.method, r->facts.path, &r->arena, &r->plan.call);
+	operations_find(r->facts.method, r->facts.path, &r->arena, &r->plan.call);
 	run(r);
 }
 

@@ -1,8 +1,8 @@
 /*
  * decide/reserve: take from every limit of the consumer, or from none.
  *
- *   enough is known of leased limits ---> granted; Redis is told
- *   Redis answers ----------------------> granted / refused
+ *   enough is known of leased limits ---> open_reservations; Redis is told
+ *   Redis answers ----------------------> open_reservations / refused
  *   Redis away, per limit: local  -> counted in this process
  *                          allow  -> not counted
  *                          deny   -> 503
@@ -10,13 +10,13 @@
  * Every request gets a record, also one without limits: its usage counts only
  * while that record is open (see usage/settle).
  */
-#include "agent.h"
+#include "agent/agent.h"
 #include "decide/pipeline.h"
 #include "decide/reserve.h"
-#include "decide/standing.h"
+#include "decide/ratelimit.h"
 #include "decide/verdict.h"
 #include "store/blocked.h"
-#include "usage/granted.h"
+#include "store/open_reservations.h"
 
 /* One agent of one project, whatever its version: Foundry names it
  * "name:version". Without a trusted name it is the identity that calls. */
@@ -185,7 +185,7 @@ static enum step_result conclude(struct request *r,
 	count_mode(r);
 	if (res->status == STORE_BLOCKED)
 		return verdict_deny(r, DENY_BLOCKED, NULL);
-	standing_take(r, res);
+	ratelimit_set(r, res);
 	if (res->status != STORE_OK)
 		return refuse(r, res);
 	r->plan.reserved = true;
@@ -268,7 +268,7 @@ enum step_result decide_reserve(struct request *r)
 	return STEP_PARKED;
 }
 
-void reserve_give_back(struct agent *a, struct str account, struct str id,
+void store_give_back(struct agent *a, struct str account, struct str id,
                        bool local)
 {
 	static const struct store_usage nothing;
@@ -284,7 +284,7 @@ void reserve_undo(struct request *r)
 	if (!r->plan.reserved)
 		return;
 	r->plan.reserved = false;
-	granted_take(r->agent->granted, r->facts.id, NULL);
-	reserve_give_back(r->agent, r->plan.account, r->facts.id,
+	open_reservations_remove(r->agent->open_reservations, r->facts.id, NULL);
+	store_give_back(r->agent, r->plan.account, r->facts.id,
 	                  r->plan.reserved_local);
 }

@@ -12,7 +12,7 @@ void reserve_undo(struct request *r);
 
 /* The same when all that is left of the request is who had reserved, and
  * whether in the memory of this worker or in Redis. */
-void reserve_give_back(struct agent *a, struct str account, struct str id,
+void store_give_back(struct agent *a, struct str account, struct str id,
                        bool local);
 
 #endif

@@ -2,7 +2,7 @@
  * decide/route: model -> deployment, and the path under which it is reached.
  *
  * Candidates are the model's deployments whose surface can serve the
- * operation. Of those that are not cooling the lowest priority number wins,
+ * operation. Of those that are not health the lowest priority number wins,
  * among equals a draw by weight.
  *
  * What runs must be what was authorized. Surfaces that name the deployment in
@@ -10,9 +10,9 @@
  * a deployment is a candidate only when all of the body was seen; decide/adapt
  * then puts the deployment's name there.
  */
-#include "agent.h"
+#include "agent/agent.h"
 #include "decide/adapt.h"
-#include "decide/cooling.h"
+#include "upstream/health.h"
 #include "decide/verdict.h"
 
 #include <stdlib.h>
@@ -76,18 +76,18 @@ static bool eligible(const struct request *r, const struct policy_deployment *d)
 	return place == PLACE_PATH;
 }
 
-static enum cooling_state state_of(const struct request *r,
+static enum health_state state_of(const struct request *r,
                                    const struct policy_deployment *d,
                                    uint64_t *left_ms)
 {
-	return cooling_look(r->agent->cooling,
+	return health_look(r->agent->health,
 	                    r->policy->resources[d->resource].name, d->name,
 	                    left_ms);
 }
 
 /* A draw by weight among the eligible ones of one priority and state. */
 static const struct policy_deployment *draw(const struct request *r,
-                                            enum cooling_state state,
+                                            enum health_state state,
                                             unsigned priority)
 {
 	const struct policy_model *m = r->plan.model;
@@ -111,7 +111,7 @@ static const struct policy_deployment *draw(const struct request *r,
 }
 
 static const struct policy_deployment *choose(const struct request *r,
-                                              enum cooling_state state)
+                                              enum health_state state)
 {
 	const struct policy_model *m = r->plan.model;
 	unsigned best = UINT32_MAX;
@@ -135,11 +135,11 @@ static enum step_result deny_no_deployment(struct request *r)
 
 	for (i = 0; i < m->n_deployments; i++)
 		if (eligible(r, &m->deployments[i]) &&
-		    state_of(r, &m->deployments[i], &left) == COOLING_HARD &&
+		    state_of(r, &m->deployments[i], &left) == HEALTH_THROTTLED &&
 		    left < soonest)
 			soonest = left;
 	if (soonest != UINT64_MAX) {
-		verdict_deny(r, DENY_COOLING, NULL);
+		verdict_deny(r, DENY_UPSTREAM_BUSY, NULL);
 		r->verdict.retry_after_s = (soonest + 999) / 1000;
 		return STEP_DONE;
 	}
@@ -151,7 +151,7 @@ static enum step_result deny_no_deployment(struct request *r)
 	                    "reads the model from the body, `model` must be "
 	                    "the deployment's name.",
 	                    STR_ARG(m->name),
-	                    api_operation_name(r->plan.call.operation));
+	                    operations_name(r->plan.call.operation));
 }
 
 /* An api-version is passed on only in the form Azure uses. */
@@ -175,7 +175,7 @@ static struct str version_of(const struct request *r,
                              const struct policy_deployment *d,
                              const char *fallback)
 {
-	struct str asked = api_query_get(r->facts.query, STR("api-version"));
+	struct str asked = operations_query_get(r->facts.query, STR("api-version"));
 
 	if (d->api_version.len > 0)
 		return d->api_version;
@@ -282,7 +282,7 @@ static bool needs_filter(const struct request *r)
 	return r->facts.scan.stream || r->facts.body_cut ||
 	       call->operation == API_EMBEDDINGS ||
 	       call->operation == API_IMAGES ||
-	       str_eq(api_query_get(r->facts.query, STR("stream")),
+	       str_eq(operations_query_get(r->facts.query, STR("stream")),
 	              STR("true"));
 }
 
@@ -366,7 +366,7 @@ static void set_target(struct request *r, const struct policy_deployment *d)
 	case SURFACE_ANTHROPIC:
 		plan->path =
 			arena_fmt(a, "/anthropic/v1%" STR_FMT, STR_ARG(suffix));
-		if (str_eq(api_query_get(r->facts.query, STR("beta")),
+		if (str_eq(operations_query_get(r->facts.query, STR("beta")),
 		           STR("true")))
 			plan->query = STR("beta=true");
 		break;
@@ -380,9 +380,9 @@ enum step_result decide_route(struct request *r)
 
 	if (plan->call.traits.model < MODEL_BODY)
 		return route_object(r);
-	d = choose(r, COOLING_NO);
+	d = choose(r, HEALTH_OK);
 	if (!d)
-		d = choose(r, COOLING_SOFT);
+		d = choose(r, HEALTH_FAILING);
 	if (!d)
 		return deny_no_deployment(r);
 	plan->deployment = d;

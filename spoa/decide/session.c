@@ -1,9 +1,9 @@
 /* decide/session: a caller that comes with the secret of a realtime session. */
 #include "decide/session.h"
 
-#include "agent.h"
-#include "request/caller.h"
-#include "decide/found.h"
+#include "agent/agent.h"
+#include "keys/caller.h"
+#include "decide/lookup.h"
 #include "decide/verdict.h"
 #include "keys/inbound.h"
 #include "keys/jose.h"
@@ -44,7 +44,7 @@ static enum object_status look(struct request *r, struct str secret,
 
 	jose_sha256(secret, sum);
 	str_hex(sum, sizeof(sum), hash);
-	return found_look(r, session_id(str_of(hash, 2 * HASH_LEN), space),
+	return lookup_object(r, session_id(str_of(hash, 2 * HASH_LEN), space),
 	                  OBJECT_EXPIRES, out);
 }
 

@@ -16,7 +16,7 @@ enum step_result {
  * step is run again from its start when resumed, with r->woken set. */
 typedef enum step_result step_fn(struct request *r);
 
-step_fn decide_authenticate, decide_demand, decide_objects, decide_authorize,
+step_fn decide_authenticate, decide_resolve, decide_objects, decide_authorize,
 	decide_estimate, decide_reserve, decide_route, decide_adapt,
 	decide_credential;
 

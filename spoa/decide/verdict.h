@@ -34,7 +34,7 @@ enum deny_reason {
 	DENY_LIMIT_NEVER, /* larger than the limit ever allows */
 	DENY_STORE,
 	DENY_NO_ROUTE,
-	DENY_COOLING,
+	DENY_UPSTREAM_BUSY,
 	DENY_OUTBOUND,
 	DENY_TIMEOUT,
 	DENY_OVERLOAD,

@@ -3,7 +3,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "keys/backoff.h"
+#include "base/backoff.h"
 #include "keys/jose_sign.h"
 
 #include <stdlib.h>

@@ -26,7 +26,7 @@ struct grant {
 	char *body;             /* POST; NULL: GET. Holds the secret */
 	char *header;           /* may hold a secret */
 	char *proof;            /* header with the Arc key, else NULL */
-	const char *headers[3]; /* NULL-terminated, for keys/fetch */
+	const char *headers[3]; /* NULL-terminated, for net/fetch */
 	bool plain_http;        /* the configured endpoint is http:// */
 };
 

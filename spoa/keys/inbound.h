@@ -16,7 +16,7 @@
 #define KEYS_INBOUND_H
 
 #include "keys/jwks.h"
-#include "request/identity.h"
+#include "keys/identity.h"
 
 struct inbound;
 

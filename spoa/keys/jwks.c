@@ -8,7 +8,7 @@
 #include "keys/jwks.h"
 
 #include "base/log.h"
-#include "keys/backoff.h"
+#include "base/backoff.h"
 #include "keys/keyset.h"
 
 #include <stdlib.h>

@@ -21,7 +21,7 @@
 #include "base/metrics.h"
 #include "base/waiter.h"
 #include "conf/policy.h"
-#include "keys/fetch.h"
+#include "net/fetch.h"
 #include "keys/jose.h"
 
 struct jwks;

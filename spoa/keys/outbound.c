@@ -1,7 +1,7 @@
 /*
  * keys/outbound: the credentials we use towards Azure.
  *
- *   outbound_configure --> held --> keys/slot, one for each credential
+ *   outbound_configure --> held --> keys/token_cache, one for each credential
  *   outbound_header  ----/                     and audience
  *   outbound_redis  ----/
  */
@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "keys/grant.h"
 #include "keys/jose.h"
-#include "keys/slot.h"
+#include "keys/token_cache.h"
 
 #include <stdlib.h>
 
@@ -19,7 +19,7 @@ static const struct str redis_audience = STR_INIT("https://redis.azure.com");
 
 static struct str token_of(struct str value)
 {
-	return str_from(value, sizeof(SLOT_BEARER) - 1);
+	return str_from(value, sizeof(TOKEN_CACHE_BEARER) - 1);
 }
 
 /* A slot, known by all that the config says about it. */
@@ -32,7 +32,7 @@ struct held {
 
 struct outbound {
 	struct outbound_options o;
-	struct slot_world world;
+	struct token_cache_shared world;
 	struct policy *policy;
 	struct held *held;
 	struct slot **by_index; /* of policy->resources */
@@ -86,7 +86,7 @@ static struct held *held_new(struct outbound *o,
 
 	if (!h)
 		return NULL;
-	h->slot = slot_new(&o->world, c, audience);
+	h->slot = token_cache_new(&o->world, c, audience);
 	if (!h->slot) {
 		free(h);
 		return NULL;
@@ -112,9 +112,9 @@ static struct slot *want(struct outbound *o, const struct policy_credential *c,
 	if (!h)
 		return NULL;
 	/* the same texts in the new policy: the old one goes */
-	slot_refer(h->slot, c, audience);
+	token_cache_refer(h->slot, c, audience);
 	if (!h->wanted)
-		slot_start(h->slot);
+		token_cache_start(h->slot);
 	h->wanted = true;
 	return h->slot;
 }
@@ -138,7 +138,7 @@ static void drop_unwanted(struct outbound *o)
 	while (gone) {
 		h = gone;
 		gone = h->next;
-		slot_free(h->slot);
+		token_cache_free(h->slot);
 		free(h);
 	}
 }
@@ -185,7 +185,7 @@ static void on_renewed(void *ctx, struct slot *s)
 	struct outbound *o = ctx;
 	struct str token;
 
-	if (s != o->redis || !slot_usable(s) || !slot_value(s, &token))
+	if (s != o->redis || !token_cache_usable(s) || !token_cache_value(s, &token))
 		return;
 	if (o->policy->redis.username.len == 0 &&
 	    !jose_oid(token_of(token), o->oid))
@@ -203,7 +203,7 @@ struct outbound *outbound_new(const struct outbound_options *options)
 	if (!o)
 		return NULL;
 	o->o = *options;
-	o->world = (struct slot_world){
+	o->world = (struct token_cache_shared){
 		.loop = options->loop,
 		.clock = options->clock,
 		.fetch = options->fetch,
@@ -227,7 +227,7 @@ void outbound_free(struct outbound *o)
 	drop_unwanted(o);
 	policy_unref(o->policy);
 	o->policy = NULL;
-	slot_world_done(&o->world);
+	token_cache_shared_done(&o->world);
 	free(o);
 }
 
@@ -238,7 +238,7 @@ bool outbound_ready(const struct outbound *o)
 	size_t i;
 
 	for (i = 0; o->policy && i < o->policy->n_resources; i++)
-		if (!o->by_index[i] || !slot_usable(o->by_index[i]))
+		if (!o->by_index[i] || !token_cache_usable(o->by_index[i]))
 			return false;
 	return o->policy != NULL;
 }
@@ -266,9 +266,9 @@ static enum outbound_answer ask(struct slot *s, struct str *value,
 {
 	if (!s)
 		return OUTBOUND_FAILED;
-	if (slot_value(s, value))
+	if (token_cache_value(s, value))
 		return OUTBOUND_OK;
-	return w && slot_wait(s, w) ? OUTBOUND_WAIT : OUTBOUND_FAILED;
+	return w && token_cache_wait(s, w) ? OUTBOUND_WAIT : OUTBOUND_FAILED;
 }
 
 enum outbound_answer outbound_header(struct outbound *o, const struct policy *p,
@@ -279,7 +279,7 @@ enum outbound_answer outbound_header(struct outbound *o, const struct policy *p,
 	enum outbound_answer answer = ask(s, value, w);
 
 	if (answer == OUTBOUND_OK)
-		*name = slot_header(s);
+		*name = token_cache_header(s);
 	return answer;
 }
 

@@ -3,14 +3,14 @@
  *
  *   NOTIFY -> args[] -> values -> facts (copied into the arena)
  *                          hdrs -> headers[] -> facts
- *                          body -> request/scan -> facts.scan
+ *                          body -> api/scan -> facts.scan
  *
  * The body is scanned while the frame is still there and never copied.
  */
 #include "request/request.h"
 
 #include "keys/jose.h"
-#include "request/form.h"
+#include "api/form.h"
 #include "spop/notify.h"
 
 #include <arpa/inet.h>
@@ -235,7 +235,7 @@ static void read_body(struct request *r, const struct spop_value *v)
 		arena_str(&r->arena, scan->previous_response_id);
 	scan->prompt_cache_key = arena_str(&r->arena, scan->prompt_cache_key);
 	if (r->facts.scan_status != SCAN_BAD)
-		uses_read(v->bytes, &r->arena, &r->facts.uses);
+		refs_read(v->bytes, &r->arena, &r->facts.uses);
 }
 
 /* HAProxy may hold less of the body than was announced, and pass on less than

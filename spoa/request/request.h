@@ -2,7 +2,7 @@
  * request: one NOTIFY from HAProxy on its way to a verdict.
  *
  *   frame --request_read--> struct request --decide/pipeline--> verdict
- *         --vars_write--> ACK
+ *         --answer_write--> ACK
  *
  * A request lives in a slot of the worker's table from the NOTIFY until its
  * ACK. All it needs later is copied into its arena while the frame is still
@@ -18,10 +18,10 @@
 #include "keys/jwks.h"
 #include "keys/outbound.h"
 #include "net/conn.h"
-#include "request/api.h"
-#include "request/identity.h"
-#include "request/scan.h"
-#include "request/uses.h"
+#include "api/operations.h"
+#include "keys/identity.h"
+#include "api/scan.h"
+#include "api/refs.h"
 #include "store/objects.h"
 #include "store/store.h"
 
@@ -81,7 +81,7 @@ struct request_plan {
 	bool reserved_local; /* Redis was away: held in memory */
 	bool leased;         /* admitted without waiting for Redis */
 	bool reserved;
-	/* what the caller is told of its limits, see decide/standing.h */
+	/* what the caller is told of its limits, see decide/ratelimit.h */
 	struct str rate_requests, rate_tokens, warning;
 	const struct policy_deployment *deployment;
 	const struct policy_resource *resource;
@@ -149,6 +149,6 @@ bool request_read(struct request *r, const struct frame *f);
 
 /* Write the ACK with what was decided: variables of txn.gw (see vars.c for
  * the closed list). False when it does not fit the connection's limit. */
-bool vars_write(const struct request *r, struct buf *out);
+bool answer_write(const struct request *r, struct buf *out);
 
 #endif

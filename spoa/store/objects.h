@@ -2,7 +2,7 @@
  * store/objects: whose an object of a resource is, and where it is.
  *
  *   decide/objects --find--> memory, Redis (PREFIX:{o:ID})
- *   decide/created --bind-->
+ *   decide/ownership --bind-->
  *
  * Responses, files, batches, vector stores and conversations have an id that
  * their resource has given. Whoever made one is its owner, on every node; an

@@ -7,7 +7,7 @@
  */
 #include "store/redis_link.h"
 
-#include "keys/backoff.h"
+#include "base/backoff.h"
 #include "store/list.h"
 #include "store/redis_events.h"
 #include "store/redis_reply.h"

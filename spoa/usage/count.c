@@ -98,7 +98,7 @@ static struct str operation_of(enum api_operation op)
 	case API_AUDIO:
 		return STR("generate_content");
 	default:
-		return str_c(api_operation_name(op));
+		return str_c(operations_name(op));
 	}
 }
 

@@ -1,7 +1,7 @@
 /*
  * usage/count: what requests add to /metrics.
  *
- *   decide/report -> admitted | refused     usage/settle -> ended, used
+ *   decide/decision_log -> admitted | refused     usage/settle -> ended, used
  *
  * The names are those of the OpenTelemetry conventions for GenAI in their
  * Prometheus form where there is one, else ours. As there, gen_ai_* tokens

@@ -292,7 +292,7 @@ static void take_fields(const struct str v[N_FIELDS], struct usage_record *rec)
 	rec->model = v[F_MODEL];
 	rec->deployment = v[F_DEPLOYMENT];
 	rec->resource = v[F_RESOURCE];
-	rec->operation = api_operation_of(v[F_OPERATION]);
+	rec->operation = operations_by_name(v[F_OPERATION]);
 	rec->termination = v[F_TERMINATION];
 	rec->status = number_of(v[F_STATUS], 0);
 	rec->object = v[F_OBJECT];
@@ -410,8 +410,8 @@ void record_charge(const struct usage_record *rec, const struct policy_model *m,
 	used->requests = 1;
 	used->tokens = tokens->input + tokens->output;
 	if (m)
-		used->nano_usd = estimate_cost(
+		used->nano_usd = price_nano_usd(
 			&m->price,
-			&(struct estimate_use){tokens->input, tokens->cached,
+			&(struct price_use){tokens->input, tokens->cached,
 		                               tokens->output, rec->counted});
 }

@@ -11,7 +11,7 @@
 
 #include "base/str.h"
 #include "conf/policy.h"
-#include "request/api.h"
+#include "api/operations.h"
 #include "store/store.h"
 
 struct usage_tokens {

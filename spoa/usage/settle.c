@@ -1,13 +1,13 @@
 /* usage/settle: the end of a request - exactly once. */
 #include "usage/settle.h"
 
-#include "agent.h"
+#include "agent/agent.h"
 #include "base/log.h"
-#include "decide/cooling.h"
+#include "upstream/health.h"
 #include "decide/estimate.h"
 #include "decide/reserve.h"
 #include "usage/count.h"
-#include "usage/granted.h"
+#include "store/open_reservations.h"
 #include "usage/record.h"
 
 #include <stdlib.h>
@@ -90,7 +90,7 @@ static void tell(const struct settlement *s)
 	log_field(&line, "agent", rec->agent);
 	log_field(&line, "project", rec->project);
 	log_field(&line, "operation",
-	          str_c(api_operation_name(rec->operation)));
+	          str_c(operations_name(rec->operation)));
 	log_field(&line, "model", rec->model);
 	log_field(&line, "deployment", rec->deployment);
 	log_field(&line, "resource", rec->resource);
@@ -153,7 +153,7 @@ static void write_up(struct settlement *s)
 		.app = rec->app,
 		.agent = rec->agent,
 		.project = rec->project,
-		.operation = str_c(api_operation_name(rec->operation)),
+		.operation = str_c(operations_name(rec->operation)),
 		.model = rec->model,
 		.deployment = rec->deployment,
 		.resource = rec->resource,
@@ -196,7 +196,7 @@ static void note_unreachable(const struct settlement *s)
 
 	if (server && rec->status >= 502 && rec->status <= 504 &&
 	    rec->deployment.len > 0)
-		cooling_report(s->agent->cooling, rec->resource,
+		health_report(s->agent->health, rec->resource,
 		               rec->deployment, (int)rec->status, 0);
 }
 
@@ -219,7 +219,7 @@ static void conclude(void *ctx, struct str id, enum store_status status)
 		                STR_NONE,
 		                clock_mono_us(s->agent->clock) - s->arrived_us);
 		if (s->rec.has_usage)
-			learned_add(s->agent->learned, s->rec.model,
+			estimator_learn(s->agent->estimator, s->rec.model,
 			            s->rec.text_bytes, s->tokens.input);
 		tell(s);
 		note_unreachable(s);
@@ -259,10 +259,10 @@ static enum store_status settle_in_memory(struct agent *a,
                                           const struct usage_record *rec,
                                           const struct store_usage *used)
 {
-	struct granted_found f;
-	bool ours = granted_find(a->granted, rec->id, &f) &&
+	struct open_reservation_copy f;
+	bool ours = open_reservations_find(a->open_reservations, rec->id, &f) &&
 	            str_eq(f.to.account, rec->account) &&
-	            granted_take(a->granted, rec->id, NULL);
+	            open_reservations_remove(a->open_reservations, rec->id, NULL);
 	enum store_status st =
 		store_memory_settle(a->memory, rec->account, rec->id, used);
 
@@ -278,7 +278,7 @@ static void settle(struct settlement *s)
 	enum store_status st;
 
 	record_charge(rec, priced_model(s),
-	              learned_ratio(a->learned, rec->model), &s->tokens,
+	              estimator_ratio(a->estimator, rec->model), &s->tokens,
 	              &s->used, &s->estimated);
 	/* Anthropic may count more cached tokens than input when its report
 	 * is odd; never let a subtraction below wrap. */
@@ -346,15 +346,15 @@ static bool is_undecided(const struct usage_record *rec)
  * same, it did not arrive: what it had reserved is given back. */
 static void abandon(struct agent *a, struct usage_record *rec)
 {
-	struct granted_found f;
+	struct open_reservation_copy f;
 
 	count_record(a, "undecided");
-	if (!granted_abandon(a->granted, rec->id, &f, clock_mono_us(a->clock)))
+	if (!open_reservations_abandon(a->open_reservations, rec->id, &f, clock_mono_us(a->clock)))
 		return;
 	rec->consumer = f.to.consumer;
 	rec->model = f.to.model;
 	count_end(a->metrics, a->policy, rec);
-	reserve_give_back(a, f.to.account, rec->id, f.to.worker >= 0);
+	store_give_back(a, f.to.account, rec->id, f.to.worker >= 0);
 	log_info("usage",
 	         "id=%" STR_FMT " consumer=%" STR_FMT
 	         " msg=\"the decision did not arrive: nothing was sent, the "

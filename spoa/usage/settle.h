@@ -3,7 +3,7 @@
  *
  *   udp -> record_parse -> memory? redis? -> settled | unknown
  *                                              |
- *                       log line, counters, learned bytes per token
+ *                       log line, counters, estimator bytes per token
  *
  * A record settles the reservation with its id wherever that is: in this
  * process, or in Redis, made by any worker of any node.

@@ -1,9 +1,9 @@
 /*
- * Bodies are written by strangers: request/scan must read them one way only.
+ * Bodies are written by strangers: api/scan must read them one way only.
  * What it accepts, cJSON must accept too and see the same `model` and
  * `stream`; and no piece of it may look bad instead of unfinished.
  */
-#include "request/scan.h"
+#include "api/scan.h"
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>

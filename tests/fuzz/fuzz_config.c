@@ -1,7 +1,7 @@
 /* Any text as gateway.json: no crash, no leak, and either a policy or a reason
  * why not. What was accepted can be rendered. */
 #include "conf/load.h"
-#include "conf/render.h"
+#include "upstream/render.h"
 
 #include <stdlib.h>
 

@@ -118,7 +118,7 @@ static bool run_case(const struct policy *p, struct str line, unsigned number)
 	struct str caller = take_until(&line, '|');
 	struct str model = take_until(&line, '|');
 	struct str operation = take_until(&line, '|');
-	enum api_operation op = api_operation_of(operation);
+	enum api_operation op = operations_by_name(operation);
 	struct str verdict = take_until(&expect, ' ');
 	char got[128], want[128];
 	struct caller c;

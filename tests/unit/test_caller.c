@@ -1,7 +1,7 @@
-/* request/caller: a caller as one line of text, and back. */
+/* keys/caller: a caller as one line of text, and back. */
 #include "test.h"
 
-#include "request/caller.h"
+#include "keys/caller.h"
 
 #define TID "11111111-0000-0000-0000-000000000000"
 

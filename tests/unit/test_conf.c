@@ -4,8 +4,8 @@
 #include "base/log.h"
 #include "conf/manual.h"
 #include "conf_base.h"
-#include "request/api.h"
-#include "request/scan.h"
+#include "api/operations.h"
+#include "api/scan.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 
 #include "base/json.h"
 #include "conf/load.h"
-#include "connection.h"
+#include "commands/connection.h"
 
 #include <string.h>
 

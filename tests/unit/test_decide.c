@@ -1,7 +1,7 @@
-/* decide/: estimates, cooling, matching. (Rules: tests/tables.) */
+/* decide/: estimates, health, matching. (Rules: tests/tables.) */
 #include "test.h"
 
-#include "decide/cooling.h"
+#include "upstream/health.h"
 #include "decide/estimate.h"
 #include "decide/match.h"
 
@@ -23,50 +23,50 @@ static const struct clock fake_clock = {fake_mono, fake_real, NULL};
 
 static void ratio_starts_at_the_known_average(void **state)
 {
-	struct learned *l = learned_new();
+	struct estimator *l = estimator_new();
 
 	(void)state;
-	assert_float_equal(learned_ratio(l, STR("m")), 3.5, 0.0001);
-	learned_free(l);
+	assert_float_equal(estimator_ratio(l, STR("m")), 3.5, 0.0001);
+	estimator_free(l);
 }
 
 static void ratio_follows_what_was_settled(void **state)
 {
-	struct learned *l = learned_new();
+	struct estimator *l = estimator_new();
 	int i;
 
 	(void)state;
 	for (i = 0; i < 200; i++)
-		learned_add(l, STR("m"), 5000, 1000);
-	assert_float_equal(learned_ratio(l, STR("m")), 5.0, 0.01);
-	assert_float_equal(learned_ratio(l, STR("other")), 3.5, 0.0001);
-	learned_free(l);
+		estimator_learn(l, STR("m"), 5000, 1000);
+	assert_float_equal(estimator_ratio(l, STR("m")), 5.0, 0.01);
+	assert_float_equal(estimator_ratio(l, STR("other")), 3.5, 0.0001);
+	estimator_free(l);
 }
 
 static void ratio_cannot_be_pushed_out_of_range(void **state)
 {
-	struct learned *l = learned_new();
+	struct estimator *l = estimator_new();
 	int i;
 
 	(void)state;
 	for (i = 0; i < 500; i++)
-		learned_add(l, STR("m"), 1000000, 1);
-	assert_true(learned_ratio(l, STR("m")) <= 8.0);
+		estimator_learn(l, STR("m"), 1000000, 1);
+	assert_true(estimator_ratio(l, STR("m")) <= 8.0);
 	for (i = 0; i < 500; i++)
-		learned_add(l, STR("m"), 1000, 1000000);
-	assert_true(learned_ratio(l, STR("m")) >= 1.3);
-	learned_add(l, STR("tiny"), 10, 100);
-	learned_add(l, STR("none"), 1000, 0);
-	assert_float_equal(learned_ratio(l, STR("tiny")), 3.5, 0.0001);
-	assert_float_equal(learned_ratio(l, STR("none")), 3.5, 0.0001);
-	learned_free(l);
+		estimator_learn(l, STR("m"), 1000, 1000000);
+	assert_true(estimator_ratio(l, STR("m")) >= 1.3);
+	estimator_learn(l, STR("tiny"), 10, 100);
+	estimator_learn(l, STR("none"), 1000, 0);
+	assert_float_equal(estimator_ratio(l, STR("tiny")), 3.5, 0.0001);
+	assert_float_equal(estimator_ratio(l, STR("none")), 3.5, 0.0001);
+	estimator_free(l);
 }
 
 static uint64_t cost(const struct policy_price *price, uint64_t input,
                      uint64_t cached, uint64_t output, uint64_t requests)
 {
-	return estimate_cost(
-		price, &(struct estimate_use){input, cached, output, requests});
+	return price_nano_usd(
+		price, &(struct price_use){input, cached, output, requests});
 }
 
 static void cost_is_rounded_up_and_never_wraps(void **state)
@@ -88,47 +88,47 @@ static void cost_is_rounded_up_and_never_wraps(void **state)
 
 static void throttled_deployment_rests_as_long_as_azure_says(void **state)
 {
-	struct cooling *c = cooling_new(&fake_clock);
+	struct health *c = health_new(&fake_clock);
 	uint64_t left = 0;
 
 	(void)state;
 	now_us = 1000000;
-	assert_int_equal(cooling_look(c, STR("r"), STR("d"), NULL), COOLING_NO);
-	cooling_report(c, STR("r"), STR("d"), 429, 2000);
-	assert_int_equal(cooling_look(c, STR("r"), STR("d"), &left),
-	                 COOLING_HARD);
+	assert_int_equal(health_look(c, STR("r"), STR("d"), NULL), HEALTH_OK);
+	health_report(c, STR("r"), STR("d"), 429, 2000);
+	assert_int_equal(health_look(c, STR("r"), STR("d"), &left),
+	                 HEALTH_THROTTLED);
 	assert_int_equal(left, 2000);
-	assert_int_equal(cooling_look(c, STR("r"), STR("e"), NULL), COOLING_NO);
-	assert_int_equal(cooling_look(c, STR("s"), STR("d"), NULL), COOLING_NO);
+	assert_int_equal(health_look(c, STR("r"), STR("e"), NULL), HEALTH_OK);
+	assert_int_equal(health_look(c, STR("s"), STR("d"), NULL), HEALTH_OK);
 	now_us += 1999000;
-	assert_int_equal(cooling_look(c, STR("r"), STR("d"), NULL),
-	                 COOLING_HARD);
+	assert_int_equal(health_look(c, STR("r"), STR("d"), NULL),
+	                 HEALTH_THROTTLED);
 	now_us += 1000;
-	assert_int_equal(cooling_look(c, STR("r"), STR("d"), NULL), COOLING_NO);
-	cooling_free(c);
+	assert_int_equal(health_look(c, STR("r"), STR("d"), NULL), HEALTH_OK);
+	health_free(c);
 }
 
 static void a_day_of_retry_after_is_about_the_request(void **state)
 {
-	struct cooling *c = cooling_new(&fake_clock);
+	struct health *c = health_new(&fake_clock);
 
 	(void)state;
-	cooling_report(c, STR("r"), STR("d"), 429, 86400ULL * 1000);
-	assert_int_equal(cooling_look(c, STR("r"), STR("d"), NULL), COOLING_NO);
-	cooling_free(c);
+	health_report(c, STR("r"), STR("d"), 429, 86400ULL * 1000);
+	assert_int_equal(health_look(c, STR("r"), STR("d"), NULL), HEALTH_OK);
+	health_free(c);
 }
 
 static void errors_cool_softly(void **state)
 {
-	struct cooling *c = cooling_new(&fake_clock);
+	struct health *c = health_new(&fake_clock);
 
 	(void)state;
-	cooling_report(c, STR("r"), STR("d"), 503, 0);
-	assert_int_equal(cooling_look(c, STR("r"), STR("d"), NULL),
-	                 COOLING_SOFT);
-	now_us += COOLING_ERROR_S * 1000000ULL;
-	assert_int_equal(cooling_look(c, STR("r"), STR("d"), NULL), COOLING_NO);
-	cooling_free(c);
+	health_report(c, STR("r"), STR("d"), 503, 0);
+	assert_int_equal(health_look(c, STR("r"), STR("d"), NULL),
+	                 HEALTH_FAILING);
+	now_us += HEALTH_REST_ERROR_S * 1000000ULL;
+	assert_int_equal(health_look(c, STR("r"), STR("d"), NULL), HEALTH_OK);
+	health_free(c);
 }
 
 static void a_match_without_conditions_is_nobody(void **state)

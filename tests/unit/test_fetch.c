@@ -1,12 +1,12 @@
 /*
- * keys/fetch: TLS, the environment's proxies, and what a caller may do while
+ * net/fetch: TLS, the environment's proxies, and what a caller may do while
  * exchanges are under way. (Sizes, deadlines and redirects: test_jwks,
  * test_outbound.)
  */
 #include "test.h"
 
 #include "httpd.h"
-#include "keys/fetch.h"
+#include "net/fetch.h"
 
 #include <arpa/inet.h>
 #include <openssl/pem.h>

@@ -1,5 +1,5 @@
 /*
- * keys/jwks, keys/keyset and keys/fetch: the documents of a tenant, fetched
+ * keys/jwks, keys/keyset and net/fetch: the documents of a tenant, fetched
  * from a server that errs, lies and dawdles.
  */
 #include "test.h"

@@ -2,7 +2,7 @@
 #include "test.h"
 
 #include "base/json.h"
-#include "prices.h"
+#include "commands/prices.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
-/* conf/render: the backends, and that HAProxy takes them. */
+/* upstream/render: the backends, and that HAProxy takes them. */
 #include "test.h"
 
-#include "conf/render.h"
+#include "upstream/render.h"
 #include "conf_base.h"
 
 #include <spawn.h>

@@ -2,7 +2,7 @@
 #include "test.h"
 
 #include "conf/load.h"
-#include "report.h"
+#include "commands/report.h"
 #include "usage/entry.h"
 #include "usage/ledger.h"
 

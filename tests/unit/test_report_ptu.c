@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/usd.h"
 #include "conf/load.h"
-#include "report.h"
+#include "commands/report.h"
 #include "usage/entry.h"
 
 #include <stdio.h>

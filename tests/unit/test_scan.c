@@ -1,8 +1,8 @@
-/* request/scan: one reading of a body, or none. */
+/* api/scan: one reading of a body, or none. */
 #include "test.h"
 
 #include "base/buf.h"
-#include "request/scan.h"
+#include "api/scan.h"
 
 #include <stdlib.h>
 

@@ -240,7 +240,7 @@ static void what_operators_set_counts_at_once(void **state)
 }
 
 struct crowd {
-	int n, granted;
+	int n, open_reservations;
 };
 
 static void on_crowd(void *ctx, uint64_t ref, const struct store_result *res)
@@ -249,7 +249,7 @@ static void on_crowd(void *ctx, uint64_t ref, const struct store_result *res)
 
 	(void)ref;
 	c->n++;
-	c->granted += res->status == STORE_OK;
+	c->open_reservations += res->status == STORE_OK;
 }
 
 /* From two connections at once, as two nodes would. */
@@ -279,7 +279,7 @@ static void a_thousand_at_once_are_not_granted_too_much(void **state)
 		                                on_crowd, &crowd, 0));
 	}
 	rf_until(f, crowd.n == 1000);
-	assert_int_equal(crowd.granted, 333);
+	assert_int_equal(crowd.open_reservations, 333);
 	assert_int_equal(rf_command(f, "DBSIZE"), 1 + 333);
 	store_redis_free(other);
 }

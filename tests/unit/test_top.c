@@ -1,7 +1,7 @@
 /* top: from two pages of /metrics to a table. */
 #include "test.h"
 
-#include "top.h"
+#include "commands/top.h"
 
 #include <string.h>
 

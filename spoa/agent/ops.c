@@ -1,0 +1,89 @@
+/* ops: what operators and orchestrators ask over HTTP. */
+#include "agent/ops.h"
+
+#include "agent/agent.h"
+#include "store/blocked.h"
+#include "store/open_reservations.h"
+
+#include <stdio.h>
+
+static struct metric *gauge(const struct agent *a, const char *name,
+                            unsigned worker)
+{
+	char labels[32];
+
+	snprintf(labels, sizeof(labels), "worker=\"%u\"", worker);
+	return metrics_get(a->metrics, name, str_c(labels));
+}
+
+void ops_update_gauges(struct agent *a)
+{
+	const char *why;
+
+	metric_set(gauge(a, "foundry_worker_ready", a->worker),
+	           agent_ready(a, &why));
+	metric_set(gauge(a, "foundry_inflight_requests", a->worker),
+	           (int64_t)requests_count(a->requests));
+	metric_set(gauge(a, "foundry_spop_connections", a->worker),
+	           (int64_t)conns_count(a->conns));
+	metric_set(
+		metrics_get(a->metrics, "foundry_reservations_open", STR_NONE),
+		(int64_t)open_reservations_count(a->open_reservations));
+}
+
+static void get_metrics(struct agent *a, struct http_reply *reply)
+{
+	ops_update_gauges(a);
+	reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
+	metrics_print(a->metrics, &reply->body);
+}
+
+/* Another worker may answer the next question, so each speaks for all. */
+static void get_ready(struct agent *a, struct http_reply *reply)
+{
+	const char *why = "another worker is not ready yet";
+	unsigned i;
+
+	ops_update_gauges(a);
+	if (!agent_ready(a, &why)) {
+		reply->status = 503;
+		buf_fmt(&reply->body, "not ready: %s\n", why);
+		return;
+	}
+	for (i = 0; i < a->n_workers; i++)
+		if (!metric_value(gauge(a, "foundry_worker_ready", i))) {
+			reply->status = 503;
+			buf_fmt(&reply->body, "not ready: worker %u\n", i);
+			return;
+		}
+	buf_add_str(&reply->body, STR("ready\n"));
+}
+
+/* For HAProxy (lua/blocked.lua): what it knows stays until this is known. Names
+ * of callers, as in the log: this listener is for the host itself. */
+static void get_blocked(struct agent *a, struct http_reply *reply)
+{
+	if (blocked_print(a->blocked, &reply->body))
+		return;
+	reply->status = 503;
+	buf_add_str(&reply->body, STR("not read from Redis yet\n"));
+}
+
+bool ops_get(void *agent, struct str path, struct http_reply *reply)
+{
+	struct agent *a = agent;
+
+	reply->status = 200;
+	reply->content_type = "text/plain; charset=utf-8";
+	if (str_eq(path, STR("/metrics")))
+		get_metrics(a, reply);
+	else if (str_eq(path, STR("/blocked")))
+		get_blocked(a, reply);
+	else if (str_eq(path, STR("/healthz")))
+		buf_add_str(&reply->body, STR("alive\n"));
+	else if (str_eq(path, STR("/readyz")))
+		get_ready(a, reply);
+	else
+		return false;
+	return true;
+}

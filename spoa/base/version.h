@@ -1,0 +1,7 @@
+/* version: the number of this program, for -V and foundry_build_info. */
+#ifndef BASE_VERSION_H
+#define BASE_VERSION_H
+
+#define VERSION "0.1.0"
+
+#endif

@@ -1,0 +1,384 @@
+/*
+ * report: who consumed what, from the ledger.
+ *
+ *   files -> lines -> usage/entry -> filter -> rows
+ */
+#include "commands/report_rows.h"
+
+#include "base/clock.h"
+#include "decide/estimate.h"
+#include "commands/argv.h"
+
+#include <fcntl.h>
+#include <glob.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---------------------------------------------------------------- options */
+
+static const char *const formats[] = {"table", "csv", "json", NULL};
+
+#define TEXT(name, member, help)                                               \
+	ARGV_OPTION(name, ARGV_TEXT, report_options, member, NULL, help)
+
+static const struct word words[] = {
+	TEXT("--from", from, "2026-11, 2026-11-22 or 2026-11-22T14:00:00Z"),
+	TEXT("--to", to, "the same; the first moment that does not count"),
+	TEXT("--by", by, "columns, with commas; default consumer"),
+	ARGV_OPTION("--format", ARGV_ENUM, report_options, format, formats,
+                "table (default), csv or json"),
+	TEXT("--ledger", ledger, "a file, instead of that in FILE"),
+};
+
+enum { N_WORDS = sizeof(words) / sizeof(*words) };
+
+bool report_read_options(int argc, char **argv, struct report_options *out,
+                         struct buf *error)
+{
+	*out = (struct report_options){.by = STR("consumer"),
+	                               .now_ms = clock_real_ms(&clock_system)};
+	if (!argv_read(words, N_WORDS, argc, argv, out, &out->config, error))
+		return false;
+	if (!out->config)
+		buf_fmt(error, "report: expected FILE, the gateway.json with "
+		               "the prices\n");
+	return out->config != NULL;
+}
+
+void report_usage(struct buf *out)
+{
+	argv_usage(words, N_WORDS, out);
+	buf_fmt(out, "    columns: %s\n", entry_columns());
+}
+
+static bool read_columns(struct report *rep, struct buf *error)
+{
+	struct str rest = rep->o->by;
+
+	while (rest.len > 0) {
+		struct str name = str_first(rest, str_find(rest, ','));
+		entry_column_fn *column = entry_column(name);
+
+		if (!column || rep->n_columns == REPORT_COLUMNS_MAX) {
+			buf_fmt(error,
+			        "--by: found \"%" STR_FMT "\", expected at "
+			        "most %d of %s\n",
+			        STR_ARG(name), REPORT_COLUMNS_MAX,
+			        entry_columns());
+			return false;
+		}
+		rep->names[rep->n_columns] = name;
+		rep->columns[rep->n_columns++] = column;
+		rest = str_from(rest, name.len + 1);
+	}
+	return true;
+}
+
+static bool check(const struct report_options *o, struct buf *error)
+{
+	int64_t ms;
+
+	if ((o->from.len == 0 || clock_read(o->from, &ms)) &&
+	    (o->to.len == 0 || clock_read(o->to, &ms)))
+		return true;
+	buf_fmt(error, "--from and --to: expected a time in UTC like 2026-11, "
+	               "2026-11-22 or 2026-11-22T14:00:00Z\n");
+	return false;
+}
+
+/* ------------------------------------------------------------------ rows */
+
+/* ISO times compare as text; a shorter one stands for its first moment. */
+static int compare_time(struct str a, struct str b)
+{
+	size_t n = a.len < b.len ? a.len : b.len;
+	int order = n > 0 ? memcmp(a.p, b.p, n) : 0;
+
+	return order ? order : a.len < b.len ? -1 : a.len > b.len;
+}
+
+static bool is_inside(const struct report_options *o, struct str time)
+{
+	if (o->from.len > 0 && compare_time(time, o->from) < 0)
+		return false;
+	return o->to.len == 0 || compare_time(time, o->to) < 0;
+}
+
+static struct row *row_new(const struct report *rep, struct str key)
+{
+	size_t n = rep->policy->n_provisioned;
+	size_t text = (key.len + 8) & ~(size_t)7; /* the uses are aligned */
+	struct row *row = calloc(1, sizeof(*row) + text + n * 8);
+	struct str rest;
+	size_t i;
+
+	if (!row)
+		return NULL;
+	row->uses = (void *)(row->text + text);
+	memcpy(row->text, key.p, key.len);
+	rest = str_of(row->text, key.len);
+	for (i = 0; i < rep->n_columns; i++) {
+		row->values[i] = str_first(rest, str_find(rest, '\n'));
+		rest = str_from(rest, row->values[i].len + 1);
+	}
+	return row;
+}
+
+struct row *report_row(struct report *rep, struct str key)
+{
+	struct row *row = map_get(&rep->rows, key);
+
+	if (row)
+		return row;
+	row = row_new(rep, key);
+	if (row && !map_put(&rep->rows, key, row)) {
+		free(row);
+		row = NULL;
+	}
+	return row;
+}
+
+static struct row *row_of(struct report *rep, const struct usage_entry *e)
+{
+	char space[REPORT_KEY_MAX];
+	struct buf key = {
+		.p = space, .cap = sizeof(space), .max = sizeof(space)};
+	size_t i;
+
+	for (i = 0; i < rep->n_columns; i++) {
+		buf_add_str(&key, rep->columns[i](e));
+		buf_add(&key, "\n", 1);
+	}
+	return key.failed ? NULL : report_row(rep, buf_str(&key));
+}
+
+static unsigned __int128 price_of(const struct report *rep,
+                                  const struct usage_entry *e)
+{
+	const struct policy_model *m = policy_model(rep->policy, e->model);
+
+	if (!m)
+		return (unsigned __int128)e->nano_usd * 1000;
+	return price_pico_usd(e->batch.len > 0 ? &m->price_batch : &m->price,
+	                     &(struct price_use){e->input, e->cached,
+	                                            e->output, e->requests});
+}
+
+/* By the token, or later by the hour. */
+static void add_cost(const struct report *rep, struct row *row,
+                     const struct usage_entry *e)
+{
+	const struct policy_provisioned *p = NULL;
+
+	if (!e->spilled)
+		p = policy_provisioned(rep->policy, e->resource, e->deployment);
+	if (p)
+		report_ptu_add(row, p, (size_t)(p - rep->policy->provisioned),
+		               e);
+	else
+		row->sums.pico_usd += price_of(rep, e);
+}
+
+static void take_more(uint64_t *now, uint64_t *before)
+{
+	uint64_t all = *now > *before ? *now : *before;
+
+	*now = all - *before;
+	*before = all;
+}
+
+/* A batch tells all that it has used whenever it is asked for: what is new in
+ * that is left. Earlier lines than `from` are part of the earlier. */
+static bool count_batch_once(struct report *rep, struct usage_entry *e)
+{
+	struct usage_entry *seen = map_get(&rep->batches, e->batch);
+
+	if (!seen) {
+		seen = calloc(1, sizeof(*seen));
+		if (!seen || !map_put(&rep->batches, e->batch, seen)) {
+			free(seen);
+			return false;
+		}
+	}
+	take_more(&e->input, &seen->input);
+	take_more(&e->cached, &seen->cached);
+	take_more(&e->output, &seen->output);
+	take_more(&e->reasoning, &seen->reasoning);
+	take_more(&e->audio, &seen->audio);
+	return true;
+}
+
+static void add(struct report *rep, struct str line)
+{
+	struct usage_entry e;
+	struct row *row;
+
+	if (!entry_read(line, &e)) {
+		rep->bad_lines++;
+		return;
+	}
+	if (e.batch.len > 0 && !count_batch_once(rep, &e)) {
+		rep->full = true;
+		return;
+	}
+	if (!is_inside(rep->o, e.time))
+		return;
+	if (!rep->first[0] ||
+	    memcmp(e.time.p, rep->first, sizeof(rep->first)) < 0)
+		memcpy(rep->first, e.time.p, sizeof(rep->first));
+	row = row_of(rep, &e);
+	if (!row) {
+		rep->full = true;
+		return;
+	}
+	row->sums.requests++;
+	row->sums.estimated += e.estimated;
+	row->sums.failed += e.status < 200 || e.status > 299;
+	row->sums.input += e.input;
+	row->sums.cached += e.cached;
+	row->sums.output += e.output;
+	row->sums.reasoning += e.reasoning;
+	row->sums.audio += e.audio;
+	add_cost(rep, row, &e);
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+	const struct row *const *x = a, *const *y = b;
+	int order = (*x)->idle - (*y)->idle;
+	size_t i;
+
+	for (i = 0; i < REPORT_COLUMNS_MAX && order == 0; i++)
+		order = compare_time((*x)->values[i], (*y)->values[i]);
+	return order;
+}
+
+struct row **report_sorted(const struct report *rep)
+{
+	struct row **v = calloc(rep->rows.n + 1, sizeof(struct row *));
+	struct map_node *node;
+	size_t n = 0;
+
+	if (!v)
+		return NULL;
+	map_each (&rep->rows, node)
+		v[n++] = node->value;
+	qsort(v, n, sizeof(*v), compare_rows);
+	return v;
+}
+
+/* ------------------------------------------------------------------ files */
+
+static bool read_file(struct report *rep, const char *path, struct buf *error)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st = {0};
+	struct str rest;
+	void *text;
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		buf_fmt(error, "%s: cannot be read\n", path);
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	text = st.st_size > 0 ? mmap(NULL, (size_t)st.st_size, PROT_READ,
+	                             MAP_PRIVATE, fd, 0)
+	                      : NULL;
+	close(fd);
+	if (text == MAP_FAILED) {
+		buf_fmt(error, "%s: cannot be mapped\n", path);
+		return false;
+	}
+	rest = str_of(text, (size_t)st.st_size);
+	while (rest.len > 0) {
+		struct str line = str_first(rest, str_find(rest, '\n'));
+
+		if (line.len > 0)
+			add(rep, line);
+		rest = str_from(rest, line.len + 1);
+	}
+	if (text)
+		munmap(text, (size_t)st.st_size);
+	return true;
+}
+
+/* The file of the config, and what it was moved to. */
+static bool read_all(struct report *rep, struct buf *error)
+{
+	struct str file = rep->policy->ledger.file;
+	struct buf pattern;
+	glob_t found = {0};
+	bool ok = true;
+	size_t i;
+
+	if (file.len == 0) {
+		buf_fmt(error, "%s: has no ledger.file, expected --ledger\n",
+		        rep->policy->file);
+		return false;
+	}
+	buf_init(&pattern, PATH_MAX);
+	ok = buf_fmt(&pattern, "%" STR_FMT ".*Z", STR_ARG(file));
+	ok = ok && buf_add(&pattern, "", 1);
+	if (ok && glob(pattern.p, 0, NULL, &found) == 0)
+		for (i = 0; ok && i < found.gl_pathc; i++)
+			ok = read_file(rep, found.gl_pathv[i], error);
+	globfree(&found);
+	buf_done(&pattern);
+	return ok && read_file(rep, file.p, error);
+}
+
+static void free_rows(struct report *rep)
+{
+	struct map_node *node;
+
+	map_each (&rep->rows, node)
+		free(node->value);
+	map_done(&rep->rows);
+	map_each (&rep->batches, node)
+		free(node->value);
+	map_done(&rep->batches);
+	free(rep->periods);
+}
+
+/* "14:03:05Z" would come behind "14:03:05.123Z" as a text. */
+static struct str without_zone(struct str time)
+{
+	return str_ends(time, STR("Z")) ? str_first(time, time.len - 1) : time;
+}
+
+bool report_run(const struct report_options *o, const struct policy *p,
+                struct buf *out, struct buf *error)
+{
+	struct report_options bare = *o;
+	struct report rep = {.o = &bare, .policy = p};
+	bool ok;
+
+	if (!check(o, error) || !read_columns(&rep, error))
+		return false;
+	bare.from = without_zone(o->from);
+	bare.to = without_zone(o->to);
+	map_init(&rep.rows, REPORT_ROWS_MAX);
+	map_init(&rep.batches, REPORT_ROWS_MAX);
+	ok = o->ledger.len > 0 ? read_file(&rep, o->ledger.p, error)
+	                       : read_all(&rep, error);
+	if (ok && !report_ptu_share(&rep))
+		rep.full = true;
+	if (ok && rep.full) {
+		buf_fmt(error, "report: more than %d rows or batches\n",
+		        REPORT_ROWS_MAX);
+		ok = false;
+	}
+	if (rep.bad_lines > 0)
+		buf_fmt(error,
+		        "report: %" PRIu64 " lines are no ledger lines and "
+		        "were left out\n",
+		        rep.bad_lines);
+	ok = ok && report_print(&rep, out);
+	free_rows(&rep);
+	return ok;
+}

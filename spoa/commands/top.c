@@ -1,0 +1,419 @@
+/*
+ * top: who uses what right now, in the terminal.
+ *
+ *   timer -> fetch /metrics -> top_read -> top_write -> stdout -> timer
+ */
+#include "commands/top.h"
+
+#include "base/clock.h"
+#include "base/loop.h"
+#include "net/fetch.h"
+#include "commands/argv.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum {
+	TOP_EVERY_MS = 1000,
+	TOP_DEADLINE_MS = 5000,
+	TOP_PAGE_MAX = 8 << 20,
+	TOP_TEXT_MAX = 8 << 20,
+	TOP_NAME_WIDTH = 28,
+	TOP_OTHER_LINES = 4, /* of the screen: head, sum, room */
+	TOP_LINES = 24,      /* of a screen that does not say */
+};
+
+struct top_row {
+	uint64_t v[TOP_N_COLUMNS];
+	struct str consumer, model; /* in the key of the map's node */
+};
+
+/* ---------------------------------------------------------------- reading */
+
+/* Where a series goes: one row a series, and for some only with a label. */
+static const struct {
+	struct str name, label, value;
+	enum top_column column;
+} sources[] = {
+	{STR_INIT("foundry_consumer_requests_total"), STR_INIT(""),
+         STR_INIT(""), TOP_REQUESTS},
+	{STR_INIT("foundry_consumer_requests_total"), STR_INIT("verdict"),
+         STR_INIT("deny"), TOP_REFUSED},
+	{STR_INIT("foundry_consumer_streams"), STR_INIT(""), STR_INIT(""),
+         TOP_STREAMS},
+	{STR_INIT("gen_ai_client_inference_usage_input_tokens_total"),
+         STR_INIT(""), STR_INIT(""), TOP_INPUT},
+	{STR_INIT("gen_ai_client_inference_usage_output_tokens_total"),
+         STR_INIT(""), STR_INIT(""), TOP_OUTPUT},
+	{STR_INIT("foundry_estimated_tokens_total"),
+         STR_INIT("gen_ai_token_type"), STR_INIT("input"), TOP_INPUT},
+	{STR_INIT("foundry_estimated_tokens_total"),
+         STR_INIT("gen_ai_token_type"), STR_INIT("output"), TOP_OUTPUT},
+};
+
+enum { N_SOURCES = sizeof(sources) / sizeof(*sources) };
+
+void top_sample_init(struct top_sample *s)
+{
+	map_init(&s->rows, TOP_ROWS_MAX);
+}
+
+void top_sample_done(struct top_sample *s)
+{
+	struct map_node *node;
+
+	map_each (&s->rows, node)
+		free(node->value);
+	map_done(&s->rows);
+}
+
+/* The value of a label in `key="value",..`, its escapes kept; empty when it
+ * is not there. */
+static struct str label_of(struct str labels, struct str key)
+{
+	while (labels.len > 0) {
+		struct str name = str_first(labels, str_find(labels, '='));
+		struct str rest = str_from(labels, name.len + 2);
+		size_t n = 0;
+
+		while (n < rest.len && rest.p[n] != '"')
+			n += rest.p[n] == '\\' ? 2 : 1;
+		if (str_eq(name, key))
+			return str_first(rest, n);
+		labels = str_from(rest, n + 2); /* quote and comma */
+	}
+	return STR_NONE;
+}
+
+static struct top_row *row_of(struct top_sample *s, struct str labels)
+{
+	char space[512];
+	struct buf key = {
+		.p = space, .cap = sizeof(space), .max = sizeof(space)};
+	struct top_row *row;
+
+	buf_add_str(&key, label_of(labels, STR("consumer")));
+	buf_add_str(&key, STR("\n"));
+	buf_add_str(&key, label_of(labels, STR("gen_ai_request_model")));
+	if (key.failed)
+		return NULL;
+	row = map_get(&s->rows, buf_str(&key));
+	if (row)
+		return row;
+	row = calloc(1, sizeof(*row));
+	if (row && !map_put(&s->rows, buf_str(&key), row)) {
+		free(row);
+		row = NULL;
+	}
+	return row;
+}
+
+/* `name{labels} value`; only whole values are looked at. */
+static bool read_line(struct top_sample *s, struct str line)
+{
+	size_t brace = str_find(line, '{');
+	struct str name = str_first(line, brace);
+	struct str rest = str_from(line, brace + 1);
+	size_t end = rest.len;
+	struct str labels;
+	uint64_t value;
+	unsigned i;
+
+	while (end > 0 && rest.p[end - 1] != '}')
+		end--;
+	if (end == 0 || !str_to_u64(str_from(rest, end + 1), &value))
+		return true;
+	labels = str_first(rest, end - 1);
+	for (i = 0; i < N_SOURCES; i++) {
+		struct top_row *row;
+
+		if (!str_eq(sources[i].name, name) ||
+		    !str_eq(label_of(labels, sources[i].label),
+		            sources[i].value))
+			continue;
+		row = row_of(s, labels);
+		if (!row)
+			return false;
+		row->v[sources[i].column] += value;
+	}
+	return true;
+}
+
+bool top_read(struct top_sample *s, struct str page)
+{
+	bool ok = true;
+
+	while (page.len > 0) {
+		struct str line = str_first(page, str_find(page, '\n'));
+
+		if (line.len > 0 && line.p[0] != '#')
+			ok = read_line(s, line) && ok;
+		page = str_from(page, line.len + 1);
+	}
+	return ok;
+}
+
+/* ---------------------------------------------------------------- writing */
+
+static void since(const struct top_row *before, const struct top_row *after,
+                  struct top_row *out)
+{
+	unsigned i;
+
+	for (i = 0; i < TOP_N_COLUMNS; i++) {
+		uint64_t was = before && i != TOP_STREAMS ? before->v[i] : 0;
+
+		out->v[i] =
+			after->v[i] >= was ? after->v[i] - was : after->v[i];
+	}
+}
+
+/* Tokens first: they are what costs. Equal rows by name, so that the table
+ * does not dance. */
+static int compare_rows(const void *a, const void *b)
+{
+	static const enum top_column by[] = {TOP_OUTPUT, TOP_INPUT,
+	                                     TOP_REQUESTS, TOP_STREAMS};
+	const struct top_row *x = a, *y = b;
+	unsigned i;
+
+	for (i = 0; i < sizeof(by) / sizeof(*by); i++)
+		if (x->v[by[i]] != y->v[by[i]])
+			return x->v[by[i]] < y->v[by[i]] ? 1 : -1;
+	/* the whole key, with a NUL behind it */
+	return strcmp(x->consumer.p, y->consumer.p);
+}
+
+static struct top_row *rows_between(const struct top_sample *before,
+                                    const struct top_sample *after, size_t *n)
+{
+	struct top_row *rows = calloc(after->rows.n + 1, sizeof(*rows));
+	struct map_node *node;
+
+	*n = 0;
+	if (!rows)
+		return NULL;
+	map_each (&after->rows, node) {
+		struct top_row *row = &rows[(*n)++];
+		struct str key = map_key(node);
+
+		since(map_get(&before->rows, key), node->value, row);
+		row->consumer = str_first(key, str_find(key, '\n'));
+		row->model = str_from(key, row->consumer.len + 1);
+	}
+	qsort(rows, *n, sizeof(*rows), compare_rows);
+	return rows;
+}
+
+/* A name may hold what a terminal obeys. */
+static void write_name(struct str name, struct buf *out)
+{
+	char shown[TOP_NAME_WIDTH];
+	size_t i;
+
+	for (i = 0; i < name.len && i < sizeof(shown); i++)
+		shown[i] =
+			name.p[i] >= ' ' && name.p[i] <= '~' ? name.p[i] : '?';
+	buf_fmt(out, "%-*" STR_FMT "  ", (int)sizeof(shown), (int)i, shown);
+}
+
+static void write_row(struct str consumer, struct str model,
+                      const struct top_row *row, uint64_t elapsed_us,
+                      struct buf *out)
+{
+	unsigned i;
+
+	write_name(consumer, out);
+	write_name(model, out);
+	for (i = 0; i < TOP_N_COLUMNS; i++)
+		if (i == TOP_STREAMS)
+			buf_fmt(out, "%10" PRIu64, row->v[i]);
+		else
+			buf_fmt(out, "%12.1f",
+			        (double)row->v[i] * 1e6 / (double)elapsed_us);
+	buf_fmt(out, "\n");
+}
+
+bool top_write(const struct top_sample *before, const struct top_sample *after,
+               uint64_t elapsed_us, size_t max_rows, struct buf *out)
+{
+	struct top_row sum = {.v = {0}};
+	struct top_row *rows;
+	size_t i, n;
+	unsigned k;
+
+	rows = rows_between(before, after, &n);
+	if (!rows)
+		return false;
+	if (elapsed_us == 0)
+		elapsed_us = 1;
+	write_name(STR("consumer"), out);
+	write_name(STR("model"), out);
+	buf_fmt(out, "%12s%12s%12s%12s%10s\n", "requests/s", "refused/s",
+	        "in tok/s", "out tok/s", "in flight");
+	for (i = 0; i < n; i++) {
+		if (i < max_rows)
+			write_row(rows[i].consumer, rows[i].model, &rows[i],
+			          elapsed_us, out);
+		for (k = 0; k < TOP_N_COLUMNS; k++)
+			sum.v[k] += rows[i].v[k];
+	}
+	write_row(STR("total"), STR_NONE, &sum, elapsed_us, out);
+	free(rows);
+	return !out->failed;
+}
+
+/* ---------------------------------------------------------------- options */
+
+static const struct word words[] = {
+	ARGV_OPTION("--once", ARGV_FLAG, top_options, once, NULL,
+                "one table, for scripts"),
+};
+
+enum { N_WORDS = sizeof(words) / sizeof(*words) };
+
+bool top_read_options(int argc, char **argv, struct top_options *out,
+                      struct buf *error)
+{
+	*out = (struct top_options){.url = NULL};
+	return argv_read(words, N_WORDS, argc, argv, out, &out->url, error);
+}
+
+void top_usage(struct buf *out)
+{
+	argv_usage(words, N_WORDS, out);
+}
+
+/* ---------------------------------------------------------------- running */
+
+struct top {
+	const struct top_options *o;
+	const struct clock *clock;
+	struct loop *loop;
+	struct fetch *fetch;
+	struct loop_timer timer;
+	struct buf url, out;
+	struct top_sample last;
+	uint64_t last_us; /* 0: there is none yet */
+	int exit_code;
+};
+
+static size_t rows_of_screen(const struct top *t)
+{
+	struct winsize size;
+	int lines = TOP_LINES;
+
+	if (t->o->once || !isatty(STDOUT_FILENO))
+		return TOP_ROWS_MAX;
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0)
+		lines = size.ws_row;
+	return lines > TOP_OTHER_LINES ? (size_t)(lines - TOP_OTHER_LINES) : 1;
+}
+
+static void show(struct top *t, struct top_sample *now, uint64_t now_us)
+{
+	buf_clear(&t->out);
+	if (!t->o->once) /* to the upper left; what is below goes */
+		buf_fmt(&t->out, "\033[H\033[J");
+	if (!top_write(&t->last, now, now_us - t->last_us, rows_of_screen(t),
+	               &t->out))
+		return;
+	printf("%" STR_FMT, STR_ARG(buf_str(&t->out)));
+	if (fflush(stdout) == 0)
+		t->exit_code = 0;
+	else
+		loop_stop(t->loop); /* nobody reads it any more */
+}
+
+static void on_time(void *ctx);
+
+static void take(struct top *t, struct str page)
+{
+	uint64_t now_us = clock_mono_us(t->clock);
+	struct top_sample now;
+
+	top_sample_init(&now);
+	if (!top_read(&now, page))
+		fprintf(stderr, "top: more than %d rows: not all are shown\n",
+		        TOP_ROWS_MAX);
+	if (t->last_us) {
+		show(t, &now, now_us);
+		if (t->o->once)
+			loop_stop(t->loop);
+	}
+	top_sample_done(&t->last);
+	t->last = now;
+	t->last_us = now_us;
+}
+
+static void on_page(void *ctx, const struct fetch_result *res)
+{
+	struct top *t = ctx;
+
+	if (res->status == 200) {
+		take(t, res->body);
+	} else {
+		fprintf(stderr, "top: %" STR_FMT ": %s (status %d)\n",
+		        STR_ARG(buf_str(&t->url)),
+		        res->error ? res->error : "refused", res->status);
+		if (t->o->once)
+			loop_stop(t->loop);
+	}
+	loop_timer_start(t->loop, &t->timer, TOP_EVERY_MS, on_time, t);
+}
+
+static void on_time(void *ctx)
+{
+	struct top *t = ctx;
+	struct fetch_request req = {
+		.url = buf_str(&t->url),
+		.allow_http = true,
+		.deadline_ms = TOP_DEADLINE_MS,
+		.max_answer = TOP_PAGE_MAX,
+	};
+
+	if (!fetch_start(t->fetch, &req, on_page, t)) {
+		fprintf(stderr, "top: %" STR_FMT " cannot be asked\n",
+		        STR_ARG(req.url));
+		loop_stop(t->loop);
+	}
+}
+
+/* "http://host:port" will do. */
+static void find_url(struct top *t)
+{
+	struct str url =
+		t->o->url ? str_c(t->o->url) : STR("http://127.0.0.1:9102");
+
+	if (str_ends(url, STR("/")))
+		url.len--;
+	buf_add_str(&t->url, url);
+	if (!str_ends(url, STR("/metrics")))
+		buf_add_str(&t->url, STR("/metrics"));
+}
+
+int top_run(const struct top_options *o)
+{
+	struct top t = {.o = o, .clock = &clock_system, .exit_code = 1};
+
+	buf_init(&t.url, 4096);
+	buf_init(&t.out, TOP_TEXT_MAX);
+	top_sample_init(&t.last);
+	find_url(&t);
+	t.loop = loop_new();
+	t.fetch = t.loop ? fetch_new(t.loop, NULL) : NULL;
+	if (t.fetch) {
+		on_time(&t);
+		loop_run(t.loop);
+	}
+	loop_timer_stop(&t.timer);
+	fetch_free(t.fetch);
+	loop_free(t.loop);
+	top_sample_done(&t.last);
+	buf_done(&t.url);
+	buf_done(&t.out);
+	return t.exit_code;
+}

@@ -1,0 +1,98 @@
+/* decide/ratelimit: what the caller is told of its limits. */
+#include "decide/ratelimit.h"
+
+#include "agent/agent.h"
+
+#include <inttypes.h>
+
+void ratelimit_duration(struct buf *out, uint64_t ms)
+{
+	uint64_t s = ms / 1000, rest = ms % 1000;
+	int digits = 3;
+
+	if (s == 0 && rest > 0) {
+		buf_fmt(out, "%" PRIu64 "ms", rest);
+		return;
+	}
+	if (s >= 3600)
+		buf_fmt(out, "%" PRIu64 "h", s / 3600);
+	if (s >= 60)
+		buf_fmt(out, "%" PRIu64 "m", s / 60 % 60);
+	buf_fmt(out, "%" PRIu64, s % 60);
+	for (; digits > 0 && rest > 0 && rest % 10 == 0; digits--)
+		rest /= 10;
+	if (rest > 0)
+		buf_fmt(out, ".%0*" PRIu64, digits, rest);
+	buf_fmt(out, "s");
+}
+
+/* The charge with the least left; n_charges when none is of this unit. */
+static size_t tightest(const struct request_plan *p,
+                       const struct store_result *res, enum limit_unit unit)
+{
+	size_t i, found = p->n_charges;
+
+	for (i = 0; i < p->n_charges; i++)
+		if (p->charges[i].unit == unit &&
+		    (found == p->n_charges ||
+		     res->remaining[i] < res->remaining[found]))
+			found = i;
+	return found;
+}
+
+/* LIMIT/REMAINING/RESET, which HAProxy takes apart. */
+static struct str rate(struct request *r, const struct store_result *res,
+                       enum limit_unit unit)
+{
+	char space[96];
+	struct buf b = {.p = space, .cap = sizeof(space), .max = sizeof(space)};
+	size_t i = tightest(&r->plan, res, unit);
+
+	if (i == r->plan.n_charges)
+		return STR_NONE;
+	buf_fmt(&b, "%" PRIu64 "/%" PRId64 "/", res->limit[i],
+	        res->remaining[i] > 0 ? res->remaining[i] : 0);
+	ratelimit_duration(&b, res->reset_ms[i]);
+	return arena_str(&r->arena, buf_str(&b));
+}
+
+static void count_warning(struct agent *a, struct str limit)
+{
+	char space[128];
+	struct buf labels = {
+		.p = space, .cap = sizeof(space), .max = sizeof(space)};
+
+	metrics_label(&labels, "limit", limit);
+	metric_add(metrics_get(a->metrics, "foundry_limit_warnings_total",
+	                       buf_str(&labels)),
+	           1);
+}
+
+/* Every limit that warns is counted; the fullest is named. */
+static void warn(struct request *r, const struct store_result *res)
+{
+	double fullest = 0;
+	size_t i;
+
+	for (i = 0; i < r->plan.n_charges; i++) {
+		const struct policy_limit *l = r->plan.limits[i];
+		double of = (double)res->limit[i];
+		double share = (of - (double)res->remaining[i]) / of;
+
+		if (l->warn_at <= 0 || share < l->warn_at)
+			continue;
+		count_warning(r->agent, l->name);
+		if (share <= fullest)
+			continue;
+		fullest = share;
+		r->plan.warning = l->name;
+	}
+}
+
+void ratelimit_set(struct request *r, const struct store_result *res)
+{
+	r->plan.rate_requests = rate(r, res, UNIT_REQUESTS);
+	r->plan.rate_tokens = rate(r, res, UNIT_TOKENS);
+	if (res->status == STORE_OK)
+		warn(r, res);
+}

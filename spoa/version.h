@@ -1,7 +1,0 @@
-/* version: the number of this program, for -V and foundry_build_info. */
-#ifndef VERSION_H
-#define VERSION_H
-
-#define VERSION "0.1.0"
-
-#endif
