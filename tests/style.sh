@@ -33,8 +33,35 @@ door 'cjson/' 'spoa/base/json\.[ch]'
 door 'hiredis/' 'spoa/store/redis[a-z_]*\.[ch]'
 door 'jwt\.h' 'spoa/keys/jose\.c'
 door 'openssl/' 'spoa/(keys/jose|store/redis)[a-z_]*\.[ch]'
-door 'curl/' 'spoa/keys/fetch\.c'
+door 'curl/' 'spoa/net/fetch\.c'
 door 'microhttpd' 'spoa/net/http\.c'
+
+# The folders of spoa/ from the lowest to the highest: a file includes from its
+# own folder and from those before it. main.c is above them all.
+layers="base spop api conf net keys store upstream usage request decide agent
+    commands"
+
+layer_of() { # FOLDER: its height, 1 is the lowest
+    local height=0 folder
+    for folder in $layers; do
+        height=$((height + 1))
+        [ "$folder" = "$1" ] && echo $height
+    done
+}
+
+upward=''
+for folder in $(find spoa -mindepth 1 -maxdepth 1 -type d -printf '%f\n'); do
+    own=$(layer_of "$folder")
+    [ -n "$own" ] || upward+="spoa/$folder is not in the list of layers"$'\n'
+    while read -r file included; do
+        theirs=$(layer_of "${included%%/*}")
+        [ -n "$theirs" ] && [ "$theirs" -le "${own:-0}" ] ||
+            upward+="$file includes $included"$'\n'
+    done < <(grep -roE --include='*.[ch]' '^#include "[^"]+"' "spoa/$folder" |
+        sed -E 's/:#include "(.*)"/ \1/')
+done
+complain "includes that go up (layers, lowest first: ${layers//$'\n'/})" \
+    "${upward%$'\n'}"
 
 for script in $scripts; do
     complain "$script" "$(bash -n "$script" 2>&1)"

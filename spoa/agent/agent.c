@@ -1,19 +1,25 @@
 /* agent: one worker, and everything it owns. */
 #include "agent/agent.h"
 
-#include "base/log.h"
-#include "conf/load.h"
-#include "upstream/health.h"
-#include "decide/ownership.h"
-#include "decide/estimate.h"
-#include "upstream/feedback.h"
-#include "decide/pipeline.h"
 #include "agent/ops.h"
+#include "agent/reload.h"
+#include "base/log.h"
+#include "decide/ownership.h"
+#include "decide/pipeline.h"
+#include "decide/step.h"
+#include "keys/inbound.h"
+#include "keys/outbound.h"
+#include "net/acknowledge.h"
+#include "net/fetch.h"
+#include "request/table.h"
 #include "spop/notify.h"
 #include "store/blocked.h"
-#include "store/redis_link.h"
+#include "store/objects.h"
 #include "store/open_reservations.h"
-#include "usage/settle.h"
+#include "store/redis_link.h"
+#include "upstream/health.h"
+#include "usage/estimator.h"
+#include "usage/ledger.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -27,37 +33,58 @@ enum {
 	AGENT_TICK_MS = 1000,
 	AGENT_LINES_MS = 5,
 	AGENT_DRAIN_TICK_MS = 20, /* is it over yet? */
-	AGENT_ERRORS_MAX = 65536, /* text of a bad config */
+};
+
+/* The messages of spoe-gateway.conf. */
+static void on_upstream_error(struct agent *a, struct conn_ref ref,
+                              const struct frame *f, size_t ack_limit)
+{
+	feedback_upstream_error(&a->feedback, ref, f, ack_limit);
+}
+
+static void on_created(struct agent *a, struct conn_ref ref,
+                       const struct frame *f, size_t ack_limit)
+{
+	ownership_created(&a->decider, ref, f, ack_limit);
+}
+
+static void on_deleted(struct agent *a, struct conn_ref ref,
+                       const struct frame *f, size_t ack_limit)
+{
+	ownership_deleted(&a->decider, ref, f, ack_limit);
+}
+
+static const struct {
+	struct str name;
+	void (*handle)(struct agent *a, struct conn_ref ref,
+	               const struct frame *f, size_t ack_limit);
+} messages[] = {
+	{STR_INIT("upstream_error"), on_upstream_error},
+	{STR_INIT("created"), on_created},
+	{STR_INIT("deleted"), on_deleted},
 };
 
 /* A NOTIFY: which message is it? One frame carries one message, because each
- * of ours has a group of its own; HAProxy 3.1-3.2 may also send none. */
+ * of ours has a group of its own; HAProxy 3.1-3.2 may also send none. What is
+ * not in the table is a request, or is refused as a malformed one. */
 static void on_notify(void *ctx, struct conn_ref ref, const struct frame *f,
                       size_t ack_limit)
 {
 	struct agent *a = ctx;
 	struct cursor c = notify_begin(f);
 	struct notify_message m;
+	size_t i;
 
-	if (!notify_message(&c, &m))
-		conns_acknowledge(a, ref, ack_limit);
-	else if (str_eq(m.name, STR("upstream_error")))
-		feedback_upstream_error(a, ref, f, ack_limit);
-	else if (str_eq(m.name, STR("created")))
-		created(a, ref, f, ack_limit);
-	else if (str_eq(m.name, STR("deleted")))
-		ownership_deleted(a, ref, f, ack_limit);
-	else
-		pipeline_start(a, ref, f, ack_limit);
-}
-
-/* Undecided requests of a lost connection go on: what they reserved must be
- * given back, and that happens where the answer finds nobody. */
-static void on_closed(void *ctx, uint32_t slot, uint32_t generation)
-{
-	(void)ctx;
-	(void)slot;
-	(void)generation;
+	if (!notify_message(&c, &m)) {
+		acknowledge(a->conns, ref, ack_limit);
+		return;
+	}
+	for (i = 0; i < sizeof(messages) / sizeof(*messages); i++)
+		if (str_eq(m.name, messages[i].name)) {
+			messages[i].handle(a, ref, f, ack_limit);
+			return;
+		}
+	pipeline_start(&a->decider, ref, f, ack_limit);
 }
 
 static void on_keys_changed(void *ctx, struct str tenant_id)
@@ -133,15 +160,15 @@ static void on_terminate(void *ctx)
 
 static void on_hangup(void *ctx)
 {
-	agent_reload(ctx);
+	reload(ctx);
 }
 
 static void on_tick(void *ctx)
 {
 	struct agent *a = ctx;
 
-	metric_add(a->expired,
-	           (int64_t)open_reservations_sweep(a->open_reservations, clock_mono_us(a->clock)));
+	metric_add(a->expired, (int64_t)open_reservations_sweep(
+				       a->open, clock_mono_us(a->clock)));
 	ops_update_gauges(a);
 	ledger_tick(a->ledger);
 	stop_if_drained(a);
@@ -152,11 +179,11 @@ static void on_tick(void *ctx)
 
 /* ------------------------------------------------------------ the policy */
 
-/* Hand a policy to everybody who keeps something of it. */
-static bool configure(struct agent *a, struct policy *p)
+bool agent_configure(struct agent *a, struct policy *p)
 {
 	const char *error = NULL;
 
+	a->policy = a->decider.policy = a->settler.policy = p;
 	if (!jwks_configure(a->jwks, p) || !outbound_configure(a->outbound, p))
 		return false;
 	if (p->redis.enabled && !store_redis_configure(a->redis, p, &error)) {
@@ -170,83 +197,6 @@ static bool configure(struct agent *a, struct policy *p)
 		return false;
 	log_set_level((enum log_level)p->log_level);
 	return true;
-}
-
-static void count_reload(struct agent *a, const char *labels)
-{
-	metric_add(
-		metrics_get(a->metrics, "foundry_reloads_total", str_c(labels)),
-		1);
-}
-
-static bool strs_equal(const struct strs *a, const struct strs *b)
-{
-	size_t i;
-
-	for (i = 0; a->n == b->n && i < a->n; i++)
-		if (!str_eq(a->v[i], b->v[i]))
-			return false;
-	return a->n == b->n;
-}
-
-static void warn_what_needs_restart(const struct policy *old,
-                                    const struct policy *new)
-{
-	if (!strs_equal(&old->listen.spop, &new->listen.spop) ||
-	    !str_eq(old->listen.usage, new->listen.usage) ||
-	    !str_eq(old->listen.http, new->listen.http) ||
-	    old->workers != new->workers)
-		log_warn("agent", "msg=\"listen and workers change only at a "
-		                  "restart; everything else is in force\"");
-}
-
-static void log_errors(struct buf *errors)
-{
-	struct str rest = buf_str(errors);
-
-	while (rest.len > 0) {
-		size_t n = str_find(rest, '\n');
-
-		log_error("config", "%" STR_FMT, STR_ARG(str_first(rest, n)));
-		rest = str_from(rest, n + 1);
-	}
-}
-
-void agent_reload(struct agent *a)
-{
-	struct policy *old = a->policy, *new;
-	struct buf errors;
-
-	buf_init(&errors, AGENT_ERRORS_MAX);
-	new = conf_load(old->file, &errors);
-	log_errors(&errors);
-	buf_done(&errors);
-	if (!new) {
-		count_reload(a, "result=\"refused\"");
-		log_error("agent",
-		          "worker=%u msg=\"%s has errors: the old "
-		          "configuration stays in force\"",
-		          a->worker, old->file);
-		return;
-	}
-	warn_what_needs_restart(old, new);
-	a->policy = new;
-	/* verified tokens were judged by the old tenants */
-	inbound_flush(a->inbound, STR_NONE);
-	if (!configure(a, new)) {
-		a->policy = old;
-		configure(a, old);
-		policy_unref(new);
-		count_reload(a, "result=\"failed\"");
-		log_error("agent",
-		          "worker=%u msg=\"reload failed: the old "
-		          "configuration stays in force\"",
-		          a->worker);
-		return;
-	}
-	policy_unref(old);
-	count_reload(a, "result=\"ok\"");
-	log_info("agent", "worker=%u msg=\"%s loaded\"", a->worker, new->file);
 }
 
 bool agent_ready(const struct agent *a, const char **why_not)
@@ -268,6 +218,12 @@ bool agent_ready(const struct agent *a, const char **why_not)
 
 static bool make_parts(struct agent *a)
 {
+	struct requests_options requests = {
+		.clock = a->clock,
+		.max = AGENT_MAX_REQUESTS,
+		.run = pipeline_run,
+		.expire = pipeline_expire,
+	};
 	struct jwks_options jwks = {
 		.clock = a->clock,
 		.metrics = a->metrics,
@@ -284,7 +240,8 @@ static bool make_parts(struct agent *a)
 	};
 
 	a->loop = loop_new();
-	a->requests = requests_new(AGENT_MAX_REQUESTS);
+	requests.loop = a->loop;
+	a->requests = requests_new(&requests);
 	a->memory = store_memory_new(a->clock);
 	a->ledger = ledger_new(a->clock, a->metrics);
 	a->estimator = estimator_new();
@@ -320,7 +277,6 @@ static bool make_doors(struct agent *a, const struct agent_sockets *s)
 		.loop = a->loop,
 		.metrics = a->metrics,
 		.on_notify = on_notify,
-		.on_closed = on_closed,
 		.on_drained = on_drained,
 		.ctx = a,
 		.max_frame = SPOP_MAX_FRAME,
@@ -335,7 +291,8 @@ static bool make_doors(struct agent *a, const struct agent_sockets *s)
 		if (!conns_listen(a->conns, s->spop[i]))
 			return false;
 	if (s->usage >= 0) {
-		a->udp = udp_new(a->loop, s->usage, settle_datagram, a);
+		a->udp = udp_new(a->loop, s->usage, settle_datagram,
+		                 &a->settler);
 		if (!a->udp)
 			return false;
 	}
@@ -349,36 +306,66 @@ static bool make_doors(struct agent *a, const struct agent_sockets *s)
 
 static void find_series(struct agent *a)
 {
+	struct decider *d = &a->decider;
 	char labels[32];
 	unsigned i;
 
 	a->expired = metrics_get(
 		a->metrics, "foundry_reservations_expired_total", STR_NONE);
 	metrics_histogram(a->metrics, "foundry_decision_seconds", STR_NONE,
-	                  &a->decision_time);
+	                  &d->decision_time);
 	for (i = 0; i < REQUEST_N_STEPS; i++) {
-		snprintf(labels, sizeof(labels), "step=\"%s\"",
-		         pipeline_step_name(i));
+		snprintf(labels, sizeof(labels), "step=\"%s\"", step_name(i));
 		metrics_histogram(a->metrics, "foundry_step_seconds",
-		                  str_c(labels), &a->step_time[i]);
+		                  str_c(labels), &d->step_time[i]);
 	}
 }
 
+/* The layers below see the parts that they use, and nothing else. */
+static void lend_parts(struct agent *a)
+{
+	struct decider *d = &a->decider;
+	struct settler *s = &a->settler;
+
+	d->loop = a->loop;
+	d->clock = s->clock = a->clock;
+	d->metrics = s->metrics = a->metrics;
+	d->worker = a->worker;
+	s->n_workers = a->n_workers;
+	d->conns = a->conns;
+	d->requests = a->requests;
+	d->inbound = a->inbound;
+	d->outbound = a->outbound;
+	d->objects = s->objects = a->objects;
+	d->blocked = a->blocked;
+	d->memory = s->memory = a->memory;
+	d->redis = s->redis = a->redis;
+	d->open = s->open = a->open;
+	d->estimator = s->estimator = a->estimator;
+	d->health = s->health = a->health;
+	s->ledger = a->ledger;
+	a->feedback = (struct feedback){a->conns, a->metrics, a->health};
+}
+
 struct agent *agent_new(struct policy *p, const struct agent_sockets *s,
-                        const struct agent_shared *shared, unsigned worker)
+                        const struct agent_shared *shared, unsigned worker,
+                        unsigned n_workers)
 {
 	struct agent *a = calloc(1, sizeof(*a));
+	bool made;
 
 	if (!a)
 		return NULL;
 	a->clock = &clock_system;
 	a->metrics = shared->metrics;
-	a->open_reservations = shared->open_reservations;
+	a->open = shared->open;
 	a->worker = worker;
-	a->n_workers = p->workers;
+	a->n_workers = n_workers;
 	a->policy = policy_ref(p);
 	find_series(a);
-	if (!make_parts(a) || !make_doors(a, s) || !configure(a, p)) {
+	made = make_parts(a) && make_doors(a, s);
+	lend_parts(a);
+	if (!made || !agent_configure(a, p)) {
 		log_error("agent", "worker=%u msg=\"could not start\"", worker);
 		agent_free(a);
 		return NULL;
@@ -388,21 +375,13 @@ struct agent *agent_new(struct policy *p, const struct agent_sockets *s,
 
 void agent_free(struct agent *a)
 {
-	struct request *r;
-
 	if (!a)
 		return;
 	http_free(a->http);
 	udp_free(a->udp);
-	while (a->requests && (r = requests_oldest(a->requests)) != NULL) {
-		identity_unref(r->plan.identity);
-		policy_unref(r->policy);
-		waiter_cancel(&r->wait);
-		loop_timer_stop(&r->again);
-		requests_release(a->requests, r);
-	}
+	requests_free(a->requests);
 	conns_free(a->conns);
-	settle_forget(a);
+	settle_forget(&a->settler);
 	inbound_free(a->inbound);
 	jwks_free(a->jwks);
 	outbound_free(a->outbound);
@@ -414,7 +393,6 @@ void agent_free(struct agent *a)
 	ledger_free(a->ledger);
 	estimator_free(a->estimator);
 	health_free(a->health);
-	requests_free(a->requests);
 	policy_unref(a->policy);
 	loop_free(a->loop);
 	free(a);
@@ -450,6 +428,5 @@ void agent_run(struct agent *a)
 	loop_signal_stop(&a->sighup);
 	loop_timer_stop(&a->tick);
 	loop_timer_stop(&a->drain_limit);
-	loop_timer_stop(&a->deadline);
 	log_info("agent", "worker=%u msg=\"stopped\"", a->worker);
 }

@@ -2,6 +2,7 @@
 #include "agent/ops.h"
 
 #include "agent/agent.h"
+#include "request/table.h"
 #include "store/blocked.h"
 #include "store/open_reservations.h"
 
@@ -28,7 +29,7 @@ void ops_update_gauges(struct agent *a)
 	           (int64_t)conns_count(a->conns));
 	metric_set(
 		metrics_get(a->metrics, "foundry_reservations_open", STR_NONE),
-		(int64_t)open_reservations_count(a->open_reservations));
+		(int64_t)open_reservations_count(a->open));
 }
 
 static void get_metrics(struct agent *a, struct http_reply *reply)

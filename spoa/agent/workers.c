@@ -77,11 +77,11 @@ static void unlink_sockets(const struct policy_listen *l)
 /* The life of one worker. */
 static int serve(const struct workers *w, unsigned number)
 {
-	struct agent *a = agent_new(w->policy, &w->sockets, &w->shared, number);
+	struct agent *a =
+		agent_new(w->policy, &w->sockets, &w->shared, number, w->n);
 
 	if (!a)
 		return 1;
-	a->n_workers = w->n;
 	agent_run(a);
 	agent_free(a);
 	return 0;
@@ -224,8 +224,8 @@ int workers_run(struct policy *p)
 
 	block_signals(&ours);
 	w.shared.metrics = metrics_new();
-	w.shared.open_reservations = open_reservations_new();
-	if (!w.shared.metrics || !w.shared.open_reservations) {
+	w.shared.open = open_reservations_new();
+	if (!w.shared.metrics || !w.shared.open) {
 		log_error("workers", "msg=\"no shared memory\"");
 	} else if (open_sockets(&p->listen, &w.sockets)) {
 		metric_set(metrics_get(w.shared.metrics, "foundry_build_info",
@@ -234,7 +234,7 @@ int workers_run(struct policy *p)
 		code = w.n > 1 ? keep_alive(&w, &ours) : serve(&w, 0);
 		unlink_sockets(&p->listen);
 	}
-	open_reservations_free(w.shared.open_reservations);
+	open_reservations_free(w.shared.open);
 	metrics_free(w.shared.metrics);
 	policy_unref(w.policy);
 	policy_unref(p);

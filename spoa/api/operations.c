@@ -435,7 +435,7 @@ static enum api_shape shape_of(struct str path)
 }
 
 void operations_find(struct str method, struct str path, struct arena *arena,
-              struct api_call *out)
+                     struct api_call *out)
 {
 	struct api_call call = {.shape = shape_of(path)};
 	const struct operation *first = NULL;

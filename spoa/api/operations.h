@@ -122,7 +122,7 @@ struct api_call {
  * into `path`. */
 struct arena;
 void operations_find(struct str method, struct str path, struct arena *arena,
-              struct api_call *out);
+                     struct api_call *out);
 
 /* "chat", "embeddings", ...; "none" for API_NONE. For config, logs, labels. */
 const char *operations_name(enum api_operation op);

@@ -44,7 +44,7 @@ static const struct {
 struct reader {
 	struct jscan s;
 	struct arena *arena;
-	struct uses *out;
+	struct refs *out;
 	enum name top; /* of the outermost member we are in */
 	enum name key; /* the last key */
 	unsigned ids;  /* depth of the list of ids we are in; 0: none */
@@ -76,7 +76,7 @@ static enum name name_of(const struct jscan *s)
 
 static void add(struct reader *r)
 {
-	struct uses *u = r->out;
+	struct refs *u = r->out;
 	struct str id;
 
 	/* an empty one is as good as none to some; to us it names nothing */
@@ -174,11 +174,11 @@ static bool may_name(struct str body)
 	return false;
 }
 
-void refs_read(struct str body, struct arena *arena, struct uses *out)
+void refs_read(struct str body, struct arena *arena, struct refs *out)
 {
 	struct reader r = {.arena = arena, .out = out};
 
-	*out = (struct uses){0};
+	*out = (struct refs){0};
 	if (body.len == 0 || !may_name(body))
 		return;
 	jscan_init(&r.s, body, DEPTH_MAX);

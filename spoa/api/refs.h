@@ -17,7 +17,7 @@ enum {
 	REFS_ID_MAX = 256,
 };
 
-struct uses {
+struct refs {
 	struct str ids[REFS_MAX]; /* in the arena */
 	size_t n;
 	bool too_many; /* more than that, or longer than any id */
@@ -32,6 +32,6 @@ struct uses {
 
 /* Of a body that scan_body() has found to be one JSON object, or a part of
  * it. Nothing is refused here. */
-void refs_read(struct str body, struct arena *arena, struct uses *out);
+void refs_read(struct str body, struct arena *arena, struct refs *out);
 
 #endif

@@ -36,18 +36,6 @@ bool log_enabled(enum log_level level)
 	return level >= log_min;
 }
 
-bool log_level_of(struct str name, enum log_level *out)
-{
-	int i;
-
-	for (i = LOG_DEBUG; i <= LOG_ERROR; i++)
-		if (str_eq(name, str_c(level_names[i]))) {
-			*out = (enum log_level)i;
-			return true;
-		}
-	return false;
-}
-
 void log_flush(void)
 {
 	size_t n = held.len;

@@ -23,9 +23,6 @@ enum log_level {
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
 
-/* Level by name ("debug", "info", "warn", "error"); false when unknown. */
-bool log_level_of(struct str name, enum log_level *out);
-
 /* One line; a line over 4 KiB is cut and marked with "...". */
 void log_at(enum log_level level, const char *area, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

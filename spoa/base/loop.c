@@ -43,11 +43,6 @@ void loop_stop(struct loop *l)
 	ev_break(l->ev, EVBREAK_ALL);
 }
 
-void loop_forked(struct loop *l)
-{
-	ev_loop_fork(l->ev);
-}
-
 struct ev_loop *loop_ev(struct loop *l)
 {
 	return l->ev;

@@ -53,9 +53,6 @@ void loop_free(struct loop *l);
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 
-/* After fork(), in the child. */
-void loop_forked(struct loop *l);
-
 /* For tests, which turn the loop by hand. */
 struct ev_loop *loop_ev(struct loop *l);
 

@@ -1,7 +1,7 @@
-/* words: the options of a command, `--name value`, from a table. */
+/* commands/argv: the options of a command, `--name value`, from a table. */
 #include "commands/argv.h"
 
-static bool set(const struct word *w, const char *value, void *into)
+static bool set(const struct argv_option *w, const char *value, void *into)
 {
 	void *at = (char *)into + w->at;
 	int i;
@@ -22,9 +22,9 @@ static bool set(const struct word *w, const char *value, void *into)
 	return true;
 }
 
-/* *used: how many words of the command line it was. */
-static bool read_one(const struct word *table, size_t n, const char *name,
-                     const char *value, void *into, int *used,
+/* *used: how many arguments it was. */
+static bool read_one(const struct argv_option *table, size_t n,
+                     const char *name, const char *value, void *into, int *used,
                      struct buf *error)
 {
 	size_t i = 0;
@@ -49,8 +49,8 @@ static bool read_one(const struct word *table, size_t n, const char *name,
 	return false;
 }
 
-bool argv_read(const struct word *table, size_t n, int argc, char **argv,
-                void *into, const char **file, struct buf *error)
+bool argv_read(const struct argv_option *table, size_t n, int argc, char **argv,
+               void *into, const char **file, struct buf *error)
 {
 	int i, used;
 
@@ -67,7 +67,7 @@ bool argv_read(const struct word *table, size_t n, int argc, char **argv,
 	return true;
 }
 
-void argv_usage(const struct word *table, size_t n, struct buf *out)
+void argv_usage(const struct argv_option *table, size_t n, struct buf *out)
 {
 	size_t i;
 

@@ -1,5 +1,5 @@
 /*
- * words: the options of a command, `--name value`, from a table.
+ * commands/argv: the options of a command, `--name value`, from a table.
  */
 #ifndef COMMANDS_ARGV_H
 #define COMMANDS_ARGV_H
@@ -13,7 +13,7 @@ enum argv_type {
 	ARGV_FLAG = 3, /* bool: it is there; no value follows */
 };
 
-struct word {
+struct argv_option {
 	const char *name; /* "--by" */
 	enum argv_type type;
 	size_t at;                /* in the command's struct */
@@ -21,7 +21,7 @@ struct word {
 	const char *help;
 };
 
-#define ARGV_OPTION(name_, type_, struct_, member, names_, help_)                  \
+#define ARGV_OPTION(name_, type_, struct_, member, names_, help_)              \
 	{                                                                      \
 		.name = (name_), .type = (type_),                              \
 		.at = offsetof(struct struct_, member), .names = (names_),     \
@@ -30,10 +30,10 @@ struct word {
 
 /* Sets `into` from argv; the one word without -- is the file. False with a
  * sentence in `error`. *file stays NULL when there was none. */
-bool argv_read(const struct word *table, size_t n, int argc, char **argv,
-                void *into, const char **file, struct buf *error);
+bool argv_read(const struct argv_option *table, size_t n, int argc, char **argv,
+               void *into, const char **file, struct buf *error);
 
 /* One line per option. */
-void argv_usage(const struct word *table, size_t n, struct buf *out);
+void argv_usage(const struct argv_option *table, size_t n, struct buf *out);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "decide/discover.h"
 #include "commands/argv.h"
+#include "commands/command.h"
 
 #include <string.h>
 
@@ -20,20 +21,21 @@ static const char *const booleans[] = {"false", "true", NULL};
 #define TEXT(name, member, help)                                               \
 	ARGV_OPTION(name, ARGV_TEXT, connection, member, NULL, help)
 
-static const struct word words[] = {
+static const struct argv_option options[] = {
 	ARGV_OPTION("--kind", ARGV_ENUM, connection, kind, kinds,
-                "ModelGateway (default) or ApiManagement"),
+                    "ModelGateway (default) or ApiManagement"),
 	TEXT("--name", name, "of the connection; agents use NAME/MODEL"),
 	TEXT("--target", target, "https://HOST[/PREFIX] of this gateway"),
 	ARGV_OPTION("--auth", ARGV_ENUM, connection, auth, auths,
-                "ApiKey (default), OAuth2 (ModelGateway only) or "
-                "ProjectManagedIdentity (ApiManagement only)"),
-	ARGV_OPTION("--list", ARGV_BOOL, connection, discovery, lists,
-                "static (default): models in the connection; dynamic: Foundry "
-                "asks the gateway"),
+                    "ApiKey (default), OAuth2 (ModelGateway only) or "
+                    "ProjectManagedIdentity (ApiManagement only)"),
+	ARGV_OPTION(
+		"--list", ARGV_BOOL, connection, discovery, lists,
+		"static (default): models in the connection; dynamic: Foundry "
+		"asks the gateway"),
 	TEXT("--models", models, "A,B,..: only these (static)"),
 	ARGV_OPTION("--in-path", ARGV_BOOL, connection, in_path, booleans,
-                "true: .../deployments/MODEL/chat/completions"),
+                    "true: .../deployments/MODEL/chat/completions"),
 	TEXT("--api-version", api_version, "sent as ?api-version="),
 	TEXT("--key-header", key_header, "default api-key"),
 	TEXT("--key-format", key_format, "default {api_key}"),
@@ -44,10 +46,10 @@ static const struct word words[] = {
 	TEXT("--audience", audience,
              "managed identity; default https://cognitiveservices.azure.com"),
 	ARGV_OPTION("--output", ARGV_ENUM, connection, output, outputs,
-                "bicep (default) or json"),
+                    "bicep (default) or json"),
 };
 
-enum { N_WORDS = sizeof(words) / sizeof(*words) };
+enum { N_OPTIONS = sizeof(options) / sizeof(*options) };
 
 bool connection_options(int argc, char **argv, struct connection *out,
                         const char **file, struct buf *error)
@@ -56,7 +58,7 @@ bool connection_options(int argc, char **argv, struct connection *out,
 	                           .key_format = STR("{api_key}"),
 	                           .audience = STR("https://cognitiveservices"
 	                                           ".azure.com")};
-	if (!argv_read(words, N_WORDS, argc, argv, out, file, error))
+	if (!argv_read(options, N_OPTIONS, argc, argv, out, file, error))
 		return false;
 	if (!*file || out->name.len == 0 || out->target.len == 0) {
 		buf_fmt(error, "connection: expected FILE, --name and "
@@ -68,7 +70,7 @@ bool connection_options(int argc, char **argv, struct connection *out,
 
 void connection_usage(struct buf *out)
 {
-	argv_usage(words, N_WORDS, out);
+	argv_usage(options, N_OPTIONS, out);
 }
 
 /* ----------------------------------------------------------------- checks */
@@ -397,4 +399,25 @@ bool connection_print(const struct connection *c, const struct policy *p,
 	if (out->failed)
 		buf_fmt(error, "connection: too many models\n");
 	return !out->failed;
+}
+
+int command_connection(int argc, char **argv)
+{
+	struct connection c;
+	struct policy *p = NULL;
+	struct buf out, error;
+	const char *file;
+	bool ok;
+
+	buf_init(&out, COMMAND_TEXT_MAX);
+	buf_init(&error, COMMAND_TEXT_MAX);
+	ok = connection_options(argc, argv, &c, &file, &error);
+	if (ok)
+		p = command_load(file);
+	else
+		connection_usage(&error);
+	ok = p && connection_print(&c, p, &out, &error);
+	command_tell(&error);
+	policy_unref(p);
+	return command_print(&out, ok);
 }

@@ -6,6 +6,8 @@
 #include "store/blocked.h"
 #include "store/tune.h"
 #include "commands/argv.h"
+#include "base/log.h"
+#include "commands/command.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -17,22 +19,23 @@
 
 enum { LIMITS_TEXT_MAX = 64 << 20, LIMITS_FIELD_MAX = 1024 };
 
-static const struct word words[] = {
+static const struct argv_option options[] = {
 	ARGV_OPTION("--limit", ARGV_TEXT, limits_options, limit, NULL,
-                "its name in the configuration"),
+                    "its name in the configuration"),
 	ARGV_OPTION("--scope", ARGV_TEXT, limits_options, scope, NULL,
-                "of the limit: one consumer, app, agent or model only"),
+                    "of the limit: one consumer, app, agent or model only"),
 	ARGV_OPTION("--amount", ARGV_TEXT, limits_options, amount, NULL,
-                "a number, or `configured` to undo"),
+                    "a number, or `configured` to undo"),
 	ARGV_OPTION("--consumer", ARGV_TEXT, limits_options, consumer, NULL,
-                "only where this consumer is charged; or whom to block"),
+                    "only where this consumer is charged; or whom to block"),
 	ARGV_OPTION("--app", ARGV_TEXT, limits_options, app, NULL,
-                "whom to block: an app id, or the name of a key"),
-	ARGV_OPTION("--agent", ARGV_TEXT, limits_options, agent, NULL,
-                "whom to block: PROJECT/NAME, as agents' limits are scoped"),
+                    "whom to block: an app id, or the name of a key"),
+	ARGV_OPTION(
+		"--agent", ARGV_TEXT, limits_options, agent, NULL,
+		"whom to block: PROJECT/NAME, as agents' limits are scoped"),
 };
 
-enum { N_WORDS = sizeof(words) / sizeof(*words) };
+enum { N_OPTIONS = sizeof(options) / sizeof(*options) };
 
 /* A run of the command. */
 struct run {
@@ -456,8 +459,8 @@ bool limits_read_options(int argc, char **argv, struct limits_options *out,
 		buf_fmt(error, "found \"%s\", expected a verb\n", out->verb);
 		return false;
 	}
-	if (!argv_read(words, N_WORDS, argc - 1, argv + 1, out, &out->config,
-	                error))
+	if (!argv_read(options, N_OPTIONS, argc - 1, argv + 1, out,
+	               &out->config, error))
 		return false;
 	if (!out->config)
 		buf_fmt(error, "expected the configuration's file\n");
@@ -471,7 +474,7 @@ void limits_usage(struct buf *out)
 	buf_fmt(out, "usage: foundry-spoa limits VERB FILE ..\n");
 	for (i = 0; i < N_VERBS; i++)
 		buf_fmt(out, "  %-8s %s\n", verbs[i].name, verbs[i].help);
-	argv_usage(words, N_WORDS, out);
+	argv_usage(options, N_OPTIONS, out);
 }
 
 /* Connected as the configuration says; the token is NULL where it names no
@@ -511,4 +514,28 @@ bool limits_run(const struct limits_options *o, struct policy *p,
 	tune_close(r.tune);
 	redis_token_free(token);
 	return ok;
+}
+
+int command_limits(int argc, char **argv)
+{
+	struct limits_options o;
+	struct policy *p = NULL;
+	struct buf out, error;
+	bool ok;
+
+	buf_init(&out, COMMAND_REPORT_MAX);
+	buf_init(&error, COMMAND_TEXT_MAX);
+	log_set_level(LOG_WARN); /* the output is what was asked for */
+	ok = limits_read_options(argc, argv, &o, &error);
+	if (ok)
+		p = command_load(o.config);
+	else
+		limits_usage(&error);
+	ok = p && limits_run(&o, p, &out, &error);
+	/* what was done before something failed */
+	printf("%" STR_FMT, STR_ARG(buf_str(&out)));
+	command_tell(&error);
+	policy_unref(p);
+	buf_done(&out);
+	return ok && fflush(stdout) == 0 ? 0 : 1;
 }

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/usd.h"
 #include "commands/argv.h"
+#include "commands/command.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -15,18 +16,18 @@
 
 /* ---------------------------------------------------------------- options */
 
-static const struct word words[] = {
+static const struct argv_option options[] = {
 	ARGV_OPTION("--prefix", ARGV_TEXT, prices_options, prefix, NULL,
-                "of the names that are taken, default azure/"),
+                    "of the names that are taken, default azure/"),
 };
 
-enum { N_WORDS = sizeof(words) / sizeof(*words) };
+enum { N_OPTIONS = sizeof(options) / sizeof(*options) };
 
 bool prices_read_options(int argc, char **argv, struct prices_options *out,
                          struct buf *error)
 {
 	*out = (struct prices_options){.prefix = STR("azure/")};
-	if (!argv_read(words, N_WORDS, argc, argv, out, &out->file, error))
+	if (!argv_read(options, N_OPTIONS, argc, argv, out, &out->file, error))
 		return false;
 	if (!out->file)
 		buf_fmt(error, "prices: expected FILE, LiteLLM's "
@@ -36,7 +37,7 @@ bool prices_read_options(int argc, char **argv, struct prices_options *out,
 
 void prices_usage(struct buf *out)
 {
-	argv_usage(words, N_WORDS, out);
+	argv_usage(options, N_OPTIONS, out);
 }
 
 /* --------------------------------------------------------------- decimals */
@@ -308,4 +309,22 @@ bool prices_run(const struct prices_options *o, struct buf *out,
 	ok = !error && prices_print(str_of(mem, len), o->prefix, out, notes);
 	free(mem);
 	return ok;
+}
+
+/* Standard output has the prices alone, to go into a file. */
+int command_prices(int argc, char **argv)
+{
+	struct prices_options o;
+	struct buf out, notes;
+	bool ok;
+
+	buf_init(&out, COMMAND_REPORT_MAX);
+	buf_init(&notes, COMMAND_REPORT_MAX);
+	ok = prices_read_options(argc, argv, &o, &notes);
+	if (ok)
+		ok = prices_run(&o, &out, &notes);
+	else
+		prices_usage(&notes);
+	command_tell(&notes);
+	return command_print(&out, ok);
 }

@@ -6,8 +6,9 @@
 #include "commands/report_rows.h"
 
 #include "base/clock.h"
-#include "decide/estimate.h"
+#include "usage/price.h"
 #include "commands/argv.h"
+#include "commands/command.h"
 
 #include <fcntl.h>
 #include <glob.h>
@@ -25,23 +26,24 @@ static const char *const formats[] = {"table", "csv", "json", NULL};
 #define TEXT(name, member, help)                                               \
 	ARGV_OPTION(name, ARGV_TEXT, report_options, member, NULL, help)
 
-static const struct word words[] = {
+static const struct argv_option options[] = {
 	TEXT("--from", from, "2026-11, 2026-11-22 or 2026-11-22T14:00:00Z"),
 	TEXT("--to", to, "the same; the first moment that does not count"),
 	TEXT("--by", by, "columns, with commas; default consumer"),
 	ARGV_OPTION("--format", ARGV_ENUM, report_options, format, formats,
-                "table (default), csv or json"),
+                    "table (default), csv or json"),
 	TEXT("--ledger", ledger, "a file, instead of that in FILE"),
 };
 
-enum { N_WORDS = sizeof(words) / sizeof(*words) };
+enum { N_OPTIONS = sizeof(options) / sizeof(*options) };
 
 bool report_read_options(int argc, char **argv, struct report_options *out,
                          struct buf *error)
 {
 	*out = (struct report_options){.by = STR("consumer"),
 	                               .now_ms = clock_real_ms(&clock_system)};
-	if (!argv_read(words, N_WORDS, argc, argv, out, &out->config, error))
+	if (!argv_read(options, N_OPTIONS, argc, argv, out, &out->config,
+	               error))
 		return false;
 	if (!out->config)
 		buf_fmt(error, "report: expected FILE, the gateway.json with "
@@ -51,7 +53,7 @@ bool report_read_options(int argc, char **argv, struct report_options *out,
 
 void report_usage(struct buf *out)
 {
-	argv_usage(words, N_WORDS, out);
+	argv_usage(options, N_OPTIONS, out);
 	buf_fmt(out, "    columns: %s\n", entry_columns());
 }
 
@@ -164,8 +166,8 @@ static unsigned __int128 price_of(const struct report *rep,
 	if (!m)
 		return (unsigned __int128)e->nano_usd * 1000;
 	return price_pico_usd(e->batch.len > 0 ? &m->price_batch : &m->price,
-	                     &(struct price_use){e->input, e->cached,
-	                                            e->output, e->requests});
+	                      &(struct price_use){e->input, e->cached,
+	                                          e->output, e->requests});
 }
 
 /* By the token, or later by the hour. */
@@ -381,4 +383,24 @@ bool report_run(const struct report_options *o, const struct policy *p,
 	ok = ok && report_print(&rep, out);
 	free_rows(&rep);
 	return ok;
+}
+
+int command_report(int argc, char **argv)
+{
+	struct report_options o;
+	struct policy *p = NULL;
+	struct buf out, error;
+	bool ok;
+
+	buf_init(&out, COMMAND_REPORT_MAX);
+	buf_init(&error, COMMAND_TEXT_MAX);
+	ok = report_read_options(argc, argv, &o, &error);
+	if (ok)
+		p = command_load(o.config);
+	else
+		report_usage(&error);
+	ok = p && report_run(&o, p, &out, &error);
+	command_tell(&error);
+	policy_unref(p);
+	return command_print(&out, ok);
 }

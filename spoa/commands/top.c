@@ -9,6 +9,7 @@
 #include "base/loop.h"
 #include "net/fetch.h"
 #include "commands/argv.h"
+#include "commands/command.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -268,23 +269,23 @@ bool top_write(const struct top_sample *before, const struct top_sample *after,
 
 /* ---------------------------------------------------------------- options */
 
-static const struct word words[] = {
+static const struct argv_option options[] = {
 	ARGV_OPTION("--once", ARGV_FLAG, top_options, once, NULL,
-                "one table, for scripts"),
+                    "one table, for scripts"),
 };
 
-enum { N_WORDS = sizeof(words) / sizeof(*words) };
+enum { N_OPTIONS = sizeof(options) / sizeof(*options) };
 
 bool top_read_options(int argc, char **argv, struct top_options *out,
                       struct buf *error)
 {
 	*out = (struct top_options){.url = NULL};
-	return argv_read(words, N_WORDS, argc, argv, out, &out->url, error);
+	return argv_read(options, N_OPTIONS, argc, argv, out, &out->url, error);
 }
 
 void top_usage(struct buf *out)
 {
-	argv_usage(words, N_WORDS, out);
+	argv_usage(options, N_OPTIONS, out);
 }
 
 /* ---------------------------------------------------------------- running */
@@ -416,4 +417,18 @@ int top_run(const struct top_options *o)
 	buf_done(&t.url);
 	buf_done(&t.out);
 	return t.exit_code;
+}
+
+int command_top(int argc, char **argv)
+{
+	struct top_options o;
+	struct buf error;
+	bool ok;
+
+	buf_init(&error, COMMAND_TEXT_MAX);
+	ok = top_read_options(argc, argv, &o, &error);
+	if (!ok)
+		top_usage(&error);
+	command_tell(&error);
+	return ok ? top_run(&o) : COMMAND_USAGE;
 }

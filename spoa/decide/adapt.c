@@ -1,11 +1,12 @@
 /*
  * decide/adapt: what must change in a body on its way upstream.
  *
- *   spans of api/scan + policy --fixes[]--> struct edit [] --> plan.edits
+ *   spans of api/scan + policy --fixes[]--> struct edit [] --> target.edits
  */
 #include "decide/adapt.h"
 
 #include "base/buf.h"
+#include "decide/step.h"
 #include "decide/verdict.h"
 
 #include <assert.h>
@@ -76,9 +77,9 @@ static struct str quoted(struct editor *e, struct str s)
 
 static void name_model(struct editor *e)
 {
-	struct str name = e->r->plan.deployment->name;
+	struct str name = e->r->target[0].deployment->name;
 
-	if (!e->r->plan.model_in_body || str_eq(e->scan->model, name))
+	if (!e->r->target[0].model_in_body || str_eq(e->scan->model, name))
 		return;
 	if (span_of(e, SCAN_MODEL)->found)
 		set_value(e, SCAN_MODEL, quoted(e, name));
@@ -89,12 +90,13 @@ static void name_model(struct editor *e)
 /* Older versions of Azure OpenAI answer 400 to stream_options. */
 static bool knows_stream_options(const struct request *r)
 {
-	struct str version = operations_query_get(r->plan.query, STR("api-version"));
+	struct str version =
+		operations_query_get(r->target[0].query, STR("api-version"));
 	const char *since;
 
-	if (r->plan.deployment->surface == SURFACE_V1)
+	if (r->target[0].deployment->surface == SURFACE_V1)
 		return true;
-	if (r->plan.deployment->surface != SURFACE_AZURE ||
+	if (r->target[0].deployment->surface != SURFACE_AZURE ||
 	    version.len < VERSION_DATE)
 		return false;
 	since = version.len > VERSION_DATE ? "2024-09-01" : "2024-10-21";
@@ -105,7 +107,7 @@ static bool must_ask_usage(const struct editor *e)
 {
 	const struct scan_span *sources = span_of(e, SCAN_DATA_SOURCES);
 
-	return e->r->plan.call.operation == API_CHAT && e->scan->stream &&
+	return e->r->call.api.operation == API_CHAT && e->scan->stream &&
 	       !e->scan->include_usage && e->model->ask_usage &&
 	       !(sources->found && !sources->null) &&
 	       knows_stream_options(e->r);
@@ -118,7 +120,7 @@ static void ask_usage(struct editor *e)
 
 	if (!must_ask_usage(e))
 		return;
-	e->r->plan.strip_usage = true;
+	e->r->target[0].strip_usage = true;
 	if (!span->found)
 		add_member(e, STR("stream_options"),
 		           STR("{\"include_usage\":true}"));
@@ -137,7 +139,7 @@ static void ask_usage(struct editor *e)
  * those that have no such limit. */
 static enum scan_member limit_member(const struct editor *e)
 {
-	switch (e->r->plan.call.operation) {
+	switch (e->r->call.api.operation) {
 	case API_CHAT:
 		return e->model->adapt.max_tokens == ADAPT_MAX_TOKENS
 		               ? SCAN_MAX_TOKENS
@@ -156,7 +158,7 @@ static void rename_limit(struct editor *e)
 {
 	enum scan_member to = limit_member(e), from = SCAN_MAX_TOKENS;
 
-	if (e->r->plan.call.operation != API_CHAT ||
+	if (e->r->call.api.operation != API_CHAT ||
 	    e->model->adapt.max_tokens == ADAPT_KEEP)
 		return;
 	if (to == SCAN_MAX_TOKENS)
@@ -200,7 +202,7 @@ static void map_effort(struct editor *e)
 {
 	const struct policy_words *words = &e->model->adapt.reasoning_effort;
 
-	if (e->r->plan.call.operation != API_CHAT ||
+	if (e->r->call.api.operation != API_CHAT ||
 	    e->scan->reasoning_effort.len == 0)
 		return;
 	for (size_t i = 0; i < words->n; i++) {
@@ -301,7 +303,7 @@ static void sort(struct editor *e)
 /* "AT,REMOVE,LENGTH:INSERT" again and again, as lua/edits.lua reads it. */
 static bool write_edits(struct editor *e)
 {
-	struct request_plan *plan = &e->r->plan;
+	struct request_target *t = &e->r->target[0];
 	uint64_t length = e->r->facts.body_len;
 	char space[TEXT_MAX];
 	struct buf b = {.p = space, .cap = sizeof(space), .max = sizeof(space)};
@@ -315,19 +317,20 @@ static bool write_edits(struct editor *e)
 		length += x->insert.len;
 		length -= x->remove;
 	}
-	plan->edits = arena_str(&e->r->arena, buf_str(&b));
-	plan->edited_length = length;
-	plan->n_edits = (unsigned)e->n;
+	t->edits = arena_str(&e->r->arena, buf_str(&b));
+	t->edited_length = length;
+	t->n_edits = (unsigned)e->n;
 	return !b.failed && !e->r->arena.overflow;
 }
 
 enum step_result decide_adapt(struct request *r)
 {
 	struct editor e = {
-		.r = r, .scan = &r->facts.scan, .model = r->plan.model};
+		.r = r, .scan = &r->facts.scan, .model = r->call.model};
 	size_t i;
 
-	if (!r->plan.model || !r->plan.deployment || !adapt_possible(&r->facts))
+	if (!r->call.model || !r->target[0].deployment ||
+	    !adapt_possible(&r->facts))
 		return STEP_NEXT;
 	for (i = 0; i < sizeof(fixes) / sizeof(fixes[0]); i++)
 		fixes[i](&e);
@@ -338,7 +341,7 @@ enum step_result decide_adapt(struct request *r)
 	if (!write_edits(&e))
 		return verdict_deny(r, DENY_WORKSPACE, NULL);
 	/* the filter that makes the edits is in s.NAME only */
-	r->plan.backend = arena_fmt(&r->arena, "s.%" STR_FMT,
-	                            STR_ARG(r->plan.resource->name));
+	r->target[0].backend = arena_fmt(&r->arena, "s.%" STR_FMT,
+	                                 STR_ARG(r->target[0].resource->name));
 	return STEP_NEXT;
 }

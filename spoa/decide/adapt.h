@@ -10,7 +10,7 @@
  *   model           the deployment's name, where the upstream reads it from
  *                   the body
  *   stream_options  asks for the usage of a chat stream whose client did not;
- *                   plan.strip_usage then says to take it out of the answer
+ *                   target.strip_usage then says to take it out of the answer
  *   the model's "adapt" of gateway.json: limits of output, reasoning_effort,
  *                   members it does not know
  */

@@ -1,10 +1,5 @@
-/*
- * decide/answer: a verdict as variables of an ACK.
- *
- * HAProxy puts "txn.gw." in front of every name, and knows no other names
- * than those of vars[] (`register-var-names`).
- */
-#include "request/request.h"
+/* decide/answer: a verdict as variables of an ACK. */
+#include "decide/answer.h"
 
 #include "keys/caller.h"
 #include "spop/ack.h"
@@ -86,7 +81,7 @@ static int64_t status(const struct request *r)
 /* The whole body of the answer, one line. */
 static struct str error(struct writer *w)
 {
-	enum api_shape shape = w->r->plan.call.shape;
+	enum api_shape shape = w->r->call.api.shape;
 	const char *type = type_of((int)status(w->r), shape);
 	struct buf *b = &w->scratch;
 
@@ -144,94 +139,96 @@ static struct str body(struct writer *w)
 
 static struct str backend(struct writer *w)
 {
-	return w->r->plan.backend;
+	return w->r->target[0].backend;
 }
 
 static struct str host(struct writer *w)
 {
-	return w->r->plan.host;
+	return w->r->target[0].host;
 }
 
 static struct str path(struct writer *w)
 {
-	return w->r->plan.path;
+	return w->r->target[0].path;
 }
 
 static struct str query(struct writer *w)
 {
-	return w->r->plan.query;
+	return w->r->target[0].query;
 }
 
 static struct str auth_name(struct writer *w)
 {
-	return w->r->plan.auth_name;
+	return w->r->target[0].auth_name;
 }
 
 static struct str auth_value(struct writer *w)
 {
-	return w->r->plan.auth_value;
+	return w->r->target[0].auth_value;
 }
 
 static struct str account(struct writer *w)
 {
-	return w->r->plan.account;
+	return w->r->caller.account;
 }
 
 static struct str consumer(struct writer *w)
 {
-	return w->r->plan.consumer ? w->r->plan.consumer->name : STR_NONE;
+	return w->r->caller.consumer ? w->r->caller.consumer->name : STR_NONE;
 }
 
 static struct str app(struct writer *w)
 {
-	return w->r->plan.identity ? w->r->plan.identity->app : STR_NONE;
+	return w->r->caller.identity ? w->r->caller.identity->app : STR_NONE;
 }
 
 static struct str agent(struct writer *w)
 {
-	return w->r->plan.agent;
+	return w->r->caller.agent;
 }
 
 static struct str project(struct writer *w)
 {
-	return w->r->plan.project;
+	return w->r->caller.project;
 }
 
 /* As lua/blocked.lua asks for them, of what may run for long. */
 static bool is_streamed(const struct writer *w)
 {
-	return str_starts(w->r->plan.backend, STR("s."));
+	return str_starts(w->r->target[0].backend, STR("s."));
 }
 
 static struct str app_scope(struct writer *w)
 {
-	return is_streamed(w) ? w->r->plan.caller.app : STR_NONE;
+	return is_streamed(w) ? w->r->caller.scope.app : STR_NONE;
 }
 
 static struct str agent_scope(struct writer *w)
 {
-	return is_streamed(w) ? w->r->plan.caller.agent : STR_NONE;
+	return is_streamed(w) ? w->r->caller.scope.agent : STR_NONE;
 }
 
 static struct str model(struct writer *w)
 {
-	return w->r->plan.model ? w->r->plan.model->name
-	                        : w->r->plan.model_name;
+	return w->r->call.model ? w->r->call.model->name
+	                        : w->r->call.model_name;
 }
 
 static struct str deployment(struct writer *w)
 {
-	return w->r->plan.deployment ? w->r->plan.deployment->name : STR_NONE;
+	return w->r->target[0].deployment ? w->r->target[0].deployment->name
+	                                  : STR_NONE;
 }
 
 static struct str resource(struct writer *w)
 {
-	return w->r->plan.resource ? w->r->plan.resource->name : STR_NONE;
+	return w->r->target[0].resource ? w->r->target[0].resource->name
+	                                : STR_NONE;
 }
 
 static struct str operation(struct writer *w)
 {
-	return str_c(operations_name(w->r->plan.call.operation));
+	return str_c(operations_name(w->r->call.api.operation));
 }
 
 /* A response that is not to be stored cannot be asked for. */
@@ -239,9 +236,9 @@ static struct str makes(struct writer *w)
 {
 	const struct request *r = w->r;
 
-	switch (r->plan.call.traits.makes) {
+	switch (r->call.api.traits.makes) {
 	case MAKES_ID:
-		return r->facts.uses.unstored ? STR_NONE : STR("id");
+		return r->facts.refs.unstored ? STR_NONE : STR("id");
 	case MAKES_FILES:
 		return STR("files");
 	case MAKES_SECRET:
@@ -254,23 +251,23 @@ static struct str makes(struct writer *w)
 
 static struct str drops(struct writer *w)
 {
-	const struct api_call *call = &w->r->plan.call;
+	const struct api_call *call = &w->r->call.api;
 
 	return call->traits.drops ? call->ids[0] : STR_NONE;
 }
 
 static struct str owner(struct writer *w)
 {
-	return makes(w).len > 0 || drops(w).len > 0 ? w->r->plan.owner
+	return makes(w).len > 0 || drops(w).len > 0 ? w->r->caller.owner
 	                                            : STR_NONE;
 }
 
 /* Whoever shows the secret will be this one. */
 static struct str caller(struct writer *w)
 {
-	if (w->r->plan.call.traits.makes != MAKES_SECRET)
+	if (w->r->call.api.traits.makes != MAKES_SECRET)
 		return STR_NONE;
-	return caller_text(w->r->plan.identity, &w->scratch);
+	return caller_text(w->r->caller.identity, &w->scratch);
 }
 
 /* The request whose reservation pays for a background response: its own, and
@@ -279,17 +276,17 @@ static struct str origin(struct writer *w)
 {
 	const struct request *r = w->r;
 
-	if (r->plan.origin.len > 0)
-		return r->plan.origin;
-	return r->plan.call.operation == API_RESPONSES &&
-	                       r->facts.uses.background
+	if (r->call.origin.len > 0)
+		return r->call.origin;
+	return r->call.api.operation == API_RESPONSES &&
+	                       r->facts.refs.background
 	               ? r->facts.id
 	               : STR_NONE;
 }
 
 static struct str edits(struct writer *w)
 {
-	return w->r->plan.edits;
+	return w->r->target[0].edits;
 }
 
 /* A request that a later step refused has given back what it took. */
@@ -300,22 +297,22 @@ static bool stands(const struct request *r)
 
 static struct str rate_requests(struct writer *w)
 {
-	return stands(w->r) ? w->r->plan.rate_requests : STR_NONE;
+	return stands(w->r) ? w->r->charge.rate_requests : STR_NONE;
 }
 
 static struct str rate_tokens(struct writer *w)
 {
-	return stands(w->r) ? w->r->plan.rate_tokens : STR_NONE;
+	return stands(w->r) ? w->r->charge.rate_tokens : STR_NONE;
 }
 
 static struct str warning(struct writer *w)
 {
-	return w->r->plan.warning;
+	return w->r->charge.warning;
 }
 
 static struct str strip_usage(struct writer *w)
 {
-	return w->r->plan.strip_usage ? STR("1") : STR_NONE;
+	return w->r->target[0].strip_usage ? STR("1") : STR_NONE;
 }
 
 /* ---------------------------------------------------------------- numbers */
@@ -333,7 +330,7 @@ static int64_t retry_after(const struct request *r)
 
 static int64_t reserved(const struct request *r)
 {
-	return as_int64(r->plan.prompt_tokens + r->plan.output_tokens);
+	return as_int64(r->charge.prompt_tokens + r->charge.output_tokens);
 }
 
 static int64_t text_bytes(const struct request *r)
@@ -343,7 +340,8 @@ static int64_t text_bytes(const struct request *r)
 
 static int64_t length(const struct request *r)
 {
-	return r->plan.edits.len > 0 ? as_int64(r->plan.edited_length) : -1;
+	return r->target[0].edits.len > 0 ? as_int64(r->target[0].edited_length)
+	                                  : -1;
 }
 
 static bool stream(const struct request *r)

@@ -5,10 +5,12 @@
  * two counts is the config's rule (keys.require), never accident: a
  * credential that is present and counts must be good.
  */
-#include "agent/agent.h"
-#include "decide/pipeline.h"
+#include "decide/decider.h"
 #include "decide/session.h"
+#include "decide/step.h"
 #include "decide/verdict.h"
+#include "keys/inbound.h"
+#include "request/table.h"
 
 struct presented {
 	struct str token; /* a JWT by its look */
@@ -97,24 +99,18 @@ static bool apply_rule(enum policy_require rule, struct presented *p)
 	return p->token.len > 0 || p->key.len > 0;
 }
 
-static enum step_result park(struct request *r)
-{
-	r->waits_for = "signing keys";
-	return STEP_PARKED;
-}
-
 /* Make the identity from what the two credentials proved. */
 static enum step_result conclude(struct request *r, struct identity *token,
                                  struct identity *key)
 {
 	if (token && key) {
-		r->plan.identity = inbound_merge(token, key);
+		r->caller.identity = inbound_merge(token, key);
 		identity_unref(token);
 		identity_unref(key);
 	} else {
-		r->plan.identity = token ? token : key;
+		r->caller.identity = token ? token : key;
 	}
-	if (!r->plan.identity)
+	if (!r->caller.identity)
 		return verdict_deny_inbound(r, INBOUND_MEMORY);
 	return STEP_NEXT;
 }
@@ -123,10 +119,10 @@ enum step_result decide_authenticate(struct request *r)
 {
 	struct presented p = collect(&r->facts);
 	struct identity *token = NULL, *key = NULL;
-	struct inbound *in = r->agent->inbound;
+	struct inbound *in = r->decider->inbound;
 	enum inbound_status s;
 
-	if (r->plan.call.traits.by_secret)
+	if (r->call.api.traits.by_secret)
 		return decide_session(r);
 	if (p.ambiguous)
 		return verdict_deny(r, DENY_AMBIGUOUS_CREDENTIAL, NULL);
@@ -143,15 +139,14 @@ enum step_result decide_authenticate(struct request *r)
 			return verdict_deny_inbound(r, s);
 	}
 	if (p.token.len > 0) {
-		r->wait.wake = pipeline_wake;
-		r->wait.ctx = r->agent;
-		r->wait.ref = r->ref;
-		s = inbound_token(in, r->policy, p.token, &r->wait, r->woken,
-		                  &token);
+		s = inbound_token(in, r->policy, p.token, requests_waiter(r),
+		                  r->woken, &token);
 		if (s != INBOUND_OK)
 			identity_unref(key);
-		if (s == INBOUND_WAIT)
-			return park(r);
+		if (s == INBOUND_WAIT) {
+			requests_park(r, "signing keys");
+			return STEP_PARKED;
+		}
 		if (s != INBOUND_OK)
 			return verdict_deny_inbound(r, s);
 	}

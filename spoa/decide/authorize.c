@@ -1,9 +1,9 @@
 /* decide/authorize: rules over caller x model x operation. */
 #include "decide/authorize.h"
 
-#include "agent/agent.h"
 #include "decide/discover.h"
 #include "decide/match.h"
+#include "decide/step.h"
 #include "decide/verdict.h"
 
 const struct policy_consumer *authorize_consumer(const struct policy *p,
@@ -61,43 +61,44 @@ static void believe_foundry(struct request *r)
 {
 	const struct request_facts *f = &r->facts;
 
-	if (!r->plan.consumer->trust_foundry)
+	if (!r->caller.consumer->trust_foundry)
 		return;
-	r->plan.agent = f->foundry_agent;
-	r->plan.project = f->foundry_project.len > 0 ? f->foundry_project
-	                                             : f->openai_project;
+	r->caller.agent = f->foundry_agent;
+	r->caller.project = f->foundry_project.len > 0 ? f->foundry_project
+	                                               : f->openai_project;
 }
 
 enum step_result decide_authorize(struct request *r)
 {
-	struct request_plan *plan = &r->plan;
-	struct str model = plan->model_name;
+	struct str model = r->call.model_name;
 
-	if (plan->model)
-		model = plan->model->name;
-	plan->consumer = authorize_consumer(r->policy, plan->identity);
-	if (!plan->consumer)
+	if (r->call.model)
+		model = r->call.model->name;
+	r->caller.consumer = authorize_consumer(r->policy, r->caller.identity);
+	if (!r->caller.consumer)
 		return verdict_deny(r, DENY_NO_CONSUMER, NULL);
-	plan->account = plan->consumer->team.len > 0 ? plan->consumer->team
-	                                             : plan->consumer->name;
-	if (plan->call.traits.discover != DISCOVER_NOT)
+	r->caller.account = r->caller.consumer->team.len > 0
+	                            ? r->caller.consumer->team
+	                            : r->caller.consumer->name;
+	if (r->call.api.traits.discover != DISCOVER_NOT)
 		return discover_answer(r);
 	believe_foundry(r);
-	plan->rule = authorize_rule(r->policy, plan->consumer, plan->identity,
-	                            model, plan->call.operation);
-	if (plan->rule && plan->rule->allow)
+	r->call.rule = authorize_rule(r->policy, r->caller.consumer,
+	                              r->caller.identity, model,
+	                              r->call.api.operation);
+	if (r->call.rule && r->call.rule->allow)
 		return STEP_NEXT;
 	if (model.len == 0)
 		verdict_deny(r, DENY_RULE, "This caller may not use %s.",
-		             operations_name(plan->call.operation));
+		             operations_name(r->call.api.operation));
 	else
 		verdict_deny(r, DENY_RULE,
 		             "This caller may not use the model '%" STR_FMT
 		             "' for %s.",
 		             STR_ARG(model),
-		             operations_name(plan->call.operation));
-	verdict_detail(
-		r, "rule=%" STR_FMT,
-		STR_ARG(plan->rule ? plan->rule->name : STR("default-deny")));
+		             operations_name(r->call.api.operation));
+	verdict_detail(r, "rule=%" STR_FMT,
+	               STR_ARG(r->call.rule ? r->call.rule->name
+	                                    : STR("default-deny")));
 	return STEP_DONE;
 }

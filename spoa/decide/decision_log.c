@@ -7,9 +7,9 @@
  */
 #include "decide/decision_log.h"
 
-#include "agent/agent.h"
 #include "base/log.h"
-#include "decide/pipeline.h"
+#include "decide/decider.h"
+#include "decide/step.h"
 #include "usage/count.h"
 
 #include <stdio.h>
@@ -30,18 +30,19 @@ static const char *verdict_name(const struct request *r)
 
 static void count_caller(const struct request *r, bool told)
 {
-	const struct request_plan *p = &r->plan;
 
-	if (p->consumer)
-		count_decision(r->agent->metrics, r->policy, p->consumer->name,
-		               p->model ? p->model->name : p->model_name,
+	if (r->caller.consumer)
+		count_decision(r->decider->metrics, r->policy,
+		               r->caller.consumer->name,
+		               r->call.model ? r->call.model->name
+		                             : r->call.model_name,
 		               verdict_name(r),
 		               told && r->verdict.verdict == VERDICT_ALLOW);
 }
 
 static void count(const struct request *r, uint64_t total_us)
 {
-	struct agent *a = r->agent;
+	struct decider *d = r->decider;
 	char space[256];
 	struct buf labels = {
 		.p = space, .cap = sizeof(space), .max = sizeof(space)};
@@ -50,22 +51,22 @@ static void count(const struct request *r, uint64_t total_us)
 	metrics_label(&labels, "verdict", str_c(verdict_name(r)));
 	metrics_label(&labels, "code", str_c(r->verdict.code));
 	metrics_label(&labels, "operation",
-	              str_c(operations_name(r->plan.call.operation)));
-	metric_add(metrics_get(a->metrics, "foundry_requests_total",
+	              str_c(operations_name(r->call.api.operation)));
+	metric_add(metrics_get(d->metrics, "foundry_requests_total",
 	                       buf_str(&labels)),
 	           1);
-	metric_observe_us(&a->decision_time, total_us);
+	metric_observe_us(&d->decision_time, total_us);
 	for (i = 0; i < REQUEST_N_STEPS && i <= r->step; i++)
-		metric_observe_us(&a->step_time[i], r->step_us[i]);
+		metric_observe_us(&d->step_time[i], r->step_us[i]);
 }
 
 static void write_caller(const struct request *r, struct buf *line)
 {
-	const struct identity *who = r->plan.identity;
+	const struct identity *who = r->caller.identity;
 
-	if (r->plan.consumer) {
-		log_field(line, "consumer", r->plan.consumer->name);
-		log_field(line, "team", r->plan.consumer->team);
+	if (r->caller.consumer) {
+		log_field(line, "consumer", r->caller.consumer->name);
+		log_field(line, "team", r->caller.consumer->team);
 	}
 	if (!who)
 		return;
@@ -73,37 +74,36 @@ static void write_caller(const struct request *r, struct buf *line)
 	log_field(line, "object", who->object);
 	log_field(line, "key", who->key);
 	log_field(line, "agent_blueprint", who->agent_blueprint);
-	log_field(line, "agent", r->plan.agent);
-	log_field(line, "project", r->plan.project);
+	log_field(line, "agent", r->caller.agent);
+	log_field(line, "project", r->caller.project);
 }
 
 static void write_plan(const struct request *r, struct buf *line)
 {
-	const struct request_plan *p = &r->plan;
 
 	log_field(line, "operation",
-	          str_c(operations_name(p->call.operation)));
-	if (p->model)
-		log_field(line, "model", p->model->name);
-	if (p->pinned)
-		log_field(line, "pinned", p->pinned->name);
-	if (p->rule)
-		log_field(line, "rule", p->rule->name);
-	if (r->step > 4) {
-		log_field_num(line, "prompt", (int64_t)p->prompt_tokens);
-		log_field_num(line, "output", (int64_t)p->output_tokens);
+	          str_c(operations_name(r->call.api.operation)));
+	if (r->call.model)
+		log_field(line, "model", r->call.model->name);
+	if (r->call.pinned)
+		log_field(line, "pinned", r->call.pinned->name);
+	if (r->call.rule)
+		log_field(line, "rule", r->call.rule->name);
+	if (r->charge.estimated) {
+		log_field_num(line, "prompt", (int64_t)r->charge.prompt_tokens);
+		log_field_num(line, "output", (int64_t)r->charge.output_tokens);
 	}
 	log_field(line, "limit", r->verdict.limit);
-	log_field(line, "limit_warning", p->warning);
-	if (p->reserved_local && r->policy->redis.enabled)
+	log_field(line, "limit_warning", r->charge.warning);
+	if (r->charge.local && r->policy->redis.enabled)
 		log_field(line, "store", STR("local"));
-	if (p->leased)
+	if (r->charge.leased)
 		log_field(line, "store", STR("lease"));
-	if (p->deployment) {
-		log_field(line, "deployment", p->deployment->name);
-		log_field(line, "backend", p->backend);
-		if (p->n_edits > 0)
-			log_field_num(line, "edits", p->n_edits);
+	if (r->target[0].deployment) {
+		log_field(line, "deployment", r->target[0].deployment->name);
+		log_field(line, "backend", r->target[0].backend);
+		if (r->target[0].n_edits > 0)
+			log_field_num(line, "edits", r->target[0].n_edits);
 	}
 }
 
@@ -118,14 +118,14 @@ static void write_times(const struct request *r, struct buf *line,
 	for (i = 0; i < REQUEST_N_STEPS; i++) {
 		if (r->step_us[i] < REPORT_SLOW_STEP_US)
 			continue;
-		snprintf(name, sizeof(name), "%s_us", pipeline_step_name(i));
+		snprintf(name, sizeof(name), "%s_us", step_name(i));
 		log_field_num(line, name, (int64_t)r->step_us[i]);
 	}
 }
 
 void decision_log_write(const struct request *r, bool told)
 {
-	uint64_t total_us = clock_mono_us(r->agent->clock) - r->started_us;
+	uint64_t total_us = clock_mono_us(r->decider->clock) - r->started_us;
 	char space[REPORT_LINE_MAX];
 	struct buf line = {
 		.p = space, .cap = sizeof(space), .max = sizeof(space)};
@@ -143,7 +143,7 @@ void decision_log_write(const struct request *r, bool told)
 	write_plan(r, &line);
 	log_field(&line, "reason", r->verdict.detail);
 	if (r->verdict.verdict == VERDICT_DENY)
-		log_field(&line, "step", str_c(pipeline_step_name(r->step)));
+		log_field(&line, "step", str_c(step_name(r->step)));
 	if (r->verdict.retry_after_s > 0)
 		log_field_num(&line, "retry_after",
 		              (int64_t)r->verdict.retry_after_s);

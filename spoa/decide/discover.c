@@ -98,10 +98,10 @@ static bool write_one(struct request *r, struct str name, struct buf *out)
 {
 	const struct policy_model *m = policy_model(r->policy, name);
 
-	if (!m ||
-	    !discover_visible(r->policy, r->plan.consumer, r->plan.identity, m))
+	if (!m || !discover_visible(r->policy, r->caller.consumer,
+	                            r->caller.identity, m))
 		return false;
-	discover_one(m, name, r->plan.call.traits.discover, out);
+	discover_one(m, name, r->call.api.traits.discover, out);
 	return true;
 }
 
@@ -117,13 +117,13 @@ static bool fits(const struct request *r, const struct buf *out)
 
 enum step_result discover_answer(struct request *r)
 {
-	struct str name = r->plan.call.path_model;
+	struct str name = r->call.api.path_model;
 	struct buf out;
 
 	buf_init(&out, DISCOVER_MAX);
 	if (name.len == 0)
-		discover_list(r->policy, r->plan.consumer, r->plan.identity,
-		              r->plan.call.traits.discover, &out);
+		discover_list(r->policy, r->caller.consumer, r->caller.identity,
+		              r->call.api.traits.discover, &out);
 	else if (!write_one(r, name, &out))
 		verdict_deny(r, DENY_MODEL_UNKNOWN,
 		             "The model '%" STR_FMT

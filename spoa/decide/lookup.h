@@ -9,6 +9,6 @@
 /* OBJECT_WAIT: the step parks, is run again, and asks again: then it is told
  * what the store has answered. */
 enum object_status lookup_object(struct request *r, struct str id,
-                              enum object_life life, struct object *out);
+                                 enum object_life life, struct object *out);
 
 #endif

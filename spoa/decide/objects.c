@@ -10,11 +10,11 @@
  * may be quicker than the usage record that tells it: what is not known is
  * asked for again for a moment.
  */
-#include "agent/agent.h"
+#include "decide/decider.h"
 #include "decide/lookup.h"
-#include "decide/owner.h"
-#include "decide/pipeline.h"
+#include "decide/step.h"
 #include "decide/verdict.h"
+#include "request/table.h"
 #include "store/objects.h"
 
 enum { AGAIN_MS = 30, AGAIN_UNTIL_MS = 150 };
@@ -22,8 +22,8 @@ enum { AGAIN_MS = 30, AGAIN_UNTIL_MS = 150 };
 /* The ids of path and body, one after the other; empty behind the last. */
 static struct str id_at(const struct request *r, size_t i)
 {
-	const struct api_call *call = &r->plan.call;
-	const struct uses *uses = &r->facts.uses;
+	const struct api_call *call = &r->call.api;
+	const struct refs *uses = &r->facts.refs;
 
 	if (i < call->n_ids)
 		return call->ids[i];
@@ -44,9 +44,9 @@ static enum step_result deny_unknown(struct request *r, struct str id,
 /* The object of the path, where it has a model. */
 static void take_model(struct request *r, const struct object *o)
 {
-	r->plan.model_name = arena_str(&r->arena, o->model);
-	r->plan.model = policy_model(r->policy, o->model);
-	r->plan.origin = arena_str(&r->arena, o->origin);
+	r->call.model_name = arena_str(&r->arena, o->model);
+	r->call.model = policy_model(r->policy, o->model);
+	r->call.origin = arena_str(&r->arena, o->origin);
 }
 
 /* An object was found: STEP_NEXT when the request may use it. */
@@ -55,17 +55,17 @@ static enum step_result take(struct request *r, struct str id,
 {
 	const struct policy_resource *at;
 
-	if (!str_eq(o->owner, r->plan.owner))
+	if (!str_eq(o->owner, r->caller.owner))
 		return deny_unknown(r, id, "it belongs to another caller");
 	at = policy_resource(r->policy, o->resource);
 	if (!at)
 		return deny_unknown(r, id, "its resource is not configured");
-	if (r->plan.pinned && r->plan.pinned != at)
+	if (r->call.pinned && r->call.pinned != at)
 		return verdict_deny(r, DENY_OBJECTS_APART, NULL);
-	r->plan.pinned = at;
-	if (r->plan.call.traits.model == MODEL_OBJECT && r->plan.n_owned == 0)
+	r->call.pinned = at;
+	if (r->call.api.traits.model == MODEL_OBJECT && r->call.n_owned == 0)
 		take_model(r, o);
-	r->plan.n_owned++;
+	r->call.n_owned++;
 	return STEP_NEXT;
 }
 
@@ -73,17 +73,17 @@ static void on_again(void *data)
 {
 	struct request *r = data;
 
-	pipeline_wake(r->agent, r->ref);
+	requests_wake(r->table, r->ref);
 }
 
 static enum step_result unknown(struct request *r, struct str id)
 {
-	uint64_t now = clock_mono_us(r->agent->clock);
+	uint64_t now = clock_mono_us(r->decider->clock);
 
 	if (now - r->started_us > AGAIN_UNTIL_MS * 1000)
 		return deny_unknown(r, id, "nobody has made it here");
-	loop_timer_start(r->agent->loop, &r->again, AGAIN_MS, on_again, r);
-	r->waits_for = "objects";
+	loop_timer_start(r->decider->loop, &r->again, AGAIN_MS, on_again, r);
+	requests_park(r, "objects");
 	return STEP_PARKED;
 }
 
@@ -112,14 +112,14 @@ enum step_result decide_objects(struct request *r)
 	struct str id;
 
 	/* answered from the configuration: no resource is asked */
-	if (r->plan.call.traits.discover != DISCOVER_NOT)
+	if (r->call.api.traits.discover != DISCOVER_NOT)
 		return STEP_NEXT;
-	if (r->plan.owner.len == 0) {
-		r->plan.owner = identity_owner(&r->arena, r->plan.identity);
-		if (r->facts.uses.too_many)
+	if (r->caller.owner.len == 0) {
+		r->caller.owner = identity_owner(&r->arena, r->caller.identity);
+		if (r->facts.refs.too_many)
 			return verdict_deny(r, DENY_TOO_MANY_OBJECTS, NULL);
 	}
-	while ((id = id_at(r, r->plan.n_owned)).len > 0) {
+	while ((id = id_at(r, r->call.n_owned)).len > 0) {
 		enum step_result res = look_up(r, id);
 
 		if (res != STEP_NEXT)

@@ -1,27 +1,26 @@
-/* decide/ownership: an answer has made objects; they are the caller's. */
+/* decide/ownership: what a request has made or deleted. */
 #include "decide/ownership.h"
 
-#include "agent/agent.h"
 #include "base/log.h"
-#include "upstream/feedback.h"
 #include "decide/session.h"
+#include "net/acknowledge.h"
 #include "spop/notify.h"
 #include "store/objects.h"
 
 #include <stdlib.h>
 
-enum { CREATED_MAX = 2 };
+enum { OWNED_MAX = 2 };
 
 struct message {
 	struct str id; /* of the request */
-	struct str objects[CREATED_MAX];
+	struct str objects[OWNED_MAX];
 	struct str secret; /* its SHA-256 in hexadecimal: HAProxy's work */
 	struct object object;
 };
 
-/* The ACK that is owed. */
-struct debt {
-	struct agent *agent;
+/* An ACK that waits for the store. */
+struct owed_ack {
+	struct decider *decider;
 	struct conn_ref conn;
 	size_t ack_limit;
 	unsigned n_open; /* bindings whose end is not known */
@@ -31,7 +30,7 @@ struct debt {
 	char id[];
 };
 
-static bool read_message(const struct frame *f, struct message *out)
+static bool owned_read_message(const struct frame *f, struct message *out)
 {
 	const struct {
 		struct str name;
@@ -62,92 +61,96 @@ static bool read_message(const struct frame *f, struct message *out)
 	       out->object.resource.len > 0;
 }
 
-static void pay(struct debt *d)
+static void owned_release(struct owed_ack *o)
 {
-	if (--d->n_open > 0)
+	if (--o->n_open > 0)
 		return;
-	conns_acknowledge(d->agent, d->conn, d->ack_limit);
-	if (d->failed)
-		log_warn("objects", "id=%.*s msg=\"%s\"", (int)d->id_len, d->id,
-		         d->failure);
-	free(d);
+	acknowledge(o->decider->conns, o->conn, o->ack_limit);
+	if (o->failed)
+		log_warn("objects", "id=%.*s msg=\"%s\"", (int)o->id_len, o->id,
+		         o->failure);
+	free(o);
 }
 
-static void on_bound(void *ctx, bool stored)
+static void owned_on_stored(void *ctx, bool stored)
 {
-	struct debt *d = ctx;
+	struct owed_ack *o = ctx;
 
-	d->failed = d->failed || !stored;
-	pay(d);
+	o->failed = o->failed || !stored;
+	owned_release(o);
 }
 
-/* NULL, and the ACK is out, when there is nothing to do or no memory. */
-static struct debt *debt_new(struct agent *a, struct conn_ref conn,
-                             const struct frame *f, size_t ack_limit,
-                             struct message *m)
+/* NULL, and the ACK is out, when there is nothing to do or no memory. The new
+ * one counts as one open binding, which the caller releases. */
+static struct owed_ack *owned_begin(struct decider *d, struct conn_ref conn,
+                                    const struct frame *f, size_t ack_limit,
+                                    struct message *m)
 {
-	struct debt *d = NULL;
+	struct owed_ack *o = NULL;
 
-	if (read_message(f, m))
-		d = calloc(1, sizeof(*d) + m->id.len);
-	if (!d) {
-		conns_acknowledge(a, conn, ack_limit);
+	if (owned_read_message(f, m))
+		o = calloc(1, sizeof(*o) + m->id.len);
+	if (!o) {
+		acknowledge(d->conns, conn, ack_limit);
 		return NULL;
 	}
-	*d = (struct debt){a, conn, ack_limit, .n_open = 1,
-	                   .id_len = m->id.len};
-	memcpy(d->id, m->id.p, m->id.len);
-	return d;
+	*o = (struct owed_ack){d, conn, ack_limit, .n_open = 1,
+	                       .id_len = m->id.len};
+	memcpy(o->id, m->id.p, m->id.len);
+	return o;
 }
 
-static void bind(struct debt *d, struct str id, const struct object *o)
+static void owned_bind(struct owed_ack *o, struct str id,
+                       const struct object *object)
 {
-	d->n_open++;
-	objects_bind(d->agent->objects, id, o, on_bound, d);
+	o->n_open++;
+	objects_bind(o->decider->objects, id, object, owned_on_stored, o);
 }
 
-/* Without its caller nobody could be let in with it. */
-static void bind_secret(struct debt *d, struct message *m)
+/* The secret of a realtime session. Without its caller nobody could be let in
+ * with it. */
+static void owned_bind_secret(struct owed_ack *o, struct message *m)
 {
 	char space[SESSION_ID_MAX];
 	struct str id = session_id(m->secret, space);
 
 	m->object.ttl_ms = SESSION_TTL_MS;
 	if (id.len > 0 && m->object.caller.len > 0)
-		bind(d, id, &m->object);
+		owned_bind(o, id, &m->object);
 	else
-		d->failed = true;
+		o->failed = true;
 }
 
-void created(struct agent *a, struct conn_ref conn, const struct frame *f,
-             size_t ack_limit)
+void ownership_created(struct decider *d, struct conn_ref conn,
+                       const struct frame *f, size_t ack_limit)
 {
 	struct message m;
-	struct debt *d = debt_new(a, conn, f, ack_limit, &m);
+	struct owed_ack *o = owned_begin(d, conn, f, ack_limit, &m);
 
-	if (!d)
+	if (!o)
 		return;
-	d->failure = "what this request has made could not be stored: its "
+	o->failure = "what this request has made could not be stored: its "
 		     "caller may not find it again";
-	for (size_t i = 0; i < CREATED_MAX; i++)
+	for (size_t i = 0; i < OWNED_MAX; i++)
 		if (m.objects[i].len > 0)
-			bind(d, m.objects[i], &m.object);
+			owned_bind(o, m.objects[i], &m.object);
 	if (m.secret.len > 0)
-		bind_secret(d, &m);
-	pay(d);
+		owned_bind_secret(o, &m);
+	owned_release(o);
 }
 
-void ownership_deleted(struct agent *a, struct conn_ref conn,
-                     const struct frame *f, size_t ack_limit)
+void ownership_deleted(struct decider *d, struct conn_ref conn,
+                       const struct frame *f, size_t ack_limit)
 {
 	struct message m;
-	struct debt *d = debt_new(a, conn, f, ack_limit, &m);
+	struct owed_ack *o = owned_begin(d, conn, f, ack_limit, &m);
 
-	if (!d)
+	if (!o)
 		return;
-	d->failure = "what this request has deleted could not be forgotten: "
+	o->failure = "what this request has deleted could not be forgotten: "
 		     "its owner may ask the resource for it again";
-	d->n_open++;
-	objects_drop(a->objects, m.objects[0], m.object.owner, on_bound, d);
-	pay(d);
+	o->n_open++;
+	objects_drop(d->objects, m.objects[0], m.object.owner, owned_on_stored,
+	             o);
+	owned_release(o);
 }

@@ -1,30 +1,25 @@
 /*
- * decide/pipeline: a request's way through the steps.
+ * decide/pipeline: a request's way through the steps (decide/step).
  *
- *   NOTIFY -> authenticate -> demand -> authorize -> estimate -> reserve
- *          -> route -> credential -> ACK
+ *   NOTIFY -> authenticate -> resolve -> objects -> authorize -> estimate
+ *          -> reserve -> route -> adapt -> credential -> ACK
  *
- * A step that must wait parks the request; whoever it waits for wakes it by
- * its reference. Every request is answered by its decision timeout, which is
- * shorter than HAProxy's `timeout processing`.
+ * A step that must wait parks the request (request/table); it is run again
+ * when it is woken.
  */
 #ifndef DECIDE_PIPELINE_H
 #define DECIDE_PIPELINE_H
 
-#include "decide/step.h"
+#include "decide/decider.h"
+#include "spop/frame.h"
 
 /* A NOTIFY with `admit` or `admit_head`: decide and answer it. */
-void pipeline_start(struct agent *a, struct conn_ref conn,
+void pipeline_start(struct decider *d, struct conn_ref conn,
                     const struct frame *f, size_t ack_limit);
 
-/* Go on with a parked request; does nothing when it has ended. `ctx` is the
- * agent: the form that waiters call. */
-void pipeline_wake(void *ctx, uint64_t ref);
-
-/* "authenticate", ...: for metrics and logs. */
-const char *pipeline_step_name(unsigned step);
-
-/* The timer of a->deadline: answers what has waited too long. */
-void pipeline_expire(void *agent);
+/* Callbacks of d->requests (struct requests_options): a request was woken, or
+ * its time is up. */
+void pipeline_run(struct request *r);
+void pipeline_expire(struct request *r);
 
 #endif

@@ -1,7 +1,7 @@
 /* decide/ratelimit: what the caller is told of its limits. */
 #include "decide/ratelimit.h"
 
-#include "agent/agent.h"
+#include "decide/decider.h"
 
 #include <inttypes.h>
 
@@ -27,14 +27,14 @@ void ratelimit_duration(struct buf *out, uint64_t ms)
 }
 
 /* The charge with the least left; n_charges when none is of this unit. */
-static size_t tightest(const struct request_plan *p,
+static size_t tightest(const struct request_charge *c,
                        const struct store_result *res, enum limit_unit unit)
 {
-	size_t i, found = p->n_charges;
+	size_t i, found = c->n;
 
-	for (i = 0; i < p->n_charges; i++)
-		if (p->charges[i].unit == unit &&
-		    (found == p->n_charges ||
+	for (i = 0; i < c->n; i++)
+		if (c->items[i].unit == unit &&
+		    (found == c->n ||
 		     res->remaining[i] < res->remaining[found]))
 			found = i;
 	return found;
@@ -46,9 +46,9 @@ static struct str rate(struct request *r, const struct store_result *res,
 {
 	char space[96];
 	struct buf b = {.p = space, .cap = sizeof(space), .max = sizeof(space)};
-	size_t i = tightest(&r->plan, res, unit);
+	size_t i = tightest(&r->charge, res, unit);
 
-	if (i == r->plan.n_charges)
+	if (i == r->charge.n)
 		return STR_NONE;
 	buf_fmt(&b, "%" PRIu64 "/%" PRId64 "/", res->limit[i],
 	        res->remaining[i] > 0 ? res->remaining[i] : 0);
@@ -56,14 +56,14 @@ static struct str rate(struct request *r, const struct store_result *res,
 	return arena_str(&r->arena, buf_str(&b));
 }
 
-static void count_warning(struct agent *a, struct str limit)
+static void count_warning(struct metrics *m, struct str limit)
 {
 	char space[128];
 	struct buf labels = {
 		.p = space, .cap = sizeof(space), .max = sizeof(space)};
 
 	metrics_label(&labels, "limit", limit);
-	metric_add(metrics_get(a->metrics, "foundry_limit_warnings_total",
+	metric_add(metrics_get(m, "foundry_limit_warnings_total",
 	                       buf_str(&labels)),
 	           1);
 }
@@ -74,25 +74,25 @@ static void warn(struct request *r, const struct store_result *res)
 	double fullest = 0;
 	size_t i;
 
-	for (i = 0; i < r->plan.n_charges; i++) {
-		const struct policy_limit *l = r->plan.limits[i];
+	for (i = 0; i < r->charge.n; i++) {
+		const struct policy_limit *l = r->charge.limits[i];
 		double of = (double)res->limit[i];
 		double share = (of - (double)res->remaining[i]) / of;
 
 		if (l->warn_at <= 0 || share < l->warn_at)
 			continue;
-		count_warning(r->agent, l->name);
+		count_warning(r->decider->metrics, l->name);
 		if (share <= fullest)
 			continue;
 		fullest = share;
-		r->plan.warning = l->name;
+		r->charge.warning = l->name;
 	}
 }
 
 void ratelimit_set(struct request *r, const struct store_result *res)
 {
-	r->plan.rate_requests = rate(r, res, UNIT_REQUESTS);
-	r->plan.rate_tokens = rate(r, res, UNIT_TOKENS);
+	r->charge.rate_requests = rate(r, res, UNIT_REQUESTS);
+	r->charge.rate_tokens = rate(r, res, UNIT_TOKENS);
 	if (res->status == STORE_OK)
 		warn(r, res);
 }

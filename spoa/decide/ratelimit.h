@@ -15,8 +15,8 @@
 
 #include "request/request.h"
 
-/* Fill in plan.rate_* and, when the request was open_reservations, plan.warning, from an
- * answer of the store about plan.charges. */
+/* Fill in charge.rate_* and, when the request was granted, charge.warning, from
+ * an answer of the store about charge.items. */
 void ratelimit_set(struct request *r, const struct store_result *res);
 
 /* "0s", "120ms", "1.5s", "6m0s", "23h59m1.02s": as Go prints durations. */

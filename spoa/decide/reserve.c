@@ -1,8 +1,8 @@
 /*
  * decide/reserve: take from every limit of the consumer, or from none.
  *
- *   enough is known of leased limits ---> open_reservations; Redis is told
- *   Redis answers ----------------------> open_reservations / refused
+ *   enough is known of leased limits ---> granted; Redis is told
+ *   Redis answers ----------------------> granted / refused
  *   Redis away, per limit: local  -> counted in this process
  *                          allow  -> not counted
  *                          deny   -> 503
@@ -10,47 +10,50 @@
  * Every request gets a record, also one without limits: its usage counts only
  * while that record is open (see usage/settle).
  */
-#include "agent/agent.h"
-#include "decide/pipeline.h"
 #include "decide/reserve.h"
+
+#include "decide/decider.h"
 #include "decide/ratelimit.h"
+#include "decide/step.h"
 #include "decide/verdict.h"
+#include "request/table.h"
 #include "store/blocked.h"
 #include "store/open_reservations.h"
+#include "store/reservation.h"
 
 /* One agent of one project, whatever its version: Foundry names it
  * "name:version". Without a trusted name it is the identity that calls. */
 static struct str agent_of(struct request *r, struct str app)
 {
-	const struct request_plan *plan = &r->plan;
-	struct str name = plan->agent;
+	struct str name = r->caller.agent;
 	size_t n = name.len;
 
 	if (name.len == 0)
 		return arena_fmt(&r->arena, "%" STR_FMT "/%" STR_FMT,
-		                 STR_ARG(app), STR_ARG(plan->identity->object));
+		                 STR_ARG(app),
+		                 STR_ARG(r->caller.identity->object));
 	while (n > 0 && name.p[n - 1] != ':')
 		n--;
 	if (n > 1)
 		name.len = n - 1;
 	return arena_fmt(&r->arena, "%" STR_FMT "/%" STR_FMT,
-	                 STR_ARG(plan->project), STR_ARG(name));
+	                 STR_ARG(r->caller.project), STR_ARG(name));
 }
 
 static struct str scope_of(struct request *r, const struct policy_limit *l)
 {
-	const struct identity *who = r->plan.identity;
+	const struct identity *who = r->caller.identity;
 	struct str app = who->app.len > 0 ? who->app : who->key;
 
 	switch (l->per) {
 	case PER_CONSUMER:
-		return r->plan.consumer->name;
+		return r->caller.consumer->name;
 	case PER_APP:
 		return app;
 	case PER_AGENT:
 		return agent_of(r, app);
 	case PER_MODEL:
-		return r->plan.model ? r->plan.model->name : STR("-");
+		return r->call.model ? r->call.model->name : STR("-");
 	case PER_TEAM:
 		break;
 	}
@@ -61,36 +64,35 @@ static struct str scope_of(struct request *r, const struct policy_limit *l)
  * when somebody asks for it. */
 static uint64_t amount_of(const struct request *r, enum limit_unit unit)
 {
-	const struct request_plan *plan = &r->plan;
-	bool background = plan->call.operation == API_RESPONSES &&
-	                  r->facts.uses.background;
+	bool background = r->call.api.operation == API_RESPONSES &&
+	                  r->facts.refs.background;
 
 	switch (unit) {
 	case UNIT_REQUESTS:
 		return 1;
 	case UNIT_TOKENS:
-		return plan->prompt_tokens + plan->output_tokens;
+		return r->charge.prompt_tokens + r->charge.output_tokens;
 	case UNIT_USD:
 		break;
 	case UNIT_CONCURRENT:
 		return background ? 0 : 1;
 	}
-	return plan->nano_usd;
+	return r->charge.nano_usd;
 }
 
 static void make_charges(struct request *r)
 {
-	const struct policy_consumer *c = r->plan.consumer;
-	const struct identity *who = r->plan.identity;
+	const struct policy_consumer *c = r->caller.consumer;
+	const struct identity *who = r->caller.identity;
 	struct str app = who->app.len > 0 ? who->app : who->key;
 	size_t i;
 
-	r->plan.caller = (struct store_caller){c->name, app, agent_of(r, app)};
+	r->caller.scope = (struct store_caller){c->name, app, agent_of(r, app)};
 
-	r->plan.n_charges = 0;
+	r->charge.n = 0;
 	for (i = 0; i < c->n_limits && i < STORE_MAX_CHARGES; i++) {
 		const struct policy_limit *l = &r->policy->limits[c->limits[i]];
-		struct store_charge *charge = &r->plan.charges[i];
+		struct store_charge *charge = &r->charge.items[i];
 		struct str scope = scope_of(r, l);
 
 		charge->field =
@@ -103,19 +105,19 @@ static void make_charges(struct request *r)
 		charge->limit = l->amount;
 		charge->amount = amount_of(r, l->unit);
 		charge->share = l->lease_share;
-		r->plan.limits[i] = l;
-		r->plan.n_charges++;
+		r->charge.limits[i] = l;
+		r->charge.n++;
 	}
 }
 
 static struct store_reservation reservation_of(const struct request *r)
 {
 	return (struct store_reservation){
-		.account = r->plan.account,
+		.account = r->caller.account,
 		.id = r->facts.id,
-		.charges = r->plan.charges,
-		.n_charges = r->plan.n_charges,
-		.caller = &r->plan.caller,
+		.charges = r->charge.items,
+		.n_charges = r->charge.n,
+		.caller = &r->caller.scope,
 	};
 }
 
@@ -134,8 +136,8 @@ static const char *unit_name(enum limit_unit unit)
 static enum step_result refuse(struct request *r,
                                const struct store_result *res)
 {
-	const struct policy_limit *l = r->plan.limits[res->refused];
-	const struct store_charge *c = &r->plan.charges[res->refused];
+	const struct policy_limit *l = r->charge.limits[res->refused];
+	const struct store_charge *c = &r->charge.items[res->refused];
 	uint64_t amount = res->limit[res->refused];
 
 	if (res->status == STORE_TOO_LARGE) {
@@ -160,7 +162,7 @@ static enum step_result refuse(struct request *r,
 	return STEP_DONE;
 }
 
-/* Who has decided? */
+/* Count whether memory, a lease or Redis itself decided. */
 static void count_mode(const struct request *r)
 {
 	char space[64];
@@ -168,12 +170,12 @@ static void count_mode(const struct request *r)
 		.p = space, .cap = sizeof(space), .max = sizeof(space)};
 	struct str mode = STR("exact");
 
-	if (r->plan.reserved_local)
+	if (r->charge.local)
 		mode = STR("memory");
-	else if (r->plan.leased)
+	else if (r->charge.leased)
 		mode = STR("lease");
 	metrics_label(&labels, "mode", mode);
-	metric_add(metrics_get(r->agent->metrics,
+	metric_add(metrics_get(r->decider->metrics,
 	                       "foundry_limit_decisions_total",
 	                       buf_str(&labels)),
 	           1);
@@ -188,7 +190,7 @@ static enum step_result conclude(struct request *r,
 	ratelimit_set(r, res);
 	if (res->status != STORE_OK)
 		return refuse(r, res);
-	r->plan.reserved = true;
+	r->charge.reserved = true;
 	return STEP_NEXT;
 }
 
@@ -197,10 +199,10 @@ static enum step_result reserve_in_memory(struct request *r)
 	struct store_reservation sr = reservation_of(r);
 	struct store_result res;
 
-	store_memory_reserve(r->agent->memory, &sr, &res);
+	store_memory_reserve(r->decider->memory, &sr, &res);
 	if (res.status == STORE_FAILED)
 		return verdict_deny(r, DENY_STORE, NULL);
-	r->plan.reserved_local = true;
+	r->charge.local = true;
 	return conclude(r, &res);
 }
 
@@ -210,10 +212,10 @@ static enum step_result degrade(struct request *r)
 {
 	size_t i, kept = 0;
 
-	if (blocked_has(r->agent->blocked, &r->plan.caller))
+	if (blocked_has(r->decider->blocked, &r->caller.scope))
 		return verdict_deny(r, DENY_BLOCKED, NULL);
-	for (i = 0; i < r->plan.n_charges; i++) {
-		const struct policy_limit *l = r->plan.limits[i];
+	for (i = 0; i < r->charge.n; i++) {
+		const struct policy_limit *l = r->charge.limits[i];
 
 		if (l->on_store_failure == FAIL_DENY) {
 			verdict_deny(r, DENY_STORE, NULL);
@@ -222,18 +224,18 @@ static enum step_result degrade(struct request *r)
 		}
 		if (l->on_store_failure == FAIL_ALLOW)
 			continue;
-		r->plan.charges[kept] = r->plan.charges[i];
-		r->plan.limits[kept++] = l;
+		r->charge.items[kept] = r->charge.items[i];
+		r->charge.limits[kept++] = l;
 	}
-	r->plan.n_charges = kept;
+	r->charge.n = kept;
 	return reserve_in_memory(r);
 }
 
 /* Redis has answered, or will not. */
-static void on_reserved(void *ctx, uint64_t ref, const struct store_result *res)
+static void on_reserved(void *table, uint64_t ref,
+                        const struct store_result *res)
 {
-	struct agent *a = ctx;
-	struct request *r = requests_find(a->requests, ref);
+	struct request *r = requests_find(table, ref);
 
 	/* The store's deadline is shorter than the request's, so it is there;
 	 * were it not, its reservation would stay charged, which is the safe
@@ -241,7 +243,7 @@ static void on_reserved(void *ctx, uint64_t ref, const struct store_result *res)
 	if (!r)
 		return;
 	r->store_result = *res;
-	pipeline_wake(a, ref);
+	requests_wake(table, ref);
 }
 
 enum step_result decide_reserve(struct request *r)
@@ -257,34 +259,23 @@ enum step_result decide_reserve(struct request *r)
 	if (!r->policy->redis.enabled)
 		return reserve_in_memory(r);
 	sr = reservation_of(r);
-	if (store_redis_lease(r->agent->redis, &sr, &res)) {
-		r->plan.leased = true;
+	if (store_redis_lease(r->decider->redis, &sr, &res)) {
+		r->charge.leased = true;
 		return conclude(r, &res);
 	}
-	if (!store_redis_reserve(r->agent->redis, &sr, on_reserved, r->agent,
+	if (!store_redis_reserve(r->decider->redis, &sr, on_reserved, r->table,
 	                         r->ref))
 		return degrade(r);
-	r->waits_for = "limit store";
+	requests_park(r, "limit store");
 	return STEP_PARKED;
-}
-
-void store_give_back(struct agent *a, struct str account, struct str id,
-                       bool local)
-{
-	static const struct store_usage nothing;
-
-	if (local)
-		store_memory_settle(a->memory, account, id, &nothing);
-	else
-		store_redis_settle(a->redis, account, id, &nothing, NULL, NULL);
 }
 
 void reserve_undo(struct request *r)
 {
-	if (!r->plan.reserved)
+	if (!r->charge.reserved)
 		return;
-	r->plan.reserved = false;
-	open_reservations_remove(r->agent->open_reservations, r->facts.id, NULL);
-	store_give_back(r->agent, r->plan.account, r->facts.id,
-	                  r->plan.reserved_local);
+	r->charge.reserved = false;
+	open_reservations_remove(r->decider->open, r->facts.id, NULL);
+	reservation_give_back(r->decider->memory, r->decider->redis,
+	                      r->caller.account, r->facts.id, r->charge.local);
 }

@@ -1,12 +1,13 @@
 /*
- * decide/demand: what is asked for - which operation on which model.
+ * decide/resolve: what is asked for - which operation on which model.
  *
- * Where the model stands is in the row of the operation (api/operations): mostly
- * in the path, then in the body; some work without one. What is authorized
- * here is what runs: decide/route gives the upstream a path that names the
- * deployment, or insists that the one `model` of the body is that deployment.
+ * Where the model stands is in the row of the operation (api/operations):
+ * mostly in the path, then in the body; some work without one. What is
+ * authorized here is what runs: decide/route gives the upstream a path that
+ * names the deployment, or insists that the one `model` of the body is that
+ * deployment.
  */
-#include "agent/agent.h"
+#include "decide/step.h"
 #include "decide/verdict.h"
 #include "api/form.h"
 
@@ -36,7 +37,7 @@ static enum step_result check_body(struct request *r)
 		                    "The body ends before its JSON does.");
 	/* What we did not see may hold a second `model`. Only a path that
 	 * names the model settles which one runs. */
-	if (r->plan.call.path_model.len == 0)
+	if (r->call.api.path_model.len == 0)
 		return verdict_deny(r, DENY_TOO_LARGE_BODY, NULL);
 	return STEP_NEXT;
 }
@@ -56,7 +57,7 @@ static enum step_result check_form(struct request *r)
 		return verdict_deny(r, DENY_BAD_FORM,
 		                    "The form is not acceptable: %s.",
 		                    f->scan.error);
-	if (f->scan_status == SCAN_OK || r->plan.call.path_model.len > 0)
+	if (f->scan_status == SCAN_OK || r->call.api.path_model.len > 0)
 		return STEP_NEXT;
 	if (!f->body_cut && f->content_length.len > 0)
 		return verdict_deny(r, DENY_BAD_FORM,
@@ -79,7 +80,7 @@ static enum step_result check_content(struct request *r)
 {
 	const struct request_facts *f = &r->facts;
 
-	switch (r->plan.call.traits.body) {
+	switch (r->call.api.traits.body) {
 	case BODY_JSON:
 		break;
 	case BODY_FORM:
@@ -87,7 +88,7 @@ static enum step_result check_content(struct request *r)
 			return check_form(r);
 		/* HAProxy waits only for a form that has to name the model */
 		if (!f->has_body && form_is(f->content_type) &&
-		    r->plan.call.path_model.len > 0)
+		    r->call.api.path_model.len > 0)
 			return STEP_NEXT;
 		break;
 	case BODY_NONE:
@@ -123,24 +124,24 @@ static struct str model_of_query(struct str query)
 
 static struct str model_of(const struct request *r)
 {
-	const struct api_call *call = &r->plan.call;
+	const struct api_call *call = &r->call.api;
 
 	if (call->traits.model == MODEL_QUERY)
 		return model_of_query(r->facts.query);
 	if (call->path_model.len > 0)
 		return call->path_model;
 	if (call->operation == API_REALTIME && r->facts.scan.model.len == 0)
-		return r->facts.uses.session_model;
+		return r->facts.refs.session_model;
 	return r->facts.scan.model;
 }
 
 /* A session that only writes down what it hears has no other model. */
 static void choose_session_model(struct request *r)
 {
-	struct uses *u = &r->facts.uses;
+	struct refs *u = &r->facts.refs;
 
 	if (u->n_session_models > 0 ||
-	    !str_eq(r->plan.call.suffix,
+	    !str_eq(r->call.api.suffix,
 	            STR("/realtime/transcription_sessions")))
 		return;
 	u->session_model = u->transcription_model;
@@ -151,10 +152,10 @@ static void choose_session_model(struct request *r)
  * a resource reads either. */
 static bool is_unclear(const struct request *r)
 {
-	const struct uses *u = &r->facts.uses;
+	const struct refs *u = &r->facts.refs;
 	struct str top = r->facts.scan.model;
 
-	if (r->plan.call.operation != API_REALTIME || u->n_session_models == 0)
+	if (r->call.api.operation != API_REALTIME || u->n_session_models == 0)
 		return false;
 	return u->n_session_models > 1 || u->session_model.len == 0 ||
 	       (top.len > 0 && !str_eq(top, u->session_model));
@@ -162,7 +163,7 @@ static bool is_unclear(const struct request *r)
 
 enum step_result decide_resolve(struct request *r)
 {
-	const struct api_call *call = &r->plan.call;
+	const struct api_call *call = &r->call.api;
 	enum step_result body;
 	struct str name;
 
@@ -182,8 +183,8 @@ enum step_result decide_resolve(struct request *r)
 	name = model_of(r);
 	if (name.len == 0)
 		return verdict_deny(r, DENY_NO_MODEL, NULL);
-	r->plan.model = policy_model(r->policy, name);
-	if (!r->plan.model)
+	r->call.model = policy_model(r->policy, name);
+	if (!r->call.model)
 		return verdict_deny(r, DENY_MODEL_UNKNOWN,
 		                    "The model '%" STR_FMT
 		                    "' does not exist at this gateway.",

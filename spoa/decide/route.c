@@ -2,7 +2,7 @@
  * decide/route: model -> deployment, and the path under which it is reached.
  *
  * Candidates are the model's deployments whose surface can serve the
- * operation. Of those that are not health the lowest priority number wins,
+ * operation. Of those that are not throttled the lowest priority number wins,
  * among equals a draw by weight.
  *
  * What runs must be what was authorized. Surfaces that name the deployment in
@@ -10,87 +10,61 @@
  * a deployment is a candidate only when all of the body was seen; decide/adapt
  * then puts the deployment's name there.
  */
-#include "agent/agent.h"
 #include "decide/adapt.h"
-#include "upstream/health.h"
+#include "decide/decider.h"
+#include "decide/step.h"
 #include "decide/verdict.h"
+#include "upstream/health.h"
+#include "upstream/target.h"
 
 #include <stdlib.h>
 
-static const char default_azure_version[] = "2024-10-21";
-static const char default_realtime_version[] = "2025-04-01-preview";
-static const char default_models_version[] = "2024-05-01-preview";
-
-/* Does this surface have this operation, and where is the model? */
-enum model_place { PLACE_NONE = 0, PLACE_PATH = 1, PLACE_BODY = 2 };
-
-static enum model_place place_of(enum policy_surface s,
-                                 const struct api_call *call)
+/* Edits reach the top level of a JSON body only, so a form, and the model of a
+ * realtime session, must name the deployment as they are. */
+static bool rte_is_editable(const struct request *r)
 {
-	enum api_operation op = call->operation;
-
-	/* the agent writes its query */
-	if (call->traits.model == MODEL_QUERY)
-		return s == SURFACE_AZURE || s == SURFACE_V1 ? PLACE_PATH
-		                                             : PLACE_NONE;
-	switch (s) {
-	case SURFACE_AZURE:
-		if (op == API_RESPONSES || op == API_REALTIME)
-			return PLACE_BODY;
-		return op == API_MESSAGES ? PLACE_NONE : PLACE_PATH;
-	case SURFACE_V1:
-		return op == API_MESSAGES ? PLACE_NONE : PLACE_BODY;
-	case SURFACE_MODELS:
-		return op == API_CHAT || op == API_EMBEDDINGS ? PLACE_BODY
-		                                              : PLACE_NONE;
-	case SURFACE_ANTHROPIC:
-		return op == API_MESSAGES ? PLACE_BODY : PLACE_NONE;
-	}
-	return PLACE_NONE;
+	return !r->facts.is_form && r->call.api.operation != API_REALTIME;
 }
 
-/* A form, and what stands deeper than at the top, stays as it came. */
-static bool is_editable(const struct request *r)
-{
-	return !r->facts.is_form && r->plan.call.operation != API_REALTIME;
-}
-
-static struct str asked_model(const struct request *r)
+static struct str rte_asked_model(const struct request *r)
 {
 	const struct request_facts *f = &r->facts;
 
-	return f->scan.model.len > 0 ? f->scan.model : f->uses.session_model;
+	return f->scan.model.len > 0 ? f->scan.model : f->refs.session_model;
 }
 
-static bool eligible(const struct request *r, const struct policy_deployment *d)
+static bool rte_is_eligible(const struct request *r,
+                            const struct policy_deployment *d)
 {
-	enum model_place place = place_of(d->surface, &r->plan.call);
+	enum target_model at = target_model(d->surface, &r->call.api);
 
-	if (r->plan.pinned &&
-	    r->plan.pinned != &r->policy->resources[d->resource])
+	if (r->call.pinned &&
+	    r->call.pinned != &r->policy->resources[d->resource])
 		return false;
-	if (place == PLACE_BODY && is_editable(r) && adapt_possible(&r->facts))
+	if (at == TARGET_MODEL_BODY && rte_is_editable(r) &&
+	    adapt_possible(&r->facts))
 		return true;
-	if (place == PLACE_BODY)
-		return !r->facts.body_cut && str_eq(asked_model(r), d->name);
-	return place == PLACE_PATH;
+	if (at == TARGET_MODEL_BODY)
+		return !r->facts.body_cut &&
+		       str_eq(rte_asked_model(r), d->name);
+	return at == TARGET_MODEL_PATH;
 }
 
-static enum health_state state_of(const struct request *r,
-                                   const struct policy_deployment *d,
-                                   uint64_t *left_ms)
+static enum health_state rte_health(const struct request *r,
+                                    const struct policy_deployment *d,
+                                    uint64_t *left_ms)
 {
-	return health_look(r->agent->health,
-	                    r->policy->resources[d->resource].name, d->name,
-	                    left_ms);
+	return health_look(r->decider->health,
+	                   r->policy->resources[d->resource].name, d->name,
+	                   left_ms);
 }
 
 /* A draw by weight among the eligible ones of one priority and state. */
-static const struct policy_deployment *draw(const struct request *r,
-                                            enum health_state state,
-                                            unsigned priority)
+static const struct policy_deployment *rte_draw(const struct request *r,
+                                                enum health_state state,
+                                                unsigned priority)
 {
-	const struct policy_model *m = r->plan.model;
+	const struct policy_model *m = r->call.model;
 	const struct policy_deployment *chosen = NULL;
 	unsigned total = 0;
 	size_t i;
@@ -98,8 +72,8 @@ static const struct policy_deployment *draw(const struct request *r,
 	for (i = 0; i < m->n_deployments; i++) {
 		const struct policy_deployment *d = &m->deployments[i];
 
-		if (d->priority != priority || !eligible(r, d) ||
-		    state_of(r, d, NULL) != state)
+		if (d->priority != priority || !rte_is_eligible(r, d) ||
+		    rte_health(r, d, NULL) != state)
 			continue;
 		/* keep each with the chance weight / sum so far: one pass,
 		 * no list. random() is good enough for balance. */
@@ -110,32 +84,33 @@ static const struct policy_deployment *draw(const struct request *r,
 	return chosen;
 }
 
-static const struct policy_deployment *choose(const struct request *r,
-                                              enum health_state state)
+static const struct policy_deployment *rte_choose(const struct request *r,
+                                                  enum health_state state)
 {
-	const struct policy_model *m = r->plan.model;
+	const struct policy_model *m = r->call.model;
 	unsigned best = UINT32_MAX;
 	size_t i;
 
 	for (i = 0; i < m->n_deployments; i++)
 		if (m->deployments[i].priority < best &&
-		    eligible(r, &m->deployments[i]) &&
-		    state_of(r, &m->deployments[i], NULL) == state)
+		    rte_is_eligible(r, &m->deployments[i]) &&
+		    rte_health(r, &m->deployments[i], NULL) == state)
 			best = m->deployments[i].priority;
-	return best == UINT32_MAX ? NULL : draw(r, state, best);
+	return best == UINT32_MAX ? NULL : rte_draw(r, state, best);
 }
 
 /* All are throttled: say when the first one opens again. No candidate at all
  * is another matter. */
-static enum step_result deny_no_deployment(struct request *r)
+static enum step_result rte_deny(struct request *r)
 {
-	const struct policy_model *m = r->plan.model;
+	const struct policy_model *m = r->call.model;
 	uint64_t soonest = UINT64_MAX, left;
 	size_t i;
 
 	for (i = 0; i < m->n_deployments; i++)
-		if (eligible(r, &m->deployments[i]) &&
-		    state_of(r, &m->deployments[i], &left) == HEALTH_THROTTLED &&
+		if (rte_is_eligible(r, &m->deployments[i]) &&
+		    rte_health(r, &m->deployments[i], &left) ==
+		            HEALTH_THROTTLED &&
 		    left < soonest)
 			soonest = left;
 	if (soonest != UINT64_MAX) {
@@ -151,128 +126,15 @@ static enum step_result deny_no_deployment(struct request *r)
 	                    "reads the model from the body, `model` must be "
 	                    "the deployment's name.",
 	                    STR_ARG(m->name),
-	                    operations_name(r->plan.call.operation));
-}
-
-/* An api-version is passed on only in the form Azure uses. */
-static bool is_version(struct str s)
-{
-	size_t i;
-
-	for (i = 0; i < s.len; i++) {
-		char c = s.p[i];
-
-		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-		      c == '-' || c == '.'))
-			return false;
-	}
-	return s.len > 0 && s.len <= 32;
-}
-
-/* The deployment's own version, else a dated one of the caller, else the
- * surface's default. */
-static struct str version_of(const struct request *r,
-                             const struct policy_deployment *d,
-                             const char *fallback)
-{
-	struct str asked = operations_query_get(r->facts.query, STR("api-version"));
-
-	if (d->api_version.len > 0)
-		return d->api_version;
-	if (is_version(asked) && str_starts(asked, STR("20")))
-		return asked;
-	return str_c(fallback);
-}
-
-static struct str percent_encode(struct arena *a, struct str s)
-{
-	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop"
-				    "qrstuvwxyz0123456789-._~";
-	char *out = arena_alloc(a, s.len * 3 + 1);
-	size_t i, n = 0;
-
-	if (!out)
-		return STR_NONE;
-	for (i = 0; i < s.len; i++) {
-		if (memchr(plain, s.p[i], sizeof(plain) - 1)) {
-			out[n++] = s.p[i];
-		} else {
-			out[n++] = '%';
-			str_hex(s.p + i, 1, out + n);
-			n += 2;
-		}
-	}
-	return str_of(out, n);
-}
-
-/* Younger than the dated API. */
-static bool is_v1_only(const struct api_call *call)
-{
-	return call->operation == API_REALTIME ||
-	       (call->operation == API_RESPONSES &&
-	        !str_eq(call->suffix, STR("/responses")));
-}
-
-/* A WebSocket: the query names the deployment, and we write it. */
-static void set_socket(struct request *r, const struct policy_deployment *d)
-{
-	struct request_plan *plan = &r->plan;
-	struct str name = percent_encode(&r->arena, d->name);
-
-	if (d->surface == SURFACE_V1) {
-		plan->path = STR("/openai/v1/realtime");
-		plan->query =
-			arena_fmt(&r->arena, "model=%" STR_FMT, STR_ARG(name));
-		return;
-	}
-	plan->path = STR("/openai/realtime");
-	plan->query = arena_fmt(
-		&r->arena, "api-version=%" STR_FMT "&deployment=%" STR_FMT,
-		STR_ARG(version_of(r, d, default_realtime_version)),
-		STR_ARG(name));
-}
-
-/* What callers may say to a resource about its objects; all else of their
- * query is left out. */
-static bool is_passed_on(struct str name)
-{
-	static const struct str names[] = {
-		STR_INIT("after"),          STR_INIT("before"),
-		STR_INIT("limit"),          STR_INIT("order"),
-		STR_INIT("include"),        STR_INIT("include[]"),
-		STR_INIT("include%5B%5D"),  STR_INIT("stream"),
-		STR_INIT("starting_after"), STR_INIT("filter"),
-		STR_INIT("webrtcfilter"),
-	};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (str_eq_nocase(name, names[i]))
-			return true;
-	return false;
-}
-
-static struct str object_query(struct request *r)
-{
-	struct str query = r->facts.query, out = STR_NONE;
-
-	while (query.len > 0) {
-		struct str pair = str_first(query, str_find(query, '&'));
-
-		query = str_from(query, pair.len + 1);
-		if (is_passed_on(str_first(pair, str_find(pair, '='))))
-			out = arena_fmt(&r->arena, "%" STR_FMT "%s%" STR_FMT,
-			                STR_ARG(out), out.len > 0 ? "&" : "",
-			                STR_ARG(pair));
-	}
-	return out;
+	                    operations_name(r->call.api.operation));
 }
 
 /* s.NAME watches the body with a Lua filter: streams, WebSockets (to be cut
  * when their caller is blocked), and answers that may not fit a buffer. r.NAME
  * is cheaper and enough for the rest. */
-static bool needs_filter(const struct request *r)
+static bool rte_needs_filter(const struct request *r)
 {
-	const struct api_call *call = &r->plan.call;
+	const struct api_call *call = &r->call.api;
 
 	if (call->traits.upgrade)
 		return true;
@@ -286,110 +148,58 @@ static bool needs_filter(const struct request *r)
 	              STR("true"));
 }
 
-static void set_backend(struct request *r)
+static void rte_set(struct request *r, const struct policy_resource *at,
+                    const struct target_url *url)
 {
-	struct request_plan *plan = &r->plan;
+	struct request_target *t = &r->target[0];
 
-	plan->host = plan->resource->host;
-	if (plan->resource->port != (plan->resource->tls ? 443 : 80))
-		plan->host = arena_fmt(&r->arena, "%" STR_FMT ":%u",
-		                       STR_ARG(plan->resource->host),
-		                       plan->resource->port);
-	plan->backend = arena_fmt(&r->arena, "%c.%" STR_FMT,
-	                          needs_filter(r) ? 's' : 'r',
-	                          STR_ARG(plan->resource->name));
+	t->resource = at;
+	t->host = url->host;
+	t->path = url->path;
+	t->query = url->query;
+	t->backend =
+		arena_fmt(&r->arena, "%c.%" STR_FMT,
+	                  rte_needs_filter(r) ? 's' : 'r', STR_ARG(at->name));
+	r->n_targets = 1;
 }
 
 /* What works without a model goes to where the objects it names are, else to
- * the resource of the configuration; there, to the v1 API. */
-static enum step_result route_object(struct request *r)
+ * the resource of the configuration. */
+static enum step_result rte_object(struct request *r)
 {
-	struct request_plan *plan = &r->plan;
 	const struct policy *p = r->policy;
+	const struct policy_resource *at = r->call.pinned;
+	struct target_url url;
 
-	if (!plan->pinned && !p->objects.enabled)
+	if (!at && !p->objects.enabled)
 		return verdict_deny(r, DENY_OBJECTS_OFF, NULL);
-	plan->resource = plan->pinned ? plan->pinned
-	                              : &p->resources[p->objects.resource];
-	plan->path = arena_fmt(&r->arena, "/openai/v1%" STR_FMT,
-	                       STR_ARG(plan->call.suffix));
-	plan->query = object_query(r);
-	set_backend(r);
+	if (!at)
+		at = &p->resources[p->objects.resource];
+	target_object(&r->call.api, r->facts.query, at, &r->arena, &url);
+	rte_set(r, at, &url);
 	return STEP_NEXT;
-}
-
-static void set_target(struct request *r, const struct policy_deployment *d)
-{
-	struct request_plan *plan = &r->plan;
-	struct arena *a = &r->arena;
-	struct str suffix = plan->call.suffix;
-
-	switch (d->surface) {
-	case SURFACE_AZURE:
-		if (plan->call.traits.model == MODEL_QUERY) {
-			set_socket(r, d);
-			break;
-		}
-		if (is_v1_only(&plan->call)) {
-			plan->path = arena_fmt(a, "/openai/v1%" STR_FMT,
-			                       STR_ARG(suffix));
-			break;
-		}
-		if (plan->call.operation == API_RESPONSES)
-			plan->path = STR("/openai/responses");
-		else
-			plan->path = arena_fmt(
-				a, "/openai/deployments/%" STR_FMT "%" STR_FMT,
-				STR_ARG(percent_encode(a, d->name)),
-				STR_ARG(suffix));
-		plan->query = arena_fmt(
-			a, "api-version=%" STR_FMT,
-			STR_ARG(version_of(r, d, default_azure_version)));
-		break;
-	case SURFACE_V1:
-		if (plan->call.traits.model == MODEL_QUERY) {
-			set_socket(r, d);
-			break;
-		}
-		plan->path =
-			arena_fmt(a, "/openai/v1%" STR_FMT, STR_ARG(suffix));
-		if (d->api_version.len > 0)
-			plan->query = arena_fmt(a, "api-version=%" STR_FMT,
-			                        STR_ARG(d->api_version));
-		break;
-	case SURFACE_MODELS:
-		plan->path = arena_fmt(a, "/models%" STR_FMT, STR_ARG(suffix));
-		plan->query = arena_fmt(
-			a, "api-version=%" STR_FMT,
-			STR_ARG(version_of(r, d, default_models_version)));
-		break;
-	case SURFACE_ANTHROPIC:
-		plan->path =
-			arena_fmt(a, "/anthropic/v1%" STR_FMT, STR_ARG(suffix));
-		if (str_eq(operations_query_get(r->facts.query, STR("beta")),
-		           STR("true")))
-			plan->query = STR("beta=true");
-		break;
-	}
 }
 
 enum step_result decide_route(struct request *r)
 {
-	struct request_plan *plan = &r->plan;
+	const struct api_call *call = &r->call.api;
+	const struct policy_resource *at;
 	const struct policy_deployment *d;
+	struct target_url url;
 
-	if (plan->call.traits.model < MODEL_BODY)
-		return route_object(r);
-	d = choose(r, HEALTH_OK);
+	if (call->traits.model < MODEL_BODY)
+		return rte_object(r);
+	d = rte_choose(r, HEALTH_OK);
 	if (!d)
-		d = choose(r, HEALTH_FAILING);
+		d = rte_choose(r, HEALTH_FAILING);
 	if (!d)
-		return deny_no_deployment(r);
-	plan->deployment = d;
-	plan->model_in_body = place_of(d->surface, &plan->call) == PLACE_BODY &&
-	                      is_editable(r);
-	plan->resource = &r->policy->resources[d->resource];
-	set_target(r, d);
-	set_backend(r);
+		return rte_deny(r);
+	at = &r->policy->resources[d->resource];
+	target_deployment(call, r->facts.query, d, at, &r->arena, &url);
+	rte_set(r, at, &url);
+	r->target[0].deployment = d;
+	r->target[0].model_in_body =
+		target_model(d->surface, call) == TARGET_MODEL_BODY &&
+		rte_is_editable(r);
 	return STEP_NEXT;
 }

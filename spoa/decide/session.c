@@ -1,7 +1,7 @@
 /* decide/session: a caller that comes with the secret of a realtime session. */
 #include "decide/session.h"
 
-#include "agent/agent.h"
+#include "decide/decider.h"
 #include "keys/caller.h"
 #include "decide/lookup.h"
 #include "decide/verdict.h"
@@ -45,24 +45,23 @@ static enum object_status look(struct request *r, struct str secret,
 	jose_sha256(secret, sum);
 	str_hex(sum, sizeof(sum), hash);
 	return lookup_object(r, session_id(str_of(hash, 2 * HASH_LEN), space),
-	                  OBJECT_EXPIRES, out);
+	                     OBJECT_EXPIRES, out);
 }
 
 /* Its session is known: the call is its caller's, on its model, there. */
 static enum step_result take(struct request *r, const struct object *o)
 {
-	struct request_plan *plan = &r->plan;
-	int64_t now_s = clock_real_s(r->agent->clock);
+	int64_t now_s = clock_real_s(r->decider->clock);
 
-	plan->pinned = policy_resource(r->policy, o->resource);
-	plan->identity = caller_of(o->caller, r->policy, now_s, &r->arena);
-	if (!plan->pinned || !plan->identity || o->model.len == 0) {
+	r->call.pinned = policy_resource(r->policy, o->resource);
+	r->caller.identity = caller_of(o->caller, r->policy, now_s, &r->arena);
+	if (!r->call.pinned || !r->caller.identity || o->model.len == 0) {
 		verdict_deny_inbound(r, INBOUND_UNKNOWN_SECRET);
 		verdict_detail(r, "its caller or resource is not configured");
 		return STEP_DONE;
 	}
-	plan->model_name = arena_str(&r->arena, o->model);
-	plan->model = policy_model(r->policy, o->model);
+	r->call.model_name = arena_str(&r->arena, o->model);
+	r->call.model = policy_model(r->policy, o->model);
 	return STEP_NEXT;
 }
 
@@ -92,7 +91,7 @@ enum step_result decide_session(struct request *r)
 
 enum step_result session_credential(struct request *r)
 {
-	r->plan.auth_name = STR("authorization");
-	r->plan.auth_value = r->facts.authorization;
+	r->target[0].auth_name = STR("authorization");
+	r->target[0].auth_value = r->facts.authorization;
 	return STEP_NEXT;
 }

@@ -68,8 +68,9 @@ static const struct denial denials[DENY_N] = {
 	[DENY_NO_ROUTE] = {"no_deployment", 400, 0,
                            "No deployment of this model can serve this form of "
                            "request."},
-	[DENY_UPSTREAM_BUSY] = {"upstream_busy", 429, 1,
-                          "All deployments of this model are at their limit."},
+	[DENY_UPSTREAM_BUSY] =
+		{"upstream_busy", 429, 1,
+                 "All deployments of this model are at their limit."},
 	[DENY_OUTBOUND] =
 		{"upstream_credential_unavailable", 503, 5,
                  "The gateway has no credential for the model's resource at "

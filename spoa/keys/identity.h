@@ -8,6 +8,7 @@
 #ifndef KEYS_IDENTITY_H
 #define KEYS_IDENTITY_H
 
+#include "base/arena.h"
 #include "base/str.h"
 
 enum identity_kind { IDENTITY_TOKEN = 1, IDENTITY_KEY = 2, IDENTITY_BOTH = 3 };
@@ -44,5 +45,10 @@ static inline struct identity *identity_ref(struct identity *i)
 }
 
 void identity_unref(struct identity *i); /* accepts NULL */
+
+/* The name under which what a caller makes is remembered, in `a`. Not the
+ * consumer: many apps may share one. A token owns by tenant, app and object
+ * id, a gateway key by its name. */
+struct str identity_owner(struct arena *a, const struct identity *who);
 
 #endif

@@ -25,7 +25,7 @@ static struct str token_of(struct str value)
 /* A slot, known by all that the config says about it. */
 struct held {
 	struct held *next;
-	struct slot *slot;
+	struct token_cache *slot;
 	bool wanted; /* used while configuring */
 	uint8_t sum[32];
 };
@@ -35,9 +35,9 @@ struct outbound {
 	struct token_cache_shared world;
 	struct policy *policy;
 	struct held *held;
-	struct slot **by_index; /* of policy->resources */
-	struct slot *redis;     /* NULL: not by token */
-	char oid[37];           /* of its token, when asked for */
+	struct token_cache **by_index; /* of policy->resources */
+	struct token_cache *redis;     /* NULL: not by token */
+	char oid[37];                  /* of its token, when asked for */
 };
 
 /* ------------------------------------------------------------ configure */
@@ -99,8 +99,9 @@ static struct held *held_new(struct outbound *o,
 
 /* A slot, made and started when there is none. One that stays but is failing
  * is tried at once: who reloads may have repaired the cause. */
-static struct slot *want(struct outbound *o, const struct policy_credential *c,
-                         struct str audience)
+static struct token_cache *want(struct outbound *o,
+                                const struct policy_credential *c,
+                                struct str audience)
 {
 	struct held *h;
 	uint8_t sum[32];
@@ -153,7 +154,8 @@ static void want_nothing(struct outbound *o)
 
 bool outbound_configure(struct outbound *o, struct policy *p)
 {
-	struct slot **by_index = calloc(p->n_resources + 1, sizeof(*by_index));
+	struct token_cache **by_index =
+		calloc(p->n_resources + 1, sizeof(*by_index));
 	struct policy *old = o->policy;
 	bool ok = true;
 	size_t i;
@@ -180,12 +182,13 @@ bool outbound_configure(struct outbound *o, struct policy *p)
 	return ok;
 }
 
-static void on_renewed(void *ctx, struct slot *s)
+static void on_renewed(void *ctx, struct token_cache *s)
 {
 	struct outbound *o = ctx;
 	struct str token;
 
-	if (s != o->redis || !token_cache_usable(s) || !token_cache_value(s, &token))
+	if (s != o->redis || !token_cache_usable(s) ||
+	    !token_cache_value(s, &token))
 		return;
 	if (o->policy->redis.username.len == 0 &&
 	    !jose_oid(token_of(token), o->oid))
@@ -245,8 +248,8 @@ bool outbound_ready(const struct outbound *o)
 
 /* A request may still hold the policy before the last reload: then its
  * credential is looked up by content. */
-static struct slot *slot_of(const struct outbound *o, const struct policy *p,
-                            unsigned resource)
+static struct token_cache *slot_of(const struct outbound *o,
+                                   const struct policy *p, unsigned resource)
 {
 	const struct held *h;
 	uint8_t sum[32];
@@ -261,7 +264,7 @@ static struct slot *slot_of(const struct outbound *o, const struct policy *p,
 	return h ? h->slot : NULL;
 }
 
-static enum outbound_answer ask(struct slot *s, struct str *value,
+static enum outbound_answer ask(struct token_cache *s, struct str *value,
                                 struct waiter *w)
 {
 	if (!s)
@@ -275,7 +278,7 @@ enum outbound_answer outbound_header(struct outbound *o, const struct policy *p,
                                      unsigned resource, struct str *name,
                                      struct str *value, struct waiter *w)
 {
-	struct slot *s = slot_of(o, p, resource);
+	struct token_cache *s = slot_of(o, p, resource);
 	enum outbound_answer answer = ask(s, value, w);
 
 	if (answer == OUTBOUND_OK)

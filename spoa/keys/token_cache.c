@@ -32,7 +32,7 @@ struct secret {
 	char text[];
 };
 
-struct slot {
+struct token_cache {
 	struct token_cache_shared *w;
 	const struct policy_credential *c; /* the caller's */
 	struct str audience;               /* the caller's, too */
@@ -100,26 +100,26 @@ static void retire(struct token_cache_shared *w, struct secret *s)
 
 /* ------------------------------------------------------------- fetching */
 
-bool token_cache_usable(const struct slot *s)
+bool token_cache_usable(const struct token_cache *s)
 {
 	return s->value && (s->endless ||
 	                    clock_real_s(s->w->clock) + SLOT_MARGIN_S < s->exp);
 }
 
-static void slot_fetch(struct slot *s);
+static void slot_fetch(struct token_cache *s);
 
 static void on_timer(void *data)
 {
 	slot_fetch(data);
 }
 
-static void schedule(struct slot *s, uint64_t after_ms)
+static void schedule(struct token_cache *s, uint64_t after_ms)
 {
 	s->next_us = clock_mono_us(s->w->clock) + after_ms * 1000;
 	loop_timer_start(s->w->loop, &s->timer, after_ms, on_timer, s);
 }
 
-static uint64_t retry_after_ms(const struct slot *s,
+static uint64_t retry_after_ms(const struct token_cache *s,
                                const struct fetch_result *res)
 {
 	uint64_t wait_ms = backoff_after(s->n_failures, SLOT_RETRY_MIN_MS,
@@ -138,13 +138,13 @@ static uint64_t retry_after_ms(const struct slot *s,
 	return wait_ms > least_ms ? wait_ms : least_ms;
 }
 
-static void log_slot(struct buf *line, const struct slot *s)
+static void log_slot(struct buf *line, const struct token_cache *s)
 {
 	log_field(line, "credential", s->c->name);
 	log_field(line, "audience", s->audience);
 }
 
-static void log_failure(const struct slot *s, const char *why,
+static void log_failure(const struct token_cache *s, const char *why,
                         const struct fetch_result *res, uint64_t after_ms)
 {
 	struct buf line, said;
@@ -175,7 +175,7 @@ static void log_failure(const struct slot *s, const char *why,
 }
 
 /* One line per change of state: ok -> failing -> misconfigured -> ... */
-static void fetch_failed(struct slot *s, const char *why,
+static void fetch_failed(struct token_cache *s, const char *why,
                          const struct fetch_result *res)
 {
 	bool was = s->misconfigured;
@@ -191,9 +191,10 @@ static void fetch_failed(struct slot *s, const char *why,
 		log_failure(s, why, res, after_ms);
 }
 
-static bool keep_token(struct slot *s, const struct grant_token *t)
+static bool keep_token(struct token_cache *s, const struct grant_token *t)
 {
-	struct secret *value = secret_new(STR(TOKEN_CACHE_BEARER), t->access_token);
+	struct secret *value =
+		secret_new(STR(TOKEN_CACHE_BEARER), t->access_token);
 	struct buf line;
 
 	if (!value)
@@ -222,7 +223,7 @@ static bool keep_token(struct slot *s, const struct grant_token *t)
 
 static void got_answer(void *ctx, const struct fetch_result *res);
 
-static bool slot_send(struct slot *s)
+static bool slot_send(struct token_cache *s)
 {
 	struct fetch_request r = {
 		.url = str_c(s->grant.url),
@@ -238,7 +239,7 @@ static bool slot_send(struct slot *s)
 }
 
 /* The answer to the Arc agent's challenge is on its way; false with `why`. */
-static bool proving(struct slot *s, const struct fetch_result *res,
+static bool proving(struct token_cache *s, const struct fetch_result *res,
                     struct buf *why)
 {
 	if (!grant_prove(&s->grant, res->challenge, s->w->arc_dir, why))
@@ -250,7 +251,8 @@ static bool proving(struct slot *s, const struct fetch_result *res,
 }
 
 /* NULL when there is a token now. */
-static const char *take_answer(struct slot *s, const struct fetch_result *res)
+static const char *take_answer(struct token_cache *s,
+                               const struct fetch_result *res)
 {
 	struct grant_answer *answer;
 	struct grant_token token;
@@ -270,7 +272,7 @@ static const char *take_answer(struct slot *s, const struct fetch_result *res)
 
 static void got_answer(void *ctx, const struct fetch_result *res)
 {
-	struct slot *s = ctx;
+	struct token_cache *s = ctx;
 	const char *failed;
 	struct buf why;
 
@@ -292,7 +294,7 @@ static void got_answer(void *ctx, const struct fetch_result *res)
 	waiters_wake(&s->waiters);
 }
 
-static void slot_fetch(struct slot *s)
+static void slot_fetch(struct token_cache *s)
 {
 	int64_t now_s = clock_real_s(s->w->clock);
 	struct buf why;
@@ -315,7 +317,7 @@ static void slot_fetch(struct slot *s)
 
 /* ------------------------------------------------------- begin and end */
 
-void token_cache_free(struct slot *s)
+void token_cache_free(struct token_cache *s)
 {
 	if (!s)
 		return;
@@ -329,7 +331,7 @@ void token_cache_free(struct slot *s)
 	free(s);
 }
 
-static struct metric *fetches(const struct slot *s, const char *result)
+static struct metric *fetches(const struct token_cache *s, const char *result)
 {
 	struct buf labels;
 	struct metric *m;
@@ -343,7 +345,7 @@ static struct metric *fetches(const struct slot *s, const char *result)
 	return m;
 }
 
-static struct metric *expiry(const struct slot *s)
+static struct metric *expiry(const struct token_cache *s)
 {
 	struct buf labels;
 	struct metric *m;
@@ -358,10 +360,11 @@ static struct metric *expiry(const struct slot *s)
 	return m;
 }
 
-struct slot *token_cache_new(struct token_cache_shared *w, const struct policy_credential *c,
-                      struct str audience)
+struct token_cache *token_cache_new(struct token_cache_shared *w,
+                                    const struct policy_credential *c,
+                                    struct str audience)
 {
-	struct slot *s = calloc(1, sizeof(*s));
+	struct token_cache *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
@@ -389,14 +392,14 @@ void token_cache_shared_done(struct token_cache_shared *w)
 	sweep(w);
 }
 
-void token_cache_refer(struct slot *s, const struct policy_credential *c,
-                struct str audience)
+void token_cache_refer(struct token_cache *s, const struct policy_credential *c,
+                       struct str audience)
 {
 	s->c = c;
 	s->audience = audience;
 }
 
-void token_cache_start(struct slot *s)
+void token_cache_start(struct token_cache *s)
 {
 	if (!s->endless && (!s->value || s->n_failures > 0))
 		slot_fetch(s);
@@ -406,7 +409,7 @@ void token_cache_start(struct slot *s)
 
 /* Time to fetch: the plan says so, or a token ended before its renewal (the
  * machine slept, its clock was set) and nothing has failed yet. */
-static bool is_due(const struct slot *s)
+static bool is_due(const struct token_cache *s)
 {
 	if (s->endless || s->job)
 		return false;
@@ -414,7 +417,7 @@ static bool is_due(const struct slot *s)
 	       (!token_cache_usable(s) && s->n_failures == 0);
 }
 
-bool token_cache_value(struct slot *s, struct str *value)
+bool token_cache_value(struct token_cache *s, struct str *value)
 {
 	if (is_due(s))
 		slot_fetch(s);
@@ -424,14 +427,14 @@ bool token_cache_value(struct slot *s, struct str *value)
 	return true;
 }
 
-bool token_cache_wait(struct slot *s, struct waiter *w)
+bool token_cache_wait(struct token_cache *s, struct waiter *w)
 {
 	if (s->job)
 		waiters_add(&s->waiters, w);
 	return s->job != NULL;
 }
 
-struct str token_cache_header(const struct slot *s)
+struct str token_cache_header(const struct token_cache *s)
 {
 	if (!s->endless)
 		return STR("authorization");

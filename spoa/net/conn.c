@@ -117,17 +117,12 @@ static void count_error(struct conns *cs, enum spop_code code, const char *next)
 	cs->last_code = (int)code;
 }
 
-/* No reply can reach this connection's requests any more. */
+/* No reply can reach this connection's requests any more. They go on: what
+ * they reserved is given back where their answer finds nobody. */
 static void conn_abandon(struct conn *c)
 {
-	struct conns *cs = c->owner;
-	struct slot *s = &cs->slots[c->slot];
-	uint32_t generation = s->generation++;
-	bool waited = c->n_pending > 0;
-
+	c->owner->slots[c->slot].generation++;
 	c->n_pending = 0;
-	if (waited)
-		cs->o.on_closed(cs->o.ctx, c->slot, generation);
 }
 
 /* Everything but the callback. */

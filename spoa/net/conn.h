@@ -37,9 +37,6 @@ struct conns_options {
 	 * the negotiated frame, as HAProxy 3.1+ puts 20 streams on one. */
 	void (*on_notify)(void *ctx, struct conn_ref ref, const struct frame *f,
 	                  size_t ack_limit);
-	/* The connection of these unanswered requests is gone: nobody waits
-	 * for them, and no reply is due any more. */
-	void (*on_closed)(void *ctx, uint32_t slot, uint32_t generation);
 	void *ctx;
 	const char *worker; /* label of the gauges; NULL is "0" */
 	size_t max_frame;   /* what we offer; SPOP_MIN_FRAME..SPOP_MAX_FRAME */

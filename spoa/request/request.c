@@ -235,7 +235,7 @@ static void read_body(struct request *r, const struct spop_value *v)
 		arena_str(&r->arena, scan->previous_response_id);
 	scan->prompt_cache_key = arena_str(&r->arena, scan->prompt_cache_key);
 	if (r->facts.scan_status != SCAN_BAD)
-		refs_read(v->bytes, &r->arena, &r->facts.uses);
+		refs_read(v->bytes, &r->arena, &r->facts.refs);
 }
 
 /* HAProxy may hold less of the body than was announced, and pass on less than
@@ -259,7 +259,7 @@ static bool is_cut_unannounced(const struct request_facts *f)
 	       f->body_len >= CUT_MIN;
 }
 
-static bool take_facts(struct request *r, const struct spop_value *values)
+static bool take_head(struct request *r, const struct spop_value *values)
 {
 	struct request_facts *f = &r->facts;
 	struct str id = values[ARG_ID].bytes;
@@ -271,17 +271,12 @@ static bool take_facts(struct request *r, const struct spop_value *values)
 	f->method = arena_str(&r->arena, values[ARG_METHOD].bytes);
 	f->path = arena_str(&r->arena, values[ARG_PATH].bytes);
 	f->query = arena_str(&r->arena, values[ARG_QUERY].bytes);
-	if (!read_headers(r, values[ARG_HDRS].bytes))
-		return false;
-	read_sizes(f, values);
-	read_body(r, &values[ARG_BODY]);
-	f->body_cut = f->body_cut || is_cut_unannounced(f);
 	return true;
 }
 
-bool request_read(struct request *r, const struct frame *f)
+/* The arguments of the one message of a frame. */
+static bool read_message(const struct frame *f, struct spop_value *values)
 {
-	struct spop_value values[N_ARGS] = {0};
 	struct notify_message m;
 	struct cursor c = notify_begin(f);
 
@@ -292,7 +287,26 @@ bool request_read(struct request *r, const struct frame *f)
 	if (!read_args(&c, m.n_args, values) || !has_required(values))
 		return false;
 	/* one request, one message */
-	if (cursor_left(&c) > 0)
+	return cursor_left(&c) == 0;
+}
+
+bool request_read_head(struct request *r, const struct frame *f)
+{
+	struct spop_value values[N_ARGS] = {0};
+
+	return read_message(f, values) && take_head(r, values);
+}
+
+bool request_read(struct request *r, const struct frame *f)
+{
+	struct spop_value values[N_ARGS] = {0};
+	struct request_facts *facts = &r->facts;
+
+	if (!read_message(f, values) || !take_head(r, values) ||
+	    !read_headers(r, values[ARG_HDRS].bytes))
 		return false;
-	return take_facts(r, values);
+	read_sizes(facts, values);
+	read_body(r, &values[ARG_BODY]);
+	facts->body_cut = facts->body_cut || is_cut_unannounced(facts);
+	return true;
 }

@@ -8,7 +8,7 @@
  * ACK. All it needs later is copied into its arena while the frame is still
  * there, so it can be parked (waiting for keys, a token, Redis) at any step.
  * Whoever waits for something on its behalf keeps its `ref`, not a pointer:
- * request_of() gives NULL once the request has ended.
+ * requests_find() gives NULL once the request has ended.
  */
 #ifndef REQUEST_REQUEST_H
 #define REQUEST_REQUEST_H
@@ -27,10 +27,14 @@
 
 enum {
 	REQUEST_ARENA = 24576,
-	REQUEST_N_STEPS = 9,
+	REQUEST_N_STEPS = 9, /* decide/steps has the table */
+	/* Candidates in the order in which they are to be tried; target[0] is
+	 * the one that the ACK names. */
+	REQUEST_MAX_TARGETS = 4,
 };
 
-struct agent;
+struct decider;  /* decide/decider: what the steps may use */
+struct requests; /* request/table: where the request lives */
 
 /* What HAProxy told us. All strings are in the arena. */
 struct request_facts {
@@ -53,37 +57,51 @@ struct request_facts {
 	bool body_cut;      /* we did not see all of it */
 	enum scan_status scan_status;
 	struct scan_result scan;
-	struct uses uses;
+	struct refs refs;
 	bool is_form; /* multipart; scan.model is the form's */
 };
 
-/* What the steps decided, in the order they did. */
-struct request_plan {
-	struct api_call call;
+/* Who is calling. Written by authenticate (identity) and authorize (rest). */
+struct request_caller {
 	struct identity *identity; /* reference held */
 	const struct policy_consumer *consumer;
 	struct str account;        /* of the store: team or consumer */
 	struct str agent, project; /* of a trusted Foundry connection */
-	const struct policy_rule *rule;
+	struct str owner;          /* of what is made; set by objects */
+	struct store_caller scope; /* as limits and blocks name it; reserve */
+};
+
+/* What is asked for. Written by resolve, objects and authorize. */
+struct request_call {
+	struct api_call api;
 	const struct policy_model *model; /* NULL: works without one */
 	struct str model_name; /* of an object whose model is gone, too */
-	struct str owner;      /* of what is made */
 	struct str origin;     /* request that pays: a background response */
 	size_t n_owned;        /* objects that were found to be the caller's */
 	const struct policy_resource *pinned; /* which holds them, or NULL */
-	uint64_t prompt_tokens;               /* estimate */
-	uint64_t output_tokens;               /* reserved */
-	uint64_t nano_usd;                    /* reserved */
-	struct store_caller caller;
-	struct store_charge charges[STORE_MAX_CHARGES];
-	const struct policy_limit *limits[STORE_MAX_CHARGES];
-	size_t n_charges;
-	bool reserved_local; /* Redis was away: held in memory */
-	bool leased;         /* admitted without waiting for Redis */
+	const struct policy_rule *rule;
+};
+
+/* What it may cost, and from which limits that was taken. Written by estimate
+ * and reserve. */
+struct request_charge {
+	bool estimated; /* the next three are set */
+	uint64_t prompt_tokens;
+	uint64_t output_tokens;
+	uint64_t nano_usd;
+	struct store_charge items[STORE_MAX_CHARGES];
+	const struct policy_limit *limits[STORE_MAX_CHARGES]; /* of items[] */
+	size_t n;
 	bool reserved;
+	bool local;  /* Redis was away: held in memory */
+	bool leased; /* admitted without waiting for Redis */
 	/* what the caller is told of its limits, see decide/ratelimit.h */
 	struct str rate_requests, rate_tokens, warning;
-	const struct policy_deployment *deployment;
+};
+
+/* One place where the request can run. Written by route, adapt, credential. */
+struct request_target {
+	const struct policy_deployment *deployment; /* NULL: without model */
 	const struct policy_resource *resource;
 	bool model_in_body; /* the upstream reads `model` from the body */
 	struct str backend, host, path, query;
@@ -112,8 +130,16 @@ struct request_verdict {
 	struct str limit;       /* name of the limit that refused */
 };
 
+/* The answer of the object store that a parked step was woken for. */
+struct request_lookup {
+	bool done; /* the two below are set, and nobody has read them yet */
+	enum object_status status;
+	struct object object; /* its strings are in the arena */
+};
+
 struct request {
-	struct agent *agent;
+	struct decider *decider;
+	struct requests *table;
 	uint64_t ref; /* what waiters keep */
 	struct conn_ref conn;
 	size_t ack_limit;
@@ -121,20 +147,22 @@ struct request {
 	struct arena arena;
 
 	struct request_facts facts;
-	struct request_plan plan;
+	struct request_caller caller;
+	struct request_call call;
+	struct request_charge charge;
+	struct request_target target[REQUEST_MAX_TARGETS];
+	size_t n_targets;
 	struct request_verdict verdict;
 
-	/* the pipeline's place */
+	/* how far the pipeline is, and what a parked step waits for */
 	unsigned step;
 	bool parked;
 	bool woken;            /* was parked in this step before */
 	const char *waits_for; /* constant, for the log and the timeout */
 	struct waiter wait;    /* for keys or a token */
 	struct store_result store_result; /* what woke decide/reserve */
-	struct object found;              /* what woke decide/objects */
-	enum object_status found_status;
-	bool found_set;
-	struct loop_timer again;
+	struct request_lookup lookup;
+	struct loop_timer again; /* wakes decide/objects */
 	uint64_t started_us;
 	uint64_t parked_us;
 	uint64_t step_us[REQUEST_N_STEPS];
@@ -147,8 +175,8 @@ struct request {
  * malformed or lacks what HAProxy always sends; the pipeline then denies. */
 bool request_read(struct request *r, const struct frame *f);
 
-/* Write the ACK with what was decided: variables of txn.gw (see vars.c for
- * the closed list). False when it does not fit the connection's limit. */
-bool answer_write(const struct request *r, struct buf *out);
+/* The same for id, src, method, path and query alone: neither headers nor body
+ * are read. */
+bool request_read_head(struct request *r, const struct frame *f);
 
 #endif

@@ -13,6 +13,8 @@ struct slot {
 };
 
 struct requests {
+	struct requests_options o;
+	struct loop_timer deadline; /* of the oldest request */
 	struct slot *slots;
 	size_t max;
 	size_t n_used;
@@ -21,21 +23,22 @@ struct requests {
 	struct request *first, **last;
 };
 
-struct requests *requests_new(size_t max)
+struct requests *requests_new(const struct requests_options *o)
 {
 	struct requests *t = calloc(1, sizeof(*t));
 	size_t i;
 
 	if (!t)
 		return NULL;
-	t->slots = calloc(max, sizeof(*t->slots));
+	t->o = *o;
+	t->max = o->max;
+	t->slots = calloc(t->max, sizeof(*t->slots));
 	if (!t->slots) {
 		free(t);
 		return NULL;
 	}
-	t->max = max;
 	t->last = &t->first;
-	for (i = 0; i < max; i++)
+	for (i = 0; i < t->max; i++)
 		t->slots[i].next_free = (uint32_t)(i + 1);
 	return t;
 }
@@ -46,6 +49,9 @@ void requests_free(struct requests *t)
 
 	if (!t)
 		return;
+	while (t->first)
+		requests_release(t->first);
+	loop_timer_stop(&t->deadline);
 	for (i = 0; i < t->max; i++)
 		free(t->slots[i].r);
 	free(t->slots);
@@ -91,17 +97,24 @@ struct request *requests_take(struct requests *t)
 	/* the arena's memory need not be zeroed */
 	memset(s->r, 0, offsetof(struct request, mem));
 	s->r->ref = (uint64_t)s->generation << 32 | at;
+	s->r->table = t;
+	s->r->started_us = clock_mono_us(t->o.clock);
 	arena_init(&s->r->arena, s->r->mem, sizeof(s->r->mem));
 	link_last(t, s->r);
 	return s->r;
 }
 
-void requests_release(struct requests *t, struct request *r)
+void requests_release(struct request *r)
 {
+	struct requests *t = r->table;
 	uint32_t at = (uint32_t)r->ref;
 	struct slot *s = &t->slots[at];
 
 	assert(s->r == r && s->generation == r->ref >> 32);
+	waiter_cancel(&r->wait);
+	loop_timer_stop(&r->again);
+	identity_unref(r->caller.identity);
+	policy_unref(r->policy);
 	unlink_one(t, r);
 	/* it held a caller's token */
 	explicit_bzero(r->mem, r->arena.used);
@@ -134,4 +147,73 @@ struct request *requests_oldest(const struct requests *t)
 size_t requests_count(const struct requests *t)
 {
 	return t->n_used;
+}
+
+/* --------------------------------------------------------------- park, wake */
+
+static uint64_t due_us(const struct request *r)
+{
+	return r->started_us + (uint64_t)r->policy->decision_timeout_ms * 1000;
+}
+
+static void on_deadline(void *table);
+
+/* One timer is enough: all requests have the same time, so the oldest one is
+ * the first to expire. */
+static void arm_deadline(struct requests *t)
+{
+	uint64_t now, due;
+
+	if (!t->first) {
+		loop_timer_stop(&t->deadline);
+		return;
+	}
+	if (loop_timer_active(&t->deadline))
+		return;
+	now = clock_mono_us(t->o.clock);
+	due = due_us(t->first);
+	loop_timer_start(t->o.loop, &t->deadline,
+	                 due > now ? (due - now + 999) / 1000 : 0, on_deadline,
+	                 t);
+}
+
+static void on_deadline(void *table)
+{
+	struct requests *t = table;
+	uint64_t now = clock_mono_us(t->o.clock);
+
+	/* the timer has fired: it must be seen as stopped before re-arming */
+	loop_timer_stop(&t->deadline);
+	while (t->first && now >= due_us(t->first))
+		t->o.expire(t->first);
+	arm_deadline(t);
+}
+
+void requests_park(struct request *r, const char *waits_for)
+{
+	r->parked = true;
+	r->waits_for = waits_for;
+	r->parked_us = clock_mono_us(r->table->o.clock);
+	arm_deadline(r->table);
+}
+
+void requests_wake(void *table, uint64_t ref)
+{
+	struct requests *t = table;
+	struct request *r = requests_find(t, ref);
+
+	if (!r || !r->parked)
+		return;
+	r->step_us[r->step] += clock_mono_us(t->o.clock) - r->parked_us;
+	r->parked = false;
+	r->woken = true;
+	t->o.run(r);
+}
+
+struct waiter *requests_waiter(struct request *r)
+{
+	r->wait.wake = requests_wake;
+	r->wait.ctx = r->table;
+	r->wait.ref = r->ref;
+	return &r->wait;
 }

@@ -53,7 +53,7 @@ void lease_confirm(struct lease *l, const struct store_reservation *r);
 void lease_learn(struct lease *l, const struct store_reservation *r,
                  const struct store_result *res, uint64_t asked_us);
 
-/* Another Redis, other limits, or who knows: all must be estimator anew. What is
+/* Another Redis, other limits, or who knows: all must be learned anew. What is
  * unconfirmed stays so. */
 void lease_forget(struct lease *l);
 

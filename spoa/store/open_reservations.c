@@ -1,4 +1,5 @@
-/* usage/open_reservations: what was allowed, until HAProxy says how it ended. */
+/* store/open_reservations: what was allowed, until HAProxy says how it ended.
+ */
 #include "store/open_reservations.h"
 
 #include "base/map.h"
@@ -48,8 +49,9 @@ struct open_reservations {
 
 struct open_reservations *open_reservations_new(void)
 {
-	struct open_reservations *g = mmap(NULL, sizeof(*g), PROT_READ | PROT_WRITE,
-	                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct open_reservations *g =
+		mmap(NULL, sizeof(*g), PROT_READ | PROT_WRITE,
+	             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (g == MAP_FAILED)
 		return NULL;
@@ -177,8 +179,8 @@ static void copy(const struct place *p, struct open_reservation_copy *out)
 
 /* ------------------------------------------------------------------ calls */
 
-bool open_reservations_add(struct open_reservations *g, struct str id, const struct open_reservation *to,
-                 uint64_t now_us)
+bool open_reservations_add(struct open_reservations *g, struct str id,
+                           const struct open_reservation *to, uint64_t now_us)
 {
 	struct set *s;
 	struct place *p;
@@ -213,8 +215,8 @@ static bool read_place(struct open_reservations *g, struct place *p,
 	return true;
 }
 
-static bool look(struct open_reservations *g, struct str id, struct open_reservation_copy *out,
-                 bool stays)
+static bool look(struct open_reservations *g, struct str id,
+                 struct open_reservation_copy *out, bool stays)
 {
 	struct set *s = set_of(g, id);
 	bool found;
@@ -226,18 +228,21 @@ static bool look(struct open_reservations *g, struct str id, struct open_reserva
 	return found;
 }
 
-bool open_reservations_remove(struct open_reservations *g, struct str id, struct open_reservation_copy *out)
+bool open_reservations_remove(struct open_reservations *g, struct str id,
+                              struct open_reservation_copy *out)
 {
 	return look(g, id, out, false);
 }
 
-bool open_reservations_find(struct open_reservations *g, struct str id, struct open_reservation_copy *out)
+bool open_reservations_find(struct open_reservations *g, struct str id,
+                            struct open_reservation_copy *out)
 {
 	return look(g, id, out, true);
 }
 
 bool open_reservations_abandon(struct open_reservations *g, struct str id,
-                     struct open_reservation_copy *out, uint64_t now_us)
+                               struct open_reservation_copy *out,
+                               uint64_t now_us)
 {
 	struct set *s = set_of(g, id);
 	struct place *p;
@@ -253,7 +258,8 @@ bool open_reservations_abandon(struct open_reservations *g, struct str id,
 	return found;
 }
 
-static size_t sweep_set(struct open_reservations *g, struct set *s, uint64_t now_us)
+static size_t sweep_set(struct open_reservations *g, struct set *s,
+                        uint64_t now_us)
 {
 	const uint64_t life_us = STORE_RECORD_TTL_S * UINT64_C(1000000);
 	size_t i, expired = 0;

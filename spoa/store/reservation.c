@@ -1,4 +1,4 @@
-/* store/reservation: a copy of one that outlives the request. */
+/* store/reservation: a reservation beyond its request. */
 #include "store/reservation.h"
 
 #include <stdlib.h>
@@ -57,4 +57,15 @@ struct store_reservation *reservation_copy(const struct store_reservation *r)
 		c->r.caller = &c->caller;
 	}
 	return &c->r;
+}
+
+void reservation_give_back(struct store_memory *m, struct store_redis *redis,
+                           struct str account, struct str id, bool local)
+{
+	static const struct store_usage nothing;
+
+	if (local)
+		store_memory_settle(m, account, id, &nothing);
+	else
+		store_redis_settle(redis, account, id, &nothing, NULL, NULL);
 }

@@ -1,11 +1,11 @@
-/* upstream/feedback: what the upstream answered, where it matters for routing. */
+/* upstream/feedback: what the upstream answered, where it matters for routing.
+ */
 #include "upstream/feedback.h"
 
-#include "agent/agent.h"
 #include "base/log.h"
-#include "upstream/health.h"
-#include "spop/ack.h"
+#include "net/acknowledge.h"
 #include "spop/notify.h"
+#include "upstream/health.h"
 
 struct upstream_error {
 	struct str id, deployment, resource;
@@ -13,19 +13,6 @@ struct upstream_error {
 	struct str retry_after;    /* seconds, as the header says */
 	struct str retry_after_ms; /* Azure's own, preferred (azure.md 4.2) */
 };
-
-void conns_acknowledge(struct agent *a, struct conn_ref conn, size_t ack_limit)
-{
-	struct buf *out = conns_reply(a->conns, conn);
-	struct ack ack;
-
-	if (!out)
-		return;
-	ack_begin(&ack, out, conn.stream_id, conn.frame_id, ack_limit);
-	ack_set_bool(&ack, "seen", true);
-	if (ack_end(&ack))
-		conns_replied(a->conns, conn);
-}
 
 static bool read_error(const struct frame *f, struct upstream_error *e)
 {
@@ -65,7 +52,7 @@ static uint64_t wait_of(const struct upstream_error *e)
 	return 0;
 }
 
-static void count(struct agent *a, const struct upstream_error *e)
+static void count(struct metrics *m, const struct upstream_error *e)
 {
 	char space[128];
 	struct buf labels = {
@@ -73,22 +60,22 @@ static void count(struct agent *a, const struct upstream_error *e)
 
 	metrics_label(&labels, "resource", e->resource);
 	buf_fmt(&labels, ",status=\"%d\"", (int)e->status);
-	metric_add(metrics_get(a->metrics, "foundry_upstream_errors_total",
+	metric_add(metrics_get(m, "foundry_upstream_errors_total",
 	                       buf_str(&labels)),
 	           1);
 }
 
-void feedback_upstream_error(struct agent *a, struct conn_ref conn,
+void feedback_upstream_error(const struct feedback *fb, struct conn_ref conn,
                              const struct frame *f, size_t ack_limit)
 {
 	struct upstream_error e;
 
-	conns_acknowledge(a, conn, ack_limit);
+	acknowledge(fb->conns, conn, ack_limit);
 	if (!read_error(f, &e))
 		return;
-	health_report(a->health, e.resource, e.deployment, (int)e.status,
-	               wait_of(&e));
-	count(a, &e);
+	health_report(fb->health, e.resource, e.deployment, (int)e.status,
+	              wait_of(&e));
+	count(fb->metrics, &e);
 	log_info("upstream",
 	         "id=%" STR_FMT " resource=%" STR_FMT " deployment=%" STR_FMT
 	         " status=%d retry_after_ms=%llu",

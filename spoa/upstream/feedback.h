@@ -1,20 +1,25 @@
 /*
- * upstream/feedback: what the upstream answered, where it matters for routing.
+ * upstream/feedback: what a resource answered, where it matters for routing.
+ *
+ *   haproxy, on 408, 429 and 5xx --SPOE upstream_error--> upstream/health
  */
 #ifndef UPSTREAM_FEEDBACK_H
 #define UPSTREAM_FEEDBACK_H
 
 #include "net/conn.h"
 
-struct agent;
+struct health;
 
-/* A NOTIFY with `upstream_error`: HAProxy sends it for 408, 429 and 5xx
- * answers. Acknowledged first, because the answer waits for it. */
-void feedback_upstream_error(struct agent *a, struct conn_ref conn,
+/* What the handler uses; all of it outlives the connections. */
+struct feedback {
+	struct conns *conns;
+	struct metrics *metrics;
+	struct health *health;
+};
+
+/* A NOTIFY with `upstream_error`. Acknowledged first, because HAProxy holds
+ * the answer back until then. */
+void feedback_upstream_error(const struct feedback *fb, struct conn_ref conn,
                              const struct frame *f, size_t ack_limit);
-
-/* An empty ACK that is not empty (HAProxy 3.1.0-3.1.5 hang on those): for
- * messages that need no answer. */
-void conns_acknowledge(struct agent *a, struct conn_ref conn, size_t ack_limit);
 
 #endif

@@ -1,4 +1,4 @@
-/* decide/health: deployments to leave alone for a while. */
+/* upstream/health: deployments to leave alone for a while. */
 #include "upstream/health.h"
 
 #include "base/map.h"
@@ -47,7 +47,8 @@ static struct str key_of(char space[HEALTH_KEY_MAX], struct str resource,
 	int n = snprintf(space, HEALTH_KEY_MAX, "%" STR_FMT "/%" STR_FMT,
 	                 STR_ARG(resource), STR_ARG(deployment));
 
-	return n < 0 || n >= HEALTH_KEY_MAX ? STR_NONE : str_of(space, (size_t)n);
+	return n < 0 || n >= HEALTH_KEY_MAX ? STR_NONE
+	                                    : str_of(space, (size_t)n);
 }
 
 static uint64_t time_of(int status, uint64_t retry_after_ms)
@@ -59,8 +60,8 @@ static uint64_t time_of(int status, uint64_t retry_after_ms)
 	return retry_after_ms > HEALTH_REST_MAX_S * 1000 ? 0 : retry_after_ms;
 }
 
-void health_report(struct health *c, struct str resource,
-                    struct str deployment, int status, uint64_t retry_after_ms)
+void health_report(struct health *c, struct str resource, struct str deployment,
+                   int status, uint64_t retry_after_ms)
 {
 	uint64_t ms = time_of(status, retry_after_ms);
 	char space[HEALTH_KEY_MAX];
@@ -83,7 +84,7 @@ void health_report(struct health *c, struct str resource,
 }
 
 enum health_state health_look(const struct health *c, struct str resource,
-                                struct str deployment, uint64_t *left_ms)
+                              struct str deployment, uint64_t *left_ms)
 {
 	char space[HEALTH_KEY_MAX];
 	const struct entry *e;

@@ -3,7 +3,7 @@
 
 #include "base/jscan.h"
 #include "base/json.h"
-#include "decide/estimate.h"
+#include "usage/price.h"
 
 #include <stdlib.h>
 
@@ -413,5 +413,5 @@ void record_charge(const struct usage_record *rec, const struct policy_model *m,
 		used->nano_usd = price_nano_usd(
 			&m->price,
 			&(struct price_use){tokens->input, tokens->cached,
-		                               tokens->output, rec->counted});
+		                            tokens->output, rec->counted});
 }

@@ -1,12 +1,14 @@
 /* usage/settle: the end of a request - exactly once. */
 #include "usage/settle.h"
 
-#include "agent/agent.h"
 #include "base/log.h"
+#include "store/objects.h"
+#include "store/reservation.h"
 #include "upstream/health.h"
-#include "decide/estimate.h"
-#include "decide/reserve.h"
 #include "usage/count.h"
+#include "usage/entry.h"
+#include "usage/estimator.h"
+#include "usage/ledger.h"
 #include "store/open_reservations.h"
 #include "usage/record.h"
 
@@ -16,7 +18,7 @@ enum { SETTLE_LINE_MAX = 2048 };
 
 /* A settlement on its way to the store and back. */
 struct settlement {
-	struct agent *agent;
+	struct settler *settler;
 	struct policy *policy; /* reference held */
 	struct usage_record rec;
 	struct usage_tokens tokens;
@@ -27,14 +29,14 @@ struct settlement {
 	struct settlement *next, **prev; /* the agent's list */
 };
 
-static struct settlement *settlement_new(struct agent *a,
+static struct settlement *settlement_new(struct settler *a,
                                          const struct usage_record *rec)
 {
 	struct settlement *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
-	s->agent = a;
+	s->settler = a;
 	s->arrived_us = clock_mono_us(a->clock);
 	s->rec = *rec;
 	buf_init(&s->line, ENTRY_LINE_MAX);
@@ -58,7 +60,7 @@ static void settlement_free(struct settlement *s)
 	free(s);
 }
 
-static void count_record(struct agent *a, const char *result)
+static void count_record(struct settler *a, const char *result)
 {
 	char space[64];
 	struct buf labels = {
@@ -89,8 +91,7 @@ static void tell(const struct settlement *s)
 	log_field(&line, "app", rec->app);
 	log_field(&line, "agent", rec->agent);
 	log_field(&line, "project", rec->project);
-	log_field(&line, "operation",
-	          str_c(operations_name(rec->operation)));
+	log_field(&line, "operation", str_c(operations_name(rec->operation)));
 	log_field(&line, "model", rec->model);
 	log_field(&line, "deployment", rec->deployment);
 	log_field(&line, "resource", rec->resource);
@@ -179,7 +180,7 @@ static void write_up(struct settlement *s)
 	if (s->policy->ledger.file.len == 0)
 		return;
 	write_batch(s, &e);
-	clock_iso8601(clock_real_ms(s->agent->clock), now);
+	clock_iso8601(clock_real_ms(s->settler->clock), now);
 	entry_write(&e, &s->line);
 	if (s->line.failed) /* counted as lost */
 		s->line.len = 0;
@@ -196,8 +197,8 @@ static void note_unreachable(const struct settlement *s)
 
 	if (server && rec->status >= 502 && rec->status <= 504 &&
 	    rec->deployment.len > 0)
-		health_report(s->agent->health, rec->resource,
-		               rec->deployment, (int)rec->status, 0);
+		health_report(s->settler->health, rec->resource,
+		              rec->deployment, (int)rec->status, 0);
 }
 
 /* The store has spoken: only now does the record count. */
@@ -213,25 +214,27 @@ static void conclude(void *ctx, struct str id, enum store_status status)
 
 	(void)id;
 	if (status == STORE_OK) {
-		count_record(s->agent, s->estimated ? "estimated" : "settled");
-		count_usage(s->agent->metrics, s->policy, &counted);
-		metrics_observe(s->agent->metrics, "foundry_settle_lag_seconds",
-		                STR_NONE,
-		                clock_mono_us(s->agent->clock) - s->arrived_us);
+		count_record(s->settler,
+		             s->estimated ? "estimated" : "settled");
+		count_usage(s->settler->metrics, s->policy, &counted);
+		metrics_observe(s->settler->metrics,
+		                "foundry_settle_lag_seconds", STR_NONE,
+		                clock_mono_us(s->settler->clock) -
+		                        s->arrived_us);
 		if (s->rec.has_usage)
-			estimator_learn(s->agent->estimator, s->rec.model,
-			            s->rec.text_bytes, s->tokens.input);
+			estimator_learn(s->settler->estimator, s->rec.model,
+			                s->rec.text_bytes, s->tokens.input);
 		tell(s);
 		note_unreachable(s);
-		ledger_add(s->agent->ledger, buf_str(&s->line));
+		ledger_add(s->settler->ledger, buf_str(&s->line));
 	} else if (status == STORE_UNKNOWN) {
-		count_record(s->agent, "unknown");
+		count_record(s->settler, "unknown");
 		log_debug("usage",
 		          "id=%" STR_FMT
 		          " msg=\"no open reservation: not counted\"",
 		          STR_ARG(s->rec.id));
 	} else {
-		count_record(s->agent, "dropped");
+		count_record(s->settler, "dropped");
 		log_warn("usage",
 		         "id=%" STR_FMT " msg=\"could not be settled: the "
 		         "estimate stays charged\"",
@@ -255,14 +258,14 @@ static const struct policy_model *priced_model(const struct settlement *s)
 /* What is counted in memory is corrected by the worker that counts it, if it is
  * this one and still the same. But what was used is written down by whichever
  * hears of the end: the table gives it to one, and once. */
-static enum store_status settle_in_memory(struct agent *a,
+static enum store_status settle_in_memory(struct settler *a,
                                           const struct usage_record *rec,
                                           const struct store_usage *used)
 {
 	struct open_reservation_copy f;
-	bool ours = open_reservations_find(a->open_reservations, rec->id, &f) &&
+	bool ours = open_reservations_find(a->open, rec->id, &f) &&
 	            str_eq(f.to.account, rec->account) &&
-	            open_reservations_remove(a->open_reservations, rec->id, NULL);
+	            open_reservations_remove(a->open, rec->id, NULL);
 	enum store_status st =
 		store_memory_settle(a->memory, rec->account, rec->id, used);
 
@@ -273,7 +276,7 @@ static enum store_status settle_in_memory(struct agent *a,
 
 static void settle(struct settlement *s)
 {
-	struct agent *a = s->agent;
+	struct settler *a = s->settler;
 	const struct usage_record *rec = &s->rec;
 	enum store_status st;
 
@@ -296,7 +299,7 @@ static void settle(struct settlement *s)
 /* Streams and answers that are read while they pass: the id was not known
  * before. Whoever can send records can say this, but not take anything over:
  * the first binding of an id stays. */
-static void bind_object(struct agent *a, const struct usage_record *rec)
+static void bind_object(struct settler *a, const struct usage_record *rec)
 {
 	struct object o = {.owner = rec->owner,
 	                   .resource = rec->resource,
@@ -318,7 +321,7 @@ static bool is_left_open(const struct usage_record *rec)
 
 /* A later request shows the usage: it settles that reservation. The store
  * does so once, however often the response is asked for. */
-static void settle_origin(struct agent *a, struct str datagram)
+static void settle_origin(struct settler *a, struct str datagram)
 {
 	struct settlement *s;
 	struct usage_record rec;
@@ -344,17 +347,19 @@ static bool is_undecided(const struct usage_record *rec)
 
 /* HAProxy does not wait for this decision any more. When it was made all the
  * same, it did not arrive: what it had reserved is given back. */
-static void abandon(struct agent *a, struct usage_record *rec)
+static void abandon(struct settler *a, struct usage_record *rec)
 {
 	struct open_reservation_copy f;
 
 	count_record(a, "undecided");
-	if (!open_reservations_abandon(a->open_reservations, rec->id, &f, clock_mono_us(a->clock)))
+	if (!open_reservations_abandon(a->open, rec->id, &f,
+	                               clock_mono_us(a->clock)))
 		return;
 	rec->consumer = f.to.consumer;
 	rec->model = f.to.model;
 	count_end(a->metrics, a->policy, rec);
-	store_give_back(a, f.to.account, rec->id, f.to.worker >= 0);
+	reservation_give_back(a->memory, a->redis, f.to.account, rec->id,
+	                      f.to.worker >= 0);
 	log_info("usage",
 	         "id=%" STR_FMT " consumer=%" STR_FMT
 	         " msg=\"the decision did not arrive: nothing was sent, the "
@@ -362,9 +367,9 @@ static void abandon(struct agent *a, struct usage_record *rec)
 	         STR_ARG(rec->id), STR_ARG(f.to.consumer));
 }
 
-void settle_datagram(void *agent, struct str datagram)
+void settle_datagram(void *settler, struct str datagram)
 {
-	struct agent *a = agent;
+	struct settler *a = settler;
 	struct settlement *s;
 	struct usage_record rec;
 	enum record_status st = record_parse(datagram, &rec);
@@ -402,7 +407,7 @@ void settle_datagram(void *agent, struct str datagram)
 	settle(s);
 }
 
-void settle_forget(struct agent *a)
+void settle_forget(struct settler *a)
 {
 	while (a->settlements)
 		settlement_free(a->settlements);

@@ -62,13 +62,6 @@ static void on_notify(void *ctx, struct conn_ref ref, const struct frame *f,
 	conns_replied(n->conns, ref);
 }
 
-static void on_closed(void *ctx, uint32_t slot, uint32_t generation)
-{
-	(void)ctx;
-	(void)slot;
-	(void)generation;
-}
-
 static void on_drained(void *ctx)
 {
 	struct null_agent *n = ctx;
@@ -89,7 +82,6 @@ static int run(struct null_agent *n, int fd)
 		.loop = n->loop,
 		.metrics = metrics_new(),
 		.on_notify = on_notify,
-		.on_closed = on_closed,
 		.on_drained = on_drained,
 		.ctx = n,
 		.max_frame = 262140,

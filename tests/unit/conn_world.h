@@ -41,8 +41,6 @@ struct world {
 	size_t lens[MAX_HELD]; /* of the payloads */
 	unsigned n_held;
 	unsigned n_notify;
-	unsigned n_closed;
-	uint32_t closed_slot, closed_generation;
 	unsigned n_drained;
 	struct loop_timer watchdog;
 };
@@ -89,15 +87,6 @@ static inline void on_notify(void *ctx, struct conn_ref ref,
 	w->held[w->n_held++] = ref;
 }
 
-static inline void on_closed(void *ctx, uint32_t slot, uint32_t generation)
-{
-	struct world *w = ctx;
-
-	w->n_closed++;
-	w->closed_slot = slot;
-	w->closed_generation = generation;
-}
-
 static inline void on_drained(void *ctx)
 {
 	struct world *w = ctx;
@@ -119,7 +108,6 @@ static inline int set_up(void **state)
 	struct world *w = calloc(1, sizeof(*w));
 	struct conns_options o = {
 		.on_notify = on_notify,
-		.on_closed = on_closed,
 		.on_drained = on_drained,
 		.ctx = w,
 		.worker = "7",

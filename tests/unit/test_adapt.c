@@ -25,11 +25,11 @@ static int setup(void **state)
 	resource.name = STR("east");
 	memset(&r, 0, offsetof(struct request, mem));
 	arena_init(&r.arena, r.mem, sizeof(r.mem));
-	r.plan.call.operation = API_CHAT;
-	r.plan.model = &model;
-	r.plan.deployment = &deployment;
-	r.plan.resource = &resource;
-	r.plan.backend = STR("r.east");
+	r.call.api.operation = API_CHAT;
+	r.call.model = &model;
+	r.target[0].deployment = &deployment;
+	r.target[0].resource = &resource;
+	r.target[0].backend = STR("r.east");
 	return 0;
 }
 
@@ -37,10 +37,10 @@ static int setup(void **state)
 static void read_body(const char *body)
 {
 	arena_init(&r.arena, r.mem, sizeof(r.mem));
-	r.plan.edits = STR_NONE;
-	r.plan.n_edits = 0;
-	r.plan.strip_usage = false;
-	r.plan.backend = STR("r.east");
+	r.target[0].edits = STR_NONE;
+	r.target[0].n_edits = 0;
+	r.target[0].strip_usage = false;
+	r.target[0].backend = STR("r.east");
 	r.facts.has_body = true;
 	r.facts.body_len = strlen(body);
 	r.facts.scan_status = scan_body(str_c(body), &r.arena, &r.facts.scan);
@@ -59,7 +59,7 @@ static size_t number(const char **p, char end)
 /* As lua/edits.lua does it: the result in out. */
 static void apply(const char *body)
 {
-	const char *p = r.plan.edits.p, *end = p + r.plan.edits.len;
+	const char *p = r.target[0].edits.p, *end = p + r.target[0].edits.len;
 	size_t from = 0, n = 0;
 	unsigned n_edits = 0;
 
@@ -76,7 +76,7 @@ static void apply(const char *body)
 		from = at + remove;
 	}
 	assert_ptr_equal(p, end);
-	assert_int_equal(n_edits, r.plan.n_edits);
+	assert_int_equal(n_edits, r.target[0].n_edits);
 	memcpy(out + n, body + from, strlen(body) - from + 1);
 }
 
@@ -90,11 +90,11 @@ static void expect(const char *body, const char *want)
 	apply(body);
 	if (strcmp(out, want) != 0)
 		fail_msg("%s\nbecame %s\n  want %s", body, out, want);
-	assert_int_equal(r.plan.n_edits > 0, changes);
-	assert_true(str_eq(r.plan.backend,
+	assert_int_equal(r.target[0].n_edits > 0, changes);
+	assert_true(str_eq(r.target[0].backend,
 	                   changes ? STR("s.east") : STR("r.east")));
 	if (changes)
-		assert_int_equal(r.plan.edited_length, strlen(want));
+		assert_int_equal(r.target[0].edited_length, strlen(want));
 	read_body(out); /* still one object without duplicates */
 	assert_int_equal(r.facts.scan_status, SCAN_OK);
 }
@@ -115,10 +115,10 @@ static void the_deployment_gets_its_name(void **state)
 	};
 
 	(void)state;
-	r.plan.model_in_body = true;
+	r.target[0].model_in_body = true;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		expect(cases[i][0], cases[i][1]);
-	r.plan.model_in_body = false; /* it is in the path */
+	r.target[0].model_in_body = false; /* it is in the path */
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		expect(cases[i][0], cases[i][0]);
 }
@@ -126,7 +126,7 @@ static void the_deployment_gets_its_name(void **state)
 static void a_name_is_written_as_json(void **state)
 {
 	(void)state;
-	r.plan.model_in_body = true;
+	r.target[0].model_in_body = true;
 	deployment.name = STR("a\"b\\\xc3\xa4");
 	expect("{\"model\":\"m\"}", "{\"model\":\"a\\\"b\\\\\xc3\xa4\"}");
 }
@@ -163,14 +163,14 @@ static void usage_is_asked_for(void **state)
 		expect(cases[i][0], cases[i][1]);
 		read_body(cases[i][0]);
 		decide_adapt(&r);
-		assert_true(r.plan.strip_usage);
+		assert_true(r.target[0].strip_usage);
 	}
 }
 
 static void expect_untouched(const char *body)
 {
 	expect(body, body);
-	assert_false(r.plan.strip_usage);
+	assert_false(r.target[0].strip_usage);
 }
 
 static void usage_is_not_asked_for(void **state)
@@ -182,13 +182,13 @@ static void usage_is_not_asked_for(void **state)
 	expect_untouched("{\"stream\":false}");
 	expect_untouched("{\"stream_options\":{}}");
 	expect_untouched("{\"stream\":true,\"data_sources\":[]}");
-	r.plan.call.operation = API_RESPONSES;
+	r.call.api.operation = API_RESPONSES;
 	expect_untouched(plain);
-	r.plan.call.operation = API_COMPLETIONS;
+	r.call.api.operation = API_COMPLETIONS;
 	expect_untouched(plain);
-	r.plan.call.operation = API_CHAT;
+	r.call.api.operation = API_CHAT;
 	deployment.surface = SURFACE_MODELS;
-	r.plan.query = STR("api-version=2024-05-01-preview");
+	r.target[0].query = STR("api-version=2024-05-01-preview");
 	expect_untouched(plain);
 	deployment.surface = SURFACE_V1;
 	model.ask_usage = false;
@@ -218,10 +218,10 @@ static void the_version_decides(void **state)
 	(void)state;
 	deployment.surface = SURFACE_AZURE;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		r.plan.query = str_c(cases[i].query);
+		r.target[0].query = str_c(cases[i].query);
 		read_body("{\"stream\":true}");
 		decide_adapt(&r);
-		if (r.plan.strip_usage != cases[i].asked)
+		if (r.target[0].strip_usage != cases[i].asked)
 			fail_msg("%s", cases[i].query);
 	}
 }
@@ -240,7 +240,7 @@ static void limits_are_renamed(void **state)
 	model.adapt.max_tokens = ADAPT_MAX_TOKENS;
 	expect("{\"a\":1,\"m\\u0061x_completion_tokens\":5}",
 	       "{\"a\":1,\"max_tokens\":5}");
-	r.plan.call.operation = API_RESPONSES;
+	r.call.api.operation = API_RESPONSES;
 	expect("{\"max_completion_tokens\":5}",
 	       "{\"max_completion_tokens\":5}");
 }
@@ -259,11 +259,11 @@ static void limits_are_capped(void **state)
 	expect("{\"max_tokens\":200}", "{\"max_completion_tokens\":100}");
 	expect("{\"max_tokens\":200,\"max_completion_tokens\":300}",
 	       "{\"max_completion_tokens\":100}");
-	r.plan.call.operation = API_MESSAGES;
+	r.call.api.operation = API_MESSAGES;
 	expect("{}", "{\"max_tokens\":100}");
-	r.plan.call.operation = API_RESPONSES;
+	r.call.api.operation = API_RESPONSES;
 	expect("{}", "{\"max_output_tokens\":100}");
-	r.plan.call.operation = API_EMBEDDINGS;
+	r.call.api.operation = API_EMBEDDINGS;
 	expect("{}", "{}");
 }
 
@@ -342,7 +342,7 @@ static void everything_at_once(void **state)
 		{STR_INIT("none"), {NULL, 0}}};
 
 	(void)state;
-	r.plan.model_in_body = true;
+	r.target[0].model_in_body = true;
 	model.adapt = (struct policy_adapt){
 		.max_tokens = ADAPT_MAX_COMPLETION_TOKENS,
 		.reasoning_effort = {words, 1},
@@ -360,32 +360,32 @@ static void everything_at_once(void **state)
 static void a_body_not_seen_whole_stays_as_it_is(void **state)
 {
 	(void)state;
-	r.plan.model_in_body = true;
+	r.target[0].model_in_body = true;
 	model.adapt.cap_output_tokens = 1;
 	read_body("{\"model\":\"m\",\"stream\":true");
 	assert_int_equal(decide_adapt(&r), STEP_NEXT);
-	assert_int_equal(r.plan.edits.len, 0);
+	assert_int_equal(r.target[0].edits.len, 0);
 	read_body("{\"model\":\"m\",\"stream\":true}");
 	r.facts.body_cut = true;
 	assert_int_equal(decide_adapt(&r), STEP_NEXT);
-	assert_int_equal(r.plan.edits.len, 0);
+	assert_int_equal(r.target[0].edits.len, 0);
 	r.facts.body_cut = false;
 	r.facts.has_body = false;
 	assert_int_equal(decide_adapt(&r), STEP_NEXT);
-	assert_int_equal(r.plan.edits.len, 0);
-	assert_false(r.plan.strip_usage);
+	assert_int_equal(r.target[0].edits.len, 0);
+	assert_false(r.target[0].strip_usage);
 	/* a form, which others read: no JSON, though its model is known */
 	r.facts = (struct request_facts){.has_body = true,
 	                                 .scan_status = SCAN_OK,
 	                                 .scan.model = STR("m")};
 	assert_int_equal(decide_adapt(&r), STEP_NEXT);
-	assert_int_equal(r.plan.edits.len, 0);
+	assert_int_equal(r.target[0].edits.len, 0);
 }
 
 static void edits_without_room_are_a_refusal(void **state)
 {
 	(void)state;
-	r.plan.model_in_body = true;
+	r.target[0].model_in_body = true;
 	read_body("{\"model\":\"m\"}");
 	r.arena.used = r.arena.size - 8;
 	assert_int_equal(decide_adapt(&r), STEP_DONE);

@@ -2,7 +2,7 @@
 #include "test.h"
 
 #include "base/json.h"
-#include "request/request.h"
+#include "decide/answer.h"
 #include "spop/frame.h"
 
 static struct request r;
@@ -28,7 +28,7 @@ static void start(void)
 	r.conn.frame_id = 7;
 	r.ack_limit = 8192;
 	r.facts.id = STR("id-1");
-	r.plan.call.operation = API_CHAT;
+	r.call.api.operation = API_CHAT;
 }
 
 static int setup(void **state)
@@ -114,20 +114,21 @@ static void plan_all(void)
 {
 	start();
 	r.verdict.verdict = VERDICT_ALLOW;
-	r.plan.backend = STR("s.sweden");
-	r.plan.host = STR("sweden.openai.azure.com");
-	r.plan.path = STR("/openai/deployments/gpt-4o-ptu/chat/completions");
-	r.plan.query = STR("api-version=2024-10-21");
-	r.plan.auth_name = STR("authorization");
-	r.plan.auth_value = STR("Bearer secret");
-	r.plan.account = STR("team-a");
-	r.plan.consumer = &consumer;
-	r.plan.identity = &identity;
-	r.plan.model = &model;
-	r.plan.deployment = &deployment;
-	r.plan.resource = &resource;
-	r.plan.prompt_tokens = 100;
-	r.plan.output_tokens = 23;
+	r.target[0].backend = STR("s.sweden");
+	r.target[0].host = STR("sweden.openai.azure.com");
+	r.target[0].path =
+		STR("/openai/deployments/gpt-4o-ptu/chat/completions");
+	r.target[0].query = STR("api-version=2024-10-21");
+	r.target[0].auth_name = STR("authorization");
+	r.target[0].auth_value = STR("Bearer secret");
+	r.caller.account = STR("team-a");
+	r.caller.consumer = &consumer;
+	r.caller.identity = &identity;
+	r.call.model = &model;
+	r.target[0].deployment = &deployment;
+	r.target[0].resource = &resource;
+	r.charge.prompt_tokens = 100;
+	r.charge.output_tokens = 23;
 	r.facts.scan.text_bytes = 350;
 	r.facts.scan.stream = true;
 }
@@ -172,8 +173,8 @@ static void test_allow_without_what_is_optional(void **state)
 {
 	(void)state;
 	plan_all();
-	r.plan.query = STR_NONE;
-	r.plan.identity = NULL;
+	r.target[0].query = STR_NONE;
+	r.caller.identity = NULL;
 	r.facts.scan.stream = false;
 	r.facts.scan.text_bytes = 0;
 	write_and_read();
@@ -188,9 +189,9 @@ static void test_what_is_left_of_limits(void **state)
 {
 	(void)state;
 	plan_all();
-	r.plan.rate_requests = STR("600/599/100ms");
-	r.plan.rate_tokens = STR("500/450/1.5s");
-	r.plan.warning = STR("tight");
+	r.charge.rate_requests = STR("600/599/100ms");
+	r.charge.rate_tokens = STR("500/450/1.5s");
+	r.charge.warning = STR("tight");
 	write_and_read();
 	is_text("rate_requests", "600/599/100ms");
 	is_text("rate_tokens", "500/450/1.5s");
@@ -214,15 +215,15 @@ static void test_names_that_can_be_blocked(void **state)
 {
 	(void)state;
 	plan_all();
-	r.plan.caller = (struct store_caller){STR("hr"), STR("app-1"),
-	                                      STR("proj/agent")};
+	r.caller.scope = (struct store_caller){STR("hr"), STR("app-1"),
+	                                       STR("proj/agent")};
 	write_and_read();
 	is_text("app_scope", "app-1");
 	is_text("agent_scope", "proj/agent");
 	plan_all();
-	r.plan.caller = (struct store_caller){STR("hr"), STR("app-1"),
-	                                      STR("proj/agent")};
-	r.plan.backend = STR("r.sweden");
+	r.caller.scope = (struct store_caller){STR("hr"), STR("app-1"),
+	                                       STR("proj/agent")};
+	r.target[0].backend = STR("r.sweden");
 	write_and_read();
 	assert_null(var("app_scope"));
 	assert_null(var("agent_scope"));
@@ -238,9 +239,9 @@ static void test_edits_go_with_their_length(void **state)
 	assert_null(var("length"));
 	assert_null(var("strip_usage"));
 	plan_all();
-	r.plan.edits = STR("1,0,6:\"a\":1,");
-	r.plan.edited_length = 106;
-	r.plan.strip_usage = true;
+	r.target[0].edits = STR("1,0,6:\"a\":1,");
+	r.target[0].edited_length = 106;
+	r.target[0].strip_usage = true;
 	write_and_read();
 	is_text("edits", "1,0,6:\"a\":1,");
 	is_number("length", 106);
@@ -252,16 +253,16 @@ static void test_edits_that_cannot_be_written(void **state)
 {
 	(void)state;
 	plan_all();
-	r.plan.edits = STR("1,0,1:\n");
+	r.target[0].edits = STR("1,0,1:\n");
 	assert_false(answer_write(&r, &out));
 	assert_int_equal(out.len, 0);
 }
 
 static void test_allow_that_lacks_something(void **state)
 {
-	struct str *const needed[] = {&r.plan.backend, &r.plan.host,
-	                              &r.plan.path, &r.plan.auth_name,
-	                              &r.plan.auth_value};
+	struct str *const needed[] = {&r.target[0].backend, &r.target[0].host,
+	                              &r.target[0].path, &r.target[0].auth_name,
+	                              &r.target[0].auth_value};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
@@ -275,9 +276,9 @@ static void test_allow_that_lacks_something(void **state)
 
 static void test_header_injection_through_the_plan(void **state)
 {
-	struct str *const needed[] = {&r.plan.backend, &r.plan.host,
-	                              &r.plan.path, &r.plan.auth_name,
-	                              &r.plan.auth_value};
+	struct str *const needed[] = {&r.target[0].backend, &r.target[0].host,
+	                              &r.target[0].path, &r.target[0].auth_name,
+	                              &r.target[0].auth_value};
 	static const struct str evil[] = {
 		STR_INIT("a\r\nx: y"), STR_INIT("a\nb"), STR_INIT("\0"),
 		STR_INIT("a\x7f"),     STR_INIT("\x1f"),
@@ -293,8 +294,8 @@ static void test_header_injection_through_the_plan(void **state)
 		}
 	/* a label is left out instead */
 	plan_all();
-	r.plan.account = STR("a\nb");
-	r.plan.query = STR("a\r\nb");
+	r.caller.account = STR("a\nb");
+	r.target[0].query = STR("a\r\nb");
 	write_and_read();
 	assert_null(var("account"));
 	assert_null(var("query"));
@@ -380,7 +381,7 @@ static void test_error_shapes(void **state)
 		struct str s;
 
 		deny(cases[i / 2].status, "the_code", "A \"quoted\"\nline.");
-		r.plan.call.shape = anthropic ? SHAPE_ANTHROPIC : SHAPE_OPENAI;
+		r.call.api.shape = anthropic ? SHAPE_ANTHROPIC : SHAPE_OPENAI;
 		write_and_read();
 		j = json_parse(var("error")->bytes, &error, &at);
 		assert_non_null(j);
@@ -416,7 +417,7 @@ static void test_response_splitting_through_the_message(void **state)
 	for (int shape = 0; shape < 2; shape++) {
 		deny(401, "credential_invalid", evil);
 		r.facts.n_authorization = 1;
-		r.plan.call.shape = (enum api_shape)shape;
+		r.call.api.shape = (enum api_shape)shape;
 		write_and_read();
 		for (size_t i = 0; i < n_seen; i++) {
 			struct str s = seen[i].value.bytes;
@@ -462,7 +463,7 @@ static void test_what_does_not_fit_the_limit(void **state)
 	(void)state;
 	memset(value, 't', sizeof(value));
 	plan_all();
-	r.plan.auth_value = str_of(value, sizeof(value));
+	r.target[0].auth_value = str_of(value, sizeof(value));
 	write_and_read();
 	len = out.len;
 	for (int fits = 0; fits < 2; fits++) {

@@ -1,4 +1,4 @@
-/* base/: strings, arenas, buffers, maps, log fields, the request table. */
+/* base/: strings, arenas, buffers, maps, log fields. */
 #include "test.h"
 
 #include "base/arena.h"
@@ -8,7 +8,6 @@
 #include "base/map.h"
 #include "base/usd.h"
 #include "base/utf8.h"
-#include "request/table.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -405,33 +404,6 @@ static void iso8601(void **state)
 	assert_string_equal(text, "2023-11-14T22:13:20.123Z");
 }
 
-static void table_refs_end_with_their_request(void **state)
-{
-	struct requests *t = requests_new(2);
-	struct request *a = requests_take(t), *b = requests_take(t);
-	uint64_t ref = a->ref;
-
-	(void)state;
-	assert_null(requests_take(t));
-	assert_ptr_equal(requests_find(t, ref), a);
-	assert_ptr_equal(requests_oldest(t), a);
-	requests_release(t, a);
-	assert_null(requests_find(t, ref));
-	assert_ptr_equal(requests_oldest(t), b);
-	a = requests_take(t);
-	assert_non_null(a);
-	assert_int_not_equal(a->ref, ref);
-	assert_null(requests_find(t, ref));
-	assert_ptr_equal(requests_oldest(t), b);
-	requests_release(t, b);
-	assert_ptr_equal(requests_oldest(t), a);
-	requests_release(t, a);
-	assert_int_equal(requests_count(t), 0);
-	assert_null(requests_find(t, 0));
-	assert_null(requests_find(t, UINT64_MAX));
-	requests_free(t);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -454,7 +426,6 @@ int main(void)
 		cmocka_unit_test(iso8601),
 		cmocka_unit_test(times_are_read),
 		cmocka_unit_test(dollars_are_exact),
-		cmocka_unit_test(table_refs_end_with_their_request),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

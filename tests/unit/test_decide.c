@@ -2,8 +2,9 @@
 #include "test.h"
 
 #include "upstream/health.h"
-#include "decide/estimate.h"
 #include "decide/match.h"
+#include "usage/estimator.h"
+#include "usage/price.h"
 
 static uint64_t now_us;
 

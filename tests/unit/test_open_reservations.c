@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const struct open_reservation somebody = {STR_INIT("team"), STR_INIT("bot"),
-                                           STR_INIT("gpt-4o"), 3};
+static const struct open_reservation somebody = {
+	STR_INIT("team"), STR_INIT("bot"), STR_INIT("gpt-4o"), 3};
 
 static int setup(void **state)
 {
@@ -95,7 +95,8 @@ static void what_does_not_fit_is_not_remembered(void **state)
 
 	assert_true(open_reservations_add(g, STR("1"), &too_long, 10));
 	assert_true(open_reservations_add(g, STR_NONE, &somebody, 10));
-	assert_true(open_reservations_add(g, str_of(long_name, 65), &somebody, 10));
+	assert_true(
+		open_reservations_add(g, str_of(long_name, 65), &somebody, 10));
 	assert_int_equal(open_reservations_count(g), 0);
 	assert_false(open_reservations_remove(g, STR("1"), NULL));
 }
@@ -114,7 +115,8 @@ static void the_oldest_goes(void **state)
 		assert_true(open_reservations_find(g, str_c(id), NULL));
 	}
 	assert_true(open_reservations_count(g) <= OPEN_RESERVATIONS_MAX);
-	assert_true(open_reservations_count(g) > OPEN_RESERVATIONS_MAX * 9 / 10);
+	assert_true(open_reservations_count(g) >
+	            OPEN_RESERVATIONS_MAX * 9 / 10);
 	for (i = n; i-- > 0;) {
 		snprintf(id, sizeof(id), "%u", i);
 		there += open_reservations_remove(g, str_c(id), NULL);
@@ -202,7 +204,8 @@ static void a_killed_worker_locks_nobody_out(void **state)
 			open_reservations_remove(g, str_c(id), NULL);
 			put(g, id, k); /* tells when it was abandoned */
 			assert_true(put(g, id, k));
-			assert_true(open_reservations_remove(g, str_c(id), NULL));
+			assert_true(
+				open_reservations_remove(g, str_c(id), NULL));
 		}
 	}
 	close(begun[0]);

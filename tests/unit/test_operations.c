@@ -555,7 +555,8 @@ static void test_query_parameters(void **state)
 	assert_int_equal(operations_query_get(q, STR("version")).len, 0);
 	assert_int_equal(operations_query_get(q, STR("api-versio")).len, 0);
 	assert_int_equal(operations_query_get(STR_NONE, STR("a")).len, 0);
-	assert_true(str_eq(operations_query_get(STR("a=1=2"), STR("a")), STR("1=2")));
+	assert_true(str_eq(operations_query_get(STR("a=1=2"), STR("a")),
+	                   STR("1=2")));
 }
 
 int main(void)

@@ -1,10 +1,10 @@
 /* decide/ratelimit: what the caller is told of its limits. */
 #include "test.h"
 
-#include "agent/agent.h"
+#include "decide/decider.h"
 #include "decide/ratelimit.h"
 
-static struct agent agent;
+static struct decider decider;
 static struct request r;
 static struct policy_limit limits[3];
 
@@ -46,35 +46,35 @@ static int setup(void **state)
 	size_t i;
 
 	(void)state;
-	agent.metrics = metrics_new();
+	decider.metrics = metrics_new();
 	memset(&r, 0, offsetof(struct request, mem));
 	arena_init(&r.arena, r.mem, sizeof(r.mem));
-	r.agent = &agent;
+	r.decider = &decider;
 	for (i = 0; i < 3; i++) {
 		limits[i] = (struct policy_limit){.warn_at = 0.8};
-		r.plan.limits[i] = &limits[i];
+		r.charge.limits[i] = &limits[i];
 	}
 	limits[0].name = STR("roomy");
 	limits[1].name = STR("tight");
 	limits[2].name = STR("dollars");
-	r.plan.charges[0] = (struct store_charge){.unit = UNIT_TOKENS};
-	r.plan.charges[1] = (struct store_charge){.unit = UNIT_TOKENS};
-	r.plan.charges[2] = (struct store_charge){.unit = UNIT_USD};
-	r.plan.n_charges = 3;
-	return agent.metrics ? 0 : -1;
+	r.charge.items[0] = (struct store_charge){.unit = UNIT_TOKENS};
+	r.charge.items[1] = (struct store_charge){.unit = UNIT_TOKENS};
+	r.charge.items[2] = (struct store_charge){.unit = UNIT_USD};
+	r.charge.n = 3;
+	return decider.metrics ? 0 : -1;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	metrics_free(agent.metrics);
+	metrics_free(decider.metrics);
 	return 0;
 }
 
 static int64_t warned(const char *label)
 {
 	return metric_value(metrics_get(
-		agent.metrics, "foundry_limit_warnings_total", str_c(label)));
+		decider.metrics, "foundry_limit_warnings_total", str_c(label)));
 }
 
 static void the_tightest_is_told(void **state)
@@ -88,9 +88,9 @@ static void the_tightest_is_told(void **state)
 
 	(void)state;
 	ratelimit_set(&r, &res);
-	is(r.plan.rate_tokens, "500/450/1.5s");
-	is(r.plan.rate_requests, "");
-	is(r.plan.warning, "");
+	is(r.charge.rate_tokens, "500/450/1.5s");
+	is(r.charge.rate_requests, "");
+	is(r.charge.warning, "");
 	assert_int_equal(warned("limit=\"tight\""), 0);
 }
 
@@ -104,8 +104,8 @@ static void the_fullest_warns_and_all_are_counted(void **state)
 
 	(void)state;
 	ratelimit_set(&r, &res);
-	is(r.plan.rate_tokens, "500/0/0s");
-	is(r.plan.warning, "tight");
+	is(r.charge.rate_tokens, "500/0/0s");
+	is(r.charge.warning, "tight");
 	assert_int_equal(warned("limit=\"roomy\""), 1);
 	assert_int_equal(warned("limit=\"tight\""), 1);
 	assert_int_equal(warned("limit=\"dollars\""), 0);
@@ -121,8 +121,8 @@ static void who_is_refused_is_not_warned(void **state)
 	(void)state;
 	limits[0].warn_at = 0;
 	ratelimit_set(&r, &res);
-	is(r.plan.rate_tokens, "1000/0/0s");
-	is(r.plan.warning, "");
+	is(r.charge.rate_tokens, "1000/0/0s");
+	is(r.charge.warning, "");
 	assert_int_equal(warned("limit=\"tight\""), 0);
 }
 

@@ -9,9 +9,9 @@
 static char mem[24576] __attribute__((aligned(16)));
 static struct arena arena;
 
-static struct uses read(const char *body)
+static struct refs read(const char *body)
 {
-	struct uses u;
+	struct refs u;
 
 	arena_init(&arena, mem, sizeof(mem));
 	memset(&u, 0xff, sizeof(u));
@@ -21,7 +21,7 @@ static struct uses read(const char *body)
 
 static void names(const char *body, const char *one, const char *two)
 {
-	struct uses u = read(body);
+	struct refs u = read(body);
 	size_t n = (one != NULL) + (two != NULL);
 
 	if (u.n != n)
@@ -83,7 +83,7 @@ static void test_too_many(void **state)
 
 static void test_flags_and_the_model_of_a_session(void **state)
 {
-	struct uses u = read("{\"background\":true,\"store\":false,\"session\":"
+	struct refs u = read("{\"background\":true,\"store\":false,\"session\":"
 	                     "{\"a\":{\"model\":\"no\"},\"model\":\"m\"}}");
 
 	(void)state;
@@ -98,7 +98,7 @@ static void test_flags_and_the_model_of_a_session(void **state)
 
 static void test_the_model_that_writes_down(void **state)
 {
-	struct uses u = read("{\"input_audio_transcription\":{\"model\":\"m\"},"
+	struct refs u = read("{\"input_audio_transcription\":{\"model\":\"m\"},"
 	                     "\"a\":{\"input_audio_transcription\":"
 	                     "{\"model\":\"no\"}}}");
 

@@ -328,7 +328,7 @@ struct storm {
 	unsigned n_leased;
 	size_t n_asked, n_waiting, n_answered;
 	size_t next_trouble; /* when so many were answered */
-	uint64_t held;       /* open_reservations, less what was given back */
+	uint64_t held;       /* granted, less what was given back */
 	unsigned n_of[FORGOTTEN + 1];
 	unsigned settles_told, settles_made;
 };
@@ -418,7 +418,7 @@ static void storm_ask(struct storm *s)
 	}
 }
 
-/* Some of those that were open_reservations end now; a few never do. */
+/* Some of those that were granted end now; a few never do. */
 static void storm_end_some(struct storm *s)
 {
 	size_t i, from = s->n_asked > 400 ? s->n_asked - 400 : 0;
@@ -476,10 +476,11 @@ static void storm_check(struct storm *s)
 	assert_int_equal(sum, used);
 	assert_int_equal(s->settles_told, s->settles_made);
 	assert_int_equal(charged + used, s->held);
-	print_message("  open_reservations %u, %u of them without asking, refused %u "
-	              "failed %u, settled %u of %u sent\n",
-	              s->n_of[GRANTED], s->n_leased, s->n_of[REFUSED],
-	              s->n_of[FAILED], n_settled, s->settles_made);
+	print_message(
+		"  open_reservations %u, %u of them without asking, refused %u "
+		"failed %u, settled %u of %u sent\n",
+		s->n_of[GRANTED], s->n_leased, s->n_of[REFUSED],
+		s->n_of[FAILED], n_settled, s->settles_made);
 	assert_true(s->n_of[GRANTED] > 0 && s->n_of[REFUSED] > 0);
 }
 
