@@ -129,14 +129,13 @@ void *map_del(struct map *m, struct str key)
 	return value;
 }
 
-struct map_node *map_next(const struct map *m, size_t *at,
-                          struct map_node **resume)
+struct map_node *map_next(const struct map *m, struct map_iter *it)
 {
-	struct map_node *node = *resume;
+	struct map_node *node = it->next;
 
-	while (!node && *at < m->n_buckets)
-		node = m->buckets[(*at)++];
-	*resume = node ? node->next : NULL;
+	while (!node && it->bucket < m->n_buckets)
+		node = m->buckets[it->bucket++];
+	it->next = node ? node->next : NULL;
 	return node;
 }
 

@@ -45,17 +45,20 @@ bool map_put(struct map *m, struct str key, void *value);
 /* Take an entry out and return its value, NULL when there was none. */
 void *map_del(struct map *m, struct str key);
 
-/* Iteration in no particular order: *at starts as 0 with node NULL; see
- * map_each. The current node may be deleted, others may not. */
-struct map_node *map_next(const struct map *m, size_t *at,
-                          struct map_node **resume);
+/* The place of an iteration; all zero is before the first node. */
+struct map_iter {
+	size_t bucket;         /* the next bucket to look into */
+	struct map_node *next; /* behind the current node, in its bucket */
+};
 
+/* The next node in no particular order, NULL after the last. The current node
+ * may be deleted; deleting another one or adding any breaks the iteration. */
+struct map_node *map_next(const struct map *m, struct map_iter *it);
+
+/* The iterator has a named type because cppcheck cannot parse a struct that is
+ * defined inside `for (...)`. A map_each cannot stand inside another one. */
 #define map_each(m, node)                                                      \
-	for (struct {                                                          \
-		     size_t at;                                                \
-		     struct map_node *resume;                                  \
-	     } it_ = {0};                                                      \
-	     ((node) = map_next((m), &it_.at, &it_.resume)) != NULL;)
+	for (struct map_iter it_ = {0}; ((node) = map_next((m), &it_)) != NULL;)
 
 static inline struct str map_key(const struct map_node *n)
 {

@@ -79,7 +79,7 @@ struct conns {
 	struct slot *slots;
 	uint32_t first_free; /* max_conns: none */
 	size_t n;
-	LIST_HEAD(, conn) marked;
+	LIST_HEAD(marked_conns, conn) marked;
 	struct loop_turn turn;
 	struct acceptor acceptor;
 	bool draining, drained;
