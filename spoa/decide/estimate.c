@@ -18,20 +18,20 @@
 enum {
 	/* A picture, whose size is not known here: OpenAI's price of one of
 	 * 1024 x 1024 at high detail, 85 + 4 tiles x 170. */
-	ESTM_DATA_URL = 765,
+	ESTI_DATA_URL = 765,
 	/* What the chat format adds around the text of one message, rounded
 	 * up: 3 for it, 1 for its role, 3 to begin the answer (azure.md 6). */
-	ESTM_BASE = 8,
+	ESTI_BASE = 8,
 };
 
 /* More tokens, or bytes of text, than any limit or body can have: enough to be
  * denied with DENY_LIMIT_NEVER, and far from an overflow in what follows. */
-#define ESTM_HUGE (1ULL << 40)
+#define ESTI_HUGE (1ULL << 40)
 
 /* What the client allows, else what the operator expects of the model; never
  * more than the model can give. The cap of decide/adapt counts only where adapt
  * can put it into the body. */
-static uint64_t estm_output_tokens(const struct request *r)
+static uint64_t esti_output_tokens(const struct request *r)
 {
 	const struct scan_result *scan = &r->facts.scan;
 	const struct policy_model *m = r->call.model;
@@ -46,14 +46,14 @@ static uint64_t estm_output_tokens(const struct request *r)
 	if (m->adapt.cap_output_tokens > 0 && !r->facts.body_cut &&
 	    each > m->adapt.cap_output_tokens)
 		each = m->adapt.cap_output_tokens;
-	if (each > ESTM_HUGE / n)
-		return ESTM_HUGE;
+	if (each > ESTI_HUGE / n)
+		return ESTI_HUGE;
 	return each * n;
 }
 
 /* Of a body that was cut, all bytes count as text: what was not seen is taken
  * for the most expensive. */
-static uint64_t estm_text_bytes(const struct request_facts *f)
+static uint64_t esti_text_bytes(const struct request_facts *f)
 {
 	if (!f->body_cut)
 		return f->scan.text_bytes;
@@ -63,19 +63,19 @@ static uint64_t estm_text_bytes(const struct request_facts *f)
 enum step_result decide_estimate(struct request *r)
 {
 	double ratio;
-	uint64_t bytes = estm_text_bytes(&r->facts);
+	uint64_t bytes = esti_text_bytes(&r->facts);
 
 	r->charge.estimated = true;
 	/* without tokens there may be no model either */
 	if (r->call.api.traits.tokens == TOKENS_NONE)
 		return STEP_NEXT;
 	ratio = estimator_ratio(r->decider->estimator, r->call.model->name);
-	if (bytes > ESTM_HUGE)
-		bytes = ESTM_HUGE;
+	if (bytes > ESTI_HUGE)
+		bytes = ESTI_HUGE;
 	r->charge.prompt_tokens = (uint64_t)((double)bytes / ratio) +
-	                          ESTM_BASE +
-	                          r->facts.scan.n_data_urls * ESTM_DATA_URL;
-	r->charge.output_tokens = estm_output_tokens(r);
+	                          ESTI_BASE +
+	                          r->facts.scan.n_data_urls * ESTI_DATA_URL;
+	r->charge.output_tokens = esti_output_tokens(r);
 	r->charge.nano_usd = price_nano_usd(
 		&r->call.model->price,
 		&(struct price_use){.input = r->charge.prompt_tokens,
