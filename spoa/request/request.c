@@ -23,8 +23,8 @@
 
 /* Bytes. */
 enum {
-	/* A UUID (unique-id-format of haproxy.cfg) has 36; other formats are
-	 * longer, and the log and the store need a bound. */
+	/* A UUID (unique-id-format of haproxy.cfg) has 36. A bound for the log;
+	 * the store takes STORE_ID_MAX and denies what is longer. */
 	ID_MAX = 128,
 	KEY_MAX = 1024, /* a gateway key; those of Azure have 32 to 88 */
 	AUTHORIZATION_MAX = JOSE_TOKEN_MAX + 16, /* "Bearer " and a token */
