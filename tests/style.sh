@@ -36,6 +36,11 @@ door 'openssl/' 'spoa/(keys/jose|store/redis)[a-z_]*\.[ch]'
 door 'curl/' 'spoa/net/fetch\.c'
 door 'microhttpd' 'spoa/net/http\.c'
 
+# The errors that callers get have one author, whose texts are those of
+# decide/verdict. (What HAProxy says by itself is in haproxy.cfg.)
+complain "the body of an error outside spoa/decide/answer.c" "$(grep -nF \
+    '\"error\"' $(find spoa -name '*.[ch]' ! -path spoa/decide/answer.c))"
+
 # The folders of spoa/ from the lowest to the highest: a file includes from its
 # own folder and from those before it. main.c is above them all.
 layers="base spop api conf net keys store upstream usage request decide agent

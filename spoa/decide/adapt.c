@@ -1,7 +1,22 @@
 /*
  * decide/adapt: what must change in a body on its way upstream.
  *
- *   spans of api/scan + policy --fixes[]--> struct edit [] --> target.edits
+ *   api/scan: spans --adp_fixes[]--> edits[]  values replaced, keys renamed
+ *   policy: adapt                    drops    members that go
+ *                                    added    members that come
+ *                                      |
+ *             adp_remove_dropped, adp_insert_added, adp_sort_edits
+ *                                      |
+ *                      adp_write_edits v  target[0].edits --ACK-->
+ * lua/edits.lua
+ *
+ * The spans are those of the body as it came, so an edit never has to know of
+ * another one. Removing and inserting members come last, because their commas
+ * depend on which other members stay.
+ *
+ * All edits are of whole values, keys or members outside of strings, so what
+ * was valid JSON stays valid JSON: inserted text comes from the configuration
+ * or from here, and is quoted.
  */
 #include "decide/adapt.h"
 
@@ -12,83 +27,100 @@
 #include <assert.h>
 
 enum {
-	EDITS_MAX = SCAN_N_MEMBERS * 2, /* a member has a key and a value */
-	TEXT_MAX = 2048,                /* of all edits: part of the ACK */
-	VERSION_DATE = 10,              /* "2024-10-21" */
+	/* Each fix edits a member at most once: its key (rename) or its value.
+	 * The two of a member and the insertion fit with room to spare. */
+	EDITS_MAX = SCAN_N_MEMBERS * 2,
+	/* Bytes of all edits as text. They travel in the ACK, of which 20 must
+	 * fit HAProxy's buffer (haproxy.md 0.11). More is DENY_WORKSPACE. */
+	TEXT_MAX = 2048,
+	VERSION_DATE = 10, /* bytes of "2024-10-21" */
 };
 
 struct edit {
-	uint32_t at, remove;
+	uint32_t at, remove; /* bytes, in the body as the client sent it */
 	struct str insert;
 };
 
+/* The edits of one request while they are collected; on the stack. */
 struct editor {
 	struct request *r;
 	const struct scan_result *scan;
-	const struct policy_model *model;
-	struct edit edits[EDITS_MAX]; /* in any order until the end */
+	const struct policy_model *model; /* r->call.model: not NULL */
+	struct edit edits[EDITS_MAX];     /* in any order until the end */
 	size_t n;
 	uint32_t drops;   /* bit set of enum scan_member */
-	struct str added; /* new members, each with a comma behind it */
+	struct str added; /* new members, each followed by a comma */
 };
 
-static const struct scan_span *span_of(const struct editor *e,
-                                       enum scan_member m)
+static const struct scan_span *adp_span(const struct editor *e,
+                                        enum scan_member m)
 {
 	return &e->scan->spans[m];
 }
 
-static void edit(struct editor *e, uint32_t at, uint32_t end, struct str insert)
+/* Replace the bytes from `at` up to `end`; insert when they are the same. */
+static void adp_add_edit(struct editor *e, uint32_t at, uint32_t end,
+                         struct str insert)
 {
 	assert(e->n < EDITS_MAX && end >= at);
 	e->edits[e->n++] = (struct edit){at, end - at, insert};
 }
 
-static void set_value(struct editor *e, enum scan_member m, struct str value)
+static void adp_replace_value(struct editor *e, enum scan_member m,
+                              struct str value)
 {
-	edit(e, span_of(e, m)->value, span_of(e, m)->end, value);
+	adp_add_edit(e, adp_span(e, m)->value, adp_span(e, m)->end, value);
 }
 
-static void add_member(struct editor *e, struct str key, struct str value)
+static void adp_add_member(struct editor *e, struct str key, struct str value)
 {
 	e->added = arena_fmt(&e->r->arena,
 	                     "%" STR_FMT "\"%" STR_FMT "\":%" STR_FMT ",",
 	                     STR_ARG(e->added), STR_ARG(key), STR_ARG(value));
 }
 
-static void drop(struct editor *e, enum scan_member m)
+/* The member goes. A bit and not an edit yet, because two fixes may drop the
+ * same one, and because of the commas (adp_remove_dropped). */
+static void adp_mark_dropped(struct editor *e, enum scan_member m)
 {
-	if (span_of(e, m)->found)
+	if (adp_span(e, m)->found)
 		e->drops |= 1u << m;
 }
 
-static struct str quoted(struct editor *e, struct str s)
+/* As a JSON string, in the arena. */
+static struct str adp_quote(struct editor *e, struct str s)
 {
 	char space[512];
 	struct buf b = {.p = space, .cap = sizeof(space), .max = sizeof(space)};
 
 	buf_json(&b, s);
 	if (b.failed)
-		e->r->arena.overflow = true; /* refuses the request */
+		e->r->arena.overflow = true; /* becomes DENY_WORKSPACE */
 	return arena_str(&e->r->arena, buf_str(&b));
 }
 
 /* ------------------------------------------------------------------ fixes */
 
-static void name_model(struct editor *e)
+/* What runs must be what was authorized: the upstream reads `model` from the
+ * body, and the client may have written the public name or an alias there, or
+ * the name of the deployment in the path alone. */
+static void adp_name_model(struct editor *e)
 {
 	struct str name = e->r->target[0].deployment->name;
 
 	if (!e->r->target[0].model_in_body || str_eq(e->scan->model, name))
 		return;
-	if (span_of(e, SCAN_MODEL)->found)
-		set_value(e, SCAN_MODEL, quoted(e, name));
+	if (adp_span(e, SCAN_MODEL)->found)
+		adp_replace_value(e, SCAN_MODEL, adp_quote(e, name));
 	else
-		add_member(e, STR("model"), quoted(e, name));
+		adp_add_member(e, STR("model"), adp_quote(e, name));
 }
 
-/* Older versions of Azure OpenAI answer 400 to stream_options. */
-static bool knows_stream_options(const struct request *r)
+/* Older API versions of Azure OpenAI answer 400 to stream_options (azure.md
+ * 4.9). The first good ones are the preview of 2024-09-01 and the release of
+ * 2024-10-21; a preview is longer than a date ("2024-09-01-preview"). The v1
+ * API has no version. */
+static bool adp_knows_stream_options(const struct request *r)
 {
 	struct str version =
 		operations_query_get(r->target[0].query, STR("api-version"));
@@ -103,41 +135,45 @@ static bool knows_stream_options(const struct request *r)
 	return memcmp(version.p, since, VERSION_DATE) >= 0;
 }
 
-static bool must_ask_usage(const struct editor *e)
+/* A chat stream reports its usage only when it is asked to (azure.md 4.7). With
+ * `data_sources` (On Your Data) Azure refuses the question (azure.md 4.9). */
+static bool adp_must_ask_usage(const struct editor *e)
 {
-	const struct scan_span *sources = span_of(e, SCAN_DATA_SOURCES);
+	const struct scan_span *sources = adp_span(e, SCAN_DATA_SOURCES);
 
 	return e->r->call.api.operation == API_CHAT && e->scan->stream &&
 	       !e->scan->include_usage && e->model->ask_usage &&
 	       !(sources->found && !sources->null) &&
-	       knows_stream_options(e->r);
+	       adp_knows_stream_options(e->r);
 }
 
-static void ask_usage(struct editor *e)
+/* Four forms of the body: no stream_options, null, without include_usage, and
+ * with include_usage false or null. */
+static void adp_ask_usage(struct editor *e)
 {
 	const struct scan_object *o = &e->scan->stream_options;
-	const struct scan_span *span = span_of(e, SCAN_STREAM_OPTIONS);
+	const struct scan_span *span = adp_span(e, SCAN_STREAM_OPTIONS);
 
-	if (!must_ask_usage(e))
+	if (!adp_must_ask_usage(e))
 		return;
 	e->r->target[0].strip_usage = true;
 	if (!span->found)
-		add_member(e, STR("stream_options"),
-		           STR("{\"include_usage\":true}"));
+		adp_add_member(e, STR("stream_options"),
+		               STR("{\"include_usage\":true}"));
 	else if (span->null)
-		set_value(e, SCAN_STREAM_OPTIONS,
-		          STR("{\"include_usage\":true}"));
-	else if (span_of(e, SCAN_INCLUDE_USAGE)->found)
-		set_value(e, SCAN_INCLUDE_USAGE, STR("true"));
+		adp_replace_value(e, SCAN_STREAM_OPTIONS,
+		                  STR("{\"include_usage\":true}"));
+	else if (adp_span(e, SCAN_INCLUDE_USAGE)->found)
+		adp_replace_value(e, SCAN_INCLUDE_USAGE, STR("true"));
 	else
-		edit(e, o->inside, o->inside,
-		     o->n_members > 0 ? STR("\"include_usage\":true,")
-		                      : STR("\"include_usage\":true"));
+		adp_add_edit(e, o->inside, o->inside,
+		             o->n_members > 0 ? STR("\"include_usage\":true,")
+		                              : STR("\"include_usage\":true"));
 }
 
-/* The member that limits the output of this operation upstream; none for
- * those that have no such limit. */
-static enum scan_member limit_member(const struct editor *e)
+/* The member that limits the output of this operation upstream; SCAN_N_MEMBERS
+ * for operations that have no such limit. */
+static enum scan_member adp_limit_member(const struct editor *e)
 {
 	switch (e->r->call.api.operation) {
 	case API_CHAT:
@@ -154,31 +190,38 @@ static enum scan_member limit_member(const struct editor *e)
 	}
 }
 
-static void rename_limit(struct editor *e)
+/* Reasoning models know max_completion_tokens only, some others max_tokens
+ * only; the operator says which. Where the client sent both, the one that the
+ * model knows stays. */
+static void adp_rename_limit(struct editor *e)
 {
-	enum scan_member to = limit_member(e), from = SCAN_MAX_TOKENS;
+	enum scan_member to = adp_limit_member(e), from = SCAN_MAX_TOKENS;
 
 	if (e->r->call.api.operation != API_CHAT ||
 	    e->model->adapt.max_tokens == ADAPT_KEEP)
 		return;
 	if (to == SCAN_MAX_TOKENS)
 		from = SCAN_MAX_COMPLETION_TOKENS;
-	if (!span_of(e, from)->found)
+	if (!adp_span(e, from)->found)
 		return;
-	if (span_of(e, to)->found)
-		drop(e, from);
+	if (adp_span(e, to)->found)
+		adp_mark_dropped(e, from);
 	else
-		edit(e, span_of(e, from)->key, span_of(e, from)->key_end,
-		     quoted(e, scan_member_names[to]));
+		adp_add_edit(e, adp_span(e, from)->key,
+		             adp_span(e, from)->key_end,
+		             adp_quote(e, scan_member_names[to]));
 }
 
-static void cap_limit(struct editor *e)
+/* No more output than the operator allows: every limit that the client gave is
+ * lowered, and where it gave none that stays, one is added. decide/estimate
+ * counts with the same cap. */
+static void adp_cap_limit(struct editor *e)
 {
 	static const enum scan_member limits[] = {SCAN_MAX_TOKENS,
 	                                          SCAN_MAX_COMPLETION_TOKENS,
 	                                          SCAN_MAX_OUTPUT_TOKENS};
 	uint64_t cap = e->model->adapt.cap_output_tokens;
-	enum scan_member member = limit_member(e);
+	enum scan_member member = adp_limit_member(e);
 	bool found = false;
 	struct str value;
 
@@ -186,19 +229,21 @@ static void cap_limit(struct editor *e)
 		return;
 	value = arena_fmt(&e->r->arena, "%llu", (unsigned long long)cap);
 	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-		const struct scan_span *span = span_of(e, limits[i]);
+		const struct scan_span *span = adp_span(e, limits[i]);
 
 		if (!span->found || (e->drops >> limits[i] & 1))
 			continue;
 		found = true;
 		if (span->null || span->number > cap)
-			set_value(e, limits[i], value);
+			adp_replace_value(e, limits[i], value);
 	}
 	if (!found)
-		add_member(e, scan_member_names[member], value);
+		adp_add_member(e, scan_member_names[member], value);
 }
 
-static void map_effort(struct editor *e)
+/* Words of reasoning_effort that this model does not know become others, or the
+ * member goes. */
+static void adp_map_effort(struct editor *e)
 {
 	const struct policy_words *words = &e->model->adapt.reasoning_effort;
 
@@ -209,32 +254,35 @@ static void map_effort(struct editor *e)
 		if (!str_eq(words->v[i].from, e->scan->reasoning_effort))
 			continue;
 		if (words->v[i].to.len == 0)
-			drop(e, SCAN_REASONING_EFFORT);
+			adp_mark_dropped(e, SCAN_REASONING_EFFORT);
 		else
-			set_value(e, SCAN_REASONING_EFFORT,
-			          quoted(e, words->v[i].to));
+			adp_replace_value(e, SCAN_REASONING_EFFORT,
+			                  adp_quote(e, words->v[i].to));
 	}
 }
 
-static void drop_members(struct editor *e)
+static void adp_drop_members(struct editor *e)
 {
 	unsigned m;
 
 	for (m = SCAN_FIRST_DROPPABLE; m < SCAN_N_MEMBERS; m++)
 		if (e->model->adapt.drop >> m & 1)
-			drop(e, (enum scan_member)m);
+			adp_mark_dropped(e, (enum scan_member)m);
 }
 
-static void (*const fixes[])(struct editor *e) = {
-	name_model, ask_usage,  rename_limit,
-	cap_limit,  map_effort, drop_members,
+/* In this order: a limit that adp_rename_limit has dropped does not count for
+ * adp_cap_limit. */
+static void (*const adp_fixes[])(struct editor *e) = {
+	adp_name_model, adp_ask_usage,  adp_rename_limit,
+	adp_cap_limit,  adp_map_effort, adp_drop_members,
 };
 
 /* -------------------------------------------------------- drops and order */
 
-/* The member that goes and stands first in the body, of those from `after`
- * on; NULL when there is none. */
-static const struct scan_span *next_drop(const struct editor *e, unsigned after)
+/* Of the dropped members at position `after` or behind it the one that is first
+ * in the body; NULL when there is none. */
+static const struct scan_span *adp_next_dropped(const struct editor *e,
+                                                unsigned after)
 {
 	const struct scan_span *first = NULL;
 	unsigned m;
@@ -249,27 +297,33 @@ static const struct scan_span *next_drop(const struct editor *e, unsigned after)
 	return first;
 }
 
-/* With a member goes the comma before it; with the first ones, which have
- * none before them, the comma behind. Returns how many went. */
-static unsigned take_out(struct editor *e)
+/* A dropped member takes the comma before it along. Those at the beginning of
+ * the object have none before them and take the one behind:
+ *
+ *   {"a":1, "b":2, "c":3}   without b  {"a":1, "c":3}
+ *                           without a  {"b":2, "c":3}
+ *
+ * Returns how many were dropped. */
+static unsigned adp_remove_dropped(struct editor *e)
 {
-	const struct scan_span *s = next_drop(e, 0);
+	const struct scan_span *s = adp_next_dropped(e, 0);
 	unsigned n = 0, leading = 0;
 
-	for (; s; s = next_drop(e, s->index + 1), n++) {
-		if (s->index == leading) {
+	for (; s; s = adp_next_dropped(e, s->index + 1), n++) {
+		if (s->index == leading) { /* so were all before it */
 			leading++;
-			edit(e, s->key, s->next > 0 ? s->next : s->end,
-			     STR_NONE);
+			adp_add_edit(e, s->key, s->next > 0 ? s->next : s->end,
+			             STR_NONE);
 		} else {
-			edit(e, s->prev_end, s->end, STR_NONE);
+			adp_add_edit(e, s->prev_end, s->end, STR_NONE);
 		}
 	}
 	return n;
 }
 
-/* New members stand first in the body. */
-static void put_in(struct editor *e, unsigned n_dropped)
+/* New members come first in the body, because the place behind its brace is
+ * known, and each ends with a comma for the member behind it. */
+static void adp_insert_added(struct editor *e, unsigned n_dropped)
 {
 	struct str s = e->added;
 
@@ -277,22 +331,23 @@ static void put_in(struct editor *e, unsigned n_dropped)
 		return;
 	if (e->scan->top.n_members == n_dropped)
 		s = str_first(s, s.len - 1); /* nothing behind the comma */
-	edit(e, e->scan->top.inside, e->scan->top.inside, s);
+	adp_add_edit(e, e->scan->top.inside, e->scan->top.inside, s);
 }
 
-/* By place; an insertion before the removal that begins there. */
-static bool before(const struct edit *a, const struct edit *b)
+/* By place; an insertion comes before the removal that begins there. */
+static bool adp_precedes(const struct edit *a, const struct edit *b)
 {
 	return a->at != b->at ? a->at < b->at : a->remove < b->remove;
 }
 
-static void sort(struct editor *e)
+/* By insertion: there are a handful. */
+static void adp_sort_edits(struct editor *e)
 {
 	for (size_t i = 1; i < e->n; i++) {
 		struct edit x = e->edits[i];
 		size_t j = i;
 
-		for (; j > 0 && before(&x, &e->edits[j - 1]); j--)
+		for (; j > 0 && adp_precedes(&x, &e->edits[j - 1]); j--)
 			e->edits[j] = e->edits[j - 1];
 		e->edits[j] = x;
 	}
@@ -300,8 +355,10 @@ static void sort(struct editor *e)
 
 /* ----------------------------------------------------------------- result */
 
-/* "AT,REMOVE,LENGTH:INSERT" again and again, as lua/edits.lua reads it. */
-static bool write_edits(struct editor *e)
+/* "AT,REMOVE,LENGTH:INSERT" for each edit, ascending, without a separator: the
+ * format that lua/edits.lua reads. And the Content-Length that the edited body
+ * will have, because HAProxy sends it before the body. False: does not fit. */
+static bool adp_write_edits(struct editor *e)
 {
 	struct request_target *t = &e->r->target[0];
 	uint64_t length = e->r->facts.body_len;
@@ -332,15 +389,15 @@ enum step_result decide_adapt(struct request *r)
 	if (!r->call.model || !r->target[0].deployment ||
 	    !adapt_possible(&r->facts))
 		return STEP_NEXT;
-	for (i = 0; i < sizeof(fixes) / sizeof(fixes[0]); i++)
-		fixes[i](&e);
-	put_in(&e, take_out(&e));
+	for (i = 0; i < sizeof(adp_fixes) / sizeof(adp_fixes[0]); i++)
+		adp_fixes[i](&e);
+	adp_insert_added(&e, adp_remove_dropped(&e));
 	if (e.n == 0)
 		return STEP_NEXT;
-	sort(&e);
-	if (!write_edits(&e))
+	adp_sort_edits(&e);
+	if (!adp_write_edits(&e))
 		return verdict_deny(r, DENY_WORKSPACE, NULL);
-	/* the filter that makes the edits is in s.NAME only */
+	/* the Lua filter that makes the edits is in the backends s.NAME only */
 	r->target[0].backend = arena_fmt(&r->arena, "s.%" STR_FMT,
 	                                 STR_ARG(r->target[0].resource->name));
 	return STEP_NEXT;

@@ -1,9 +1,18 @@
 /*
  * decide/authenticate: which credentials came, and whom they prove.
  *
- * Headers are sorted into at most one token and one gateway key. Which of the
- * two counts is the config's rule (keys.require), never accident: a
- * credential that is present and counts must be good.
+ *   Authorization: Bearer --- looks like a JWT ---> token --inbound_token--+
+ *                         '-- else -----------+                            |
+ *   api-key, x-api-key, key_header -----------+---> key ----inbound_key----+
+ *                                                                          v
+ *   authn_collect_credentials   authn_apply_require       authn_set_identity
+ *
+ * Which of the two counts is what keys.require says, not what the client has
+ * happened to send. What counts and is there must be good: a bad token next to
+ * a good key is refused, or a client could fall back on the weaker one.
+ *
+ * A call that comes with the secret of a realtime session (traits.by_secret)
+ * has a step of its own, decide/session.
  */
 #include "decide/decider.h"
 #include "decide/session.h"
@@ -12,29 +21,35 @@
 #include "keys/inbound.h"
 #include "request/table.h"
 
+/* What the client has sent; views into the facts. */
 struct presented {
 	struct str token; /* a JWT by its look */
 	struct str key;
-	bool ambiguous;
+	bool ambiguous; /* it cannot be told which one is meant */
 };
 
-/* "Bearer x", with any case of the scheme and exactly one blank
- * (RFC 6750, 2.1). Anything else has no credential for us. */
-static struct str bearer_of(struct str header)
+/* The credential of "Bearer x"; the scheme may have any case (RFC 9110, 11.1).
+ * RFC 6750, 2.1 allows several blanks; clients send one, and a further one is
+ * taken as part of the credential, which then proves nobody. Any other scheme
+ * is no credential of this gateway. */
+static struct str authn_bearer(struct str header)
 {
 	if (!str_starts_nocase(header, STR("bearer ")))
 		return STR_NONE;
 	return str_from(header, 7);
 }
 
-/* Three parts, of which the first is a JSON object in base64url ("{\"").
- * Gateway keys are compared by hash, so a wrong guess can only refuse. */
-static bool looks_like_jwt(struct str s)
+/* A JWT begins with a JSON object in base64url, "{\"" is "eyJ", and has dots
+ * between its parts; keys/jose checks all of it. A gateway key that looks so is
+ * refused as a bad token: a wrong guess cannot let anybody in. */
+static bool authn_looks_like_jwt(struct str s)
 {
 	return str_starts(s, STR("eyJ")) && str_find(s, '.') < s.len;
 }
 
-static void add_key(struct presented *p, struct str key)
+/* The same key may come in two headers: AnthropicFoundry sends it as x-api-key
+ * and as api-key (foundry.md 4.5). Two different ones are refused. */
+static void authn_add_key(struct presented *p, struct str key)
 {
 	if (key.len == 0)
 		return;
@@ -43,46 +58,47 @@ static void add_key(struct presented *p, struct str key)
 	p->key = key;
 }
 
-/* Foundry connections may format a custom header as "Token {api_key}" or
- * "Bearer {api_key}" (authConfig.format). */
-static struct str without_scheme(struct str s)
+/* Foundry connections may format the key in a header of their own as "Token
+ * {api_key}" or "Bearer {api_key}" (authConfig.format, foundry.md 1.3). */
+static struct str authn_without_scheme(struct str s)
 {
 	size_t blank = str_find(s, ' ');
 
 	return blank < s.len ? str_from(s, blank + 1) : s;
 }
 
-/* More than one of a kind, or one of which request/ kept nothing because no
- * credential is that long. */
-static bool is_unusable(unsigned n, struct str value)
+/* A header that came twice, or one of which request/ kept nothing: it is empty,
+ * or longer than any credential. */
+static bool authn_is_unusable(unsigned n, struct str value)
 {
 	return n > 1 || (n == 1 && value.len == 0);
 }
 
-static struct presented collect(const struct request_facts *f)
+static struct presented authn_collect_credentials(const struct request_facts *f)
 {
 	struct presented p = {
-		.ambiguous =
-			is_unusable(f->n_authorization, f->authorization) ||
-			is_unusable(f->n_api_key, f->api_key) ||
-			is_unusable(f->n_x_api_key, f->x_api_key) ||
-			is_unusable(f->n_custom_key, f->custom_key),
+		.ambiguous = authn_is_unusable(f->n_authorization,
+	                                       f->authorization) ||
+	                     authn_is_unusable(f->n_api_key, f->api_key) ||
+	                     authn_is_unusable(f->n_x_api_key, f->x_api_key) ||
+	                     authn_is_unusable(f->n_custom_key, f->custom_key),
 	};
-	struct str bearer = bearer_of(f->authorization);
+	struct str bearer = authn_bearer(f->authorization);
 
-	if (looks_like_jwt(bearer))
+	/* OpenAI's client sends a key as bearer token (foundry.md 4.2) */
+	if (authn_looks_like_jwt(bearer))
 		p.token = bearer;
 	else
-		add_key(&p, bearer);
-	add_key(&p, f->api_key);
-	add_key(&p, f->x_api_key);
-	add_key(&p, without_scheme(f->custom_key));
+		authn_add_key(&p, bearer);
+	authn_add_key(&p, f->api_key);
+	authn_add_key(&p, f->x_api_key);
+	authn_add_key(&p, authn_without_scheme(f->custom_key));
 	return p;
 }
 
-/* Leave only what the rule lets count. False: something required is not
+/* Leave only what keys.require lets count. False: what it requires is not
  * there. */
-static bool apply_rule(enum policy_require rule, struct presented *p)
+static bool authn_apply_require(enum policy_require rule, struct presented *p)
 {
 	switch (rule) {
 	case REQUIRE_TOKEN:
@@ -99,9 +115,11 @@ static bool apply_rule(enum policy_require rule, struct presented *p)
 	return p->token.len > 0 || p->key.len > 0;
 }
 
-/* Make the identity from what the two credentials proved. */
-static enum step_result conclude(struct request *r, struct identity *token,
-                                 struct identity *key)
+/* From what the credentials proved; both references are taken over. With both,
+ * the identity is the token's with the key's name. */
+static enum step_result authn_set_identity(struct request *r,
+                                           struct identity *token,
+                                           struct identity *key)
 {
 	if (token && key) {
 		r->caller.identity = inbound_merge(token, key);
@@ -117,16 +135,17 @@ static enum step_result conclude(struct request *r, struct identity *token,
 
 enum step_result decide_authenticate(struct request *r)
 {
-	struct presented p = collect(&r->facts);
+	struct presented p = authn_collect_credentials(&r->facts);
 	struct identity *token = NULL, *key = NULL;
 	struct inbound *in = r->decider->inbound;
 	enum inbound_status s;
 
+	/* all of it is run again after a wait, so nothing is kept across it */
 	if (r->call.api.traits.by_secret)
 		return decide_session(r);
 	if (p.ambiguous)
 		return verdict_deny(r, DENY_AMBIGUOUS_CREDENTIAL, NULL);
-	if (!apply_rule(r->policy->require, &p)) {
+	if (!authn_apply_require(r->policy->require, &p)) {
 		if (r->facts.authorization.len > 0 || p.key.len > 0 ||
 		    r->facts.n_authorization > 0)
 			verdict_detail(r, "a credential came, but none that "
@@ -141,6 +160,7 @@ enum step_result decide_authenticate(struct request *r)
 	if (p.token.len > 0) {
 		s = inbound_token(in, r->policy, p.token, requests_waiter(r),
 		                  r->woken, &token);
+		/* also when it waits: the key is checked again then */
 		if (s != INBOUND_OK)
 			identity_unref(key);
 		if (s == INBOUND_WAIT) {
@@ -150,5 +170,5 @@ enum step_result decide_authenticate(struct request *r)
 		if (s != INBOUND_OK)
 			return verdict_deny_inbound(r, s);
 	}
-	return conclude(r, token, key);
+	return authn_set_identity(r, token, key);
 }

@@ -1,4 +1,14 @@
-/* decide/authorize: rules over caller x model x operation. */
+/*
+ * decide/authorize: who is charged, and the rules over caller, model,
+ * operation.
+ *
+ *   identity --authorize_consumer--> consumer --+--> account, agent, project
+ *                                               |
+ *   model, operation ---------------------------+--authorize_rule--> rule
+ *
+ * Discovery ends here: it needs the consumer, and instead of one rule it asks
+ * for all models (decide/discover).
+ */
 #include "decide/authorize.h"
 
 #include "decide/discover.h"
@@ -18,23 +28,27 @@ const struct policy_consumer *authorize_consumer(const struct policy *p,
 	return NULL;
 }
 
-static bool works_without(const struct policy_rule *rule, enum api_operation op)
+/* Whether the rule may match a request without a model, see authorize_rule().
+ */
+static bool authz_allows_no_model(const struct policy_rule *rule,
+                                  enum api_operation op)
 {
 	if (rule->models.n == 0)
 		return true;
 	return rule->operations != 0 && op != API_BATCHES;
 }
 
-static bool rule_matches(const struct policy_rule *rule,
-                         const struct policy_consumer *c,
-                         const struct identity *who, struct str model,
-                         enum api_operation op)
+/* Every condition that the rule states must hold. */
+static bool authz_rule_matches(const struct policy_rule *rule,
+                               const struct policy_consumer *c,
+                               const struct identity *who, struct str model,
+                               enum api_operation op)
 {
 	if (rule->operations && !(rule->operations & (1u << op)))
 		return false;
 	if (!match_globs(&rule->consumers, c->name))
 		return false;
-	if (model.len == 0 && !works_without(rule, op))
+	if (model.len == 0 && !authz_allows_no_model(rule, op))
 		return false;
 	if (model.len > 0 && !match_globs(&rule->models, model))
 		return false;
@@ -50,14 +64,15 @@ const struct policy_rule *authorize_rule(const struct policy *p,
 	size_t i;
 
 	for (i = 0; i < p->n_rules; i++)
-		if (rule_matches(&p->rules[i], c, who, model, op))
+		if (authz_rule_matches(&p->rules[i], c, who, model, op))
 			return &p->rules[i];
 	return NULL;
 }
 
-/* Whoever holds a credential can send these headers, so they say something
- * only where the operator has declared the caller to be Foundry itself. */
-static void believe_foundry(struct request *r)
+/* Any client can send these headers (foundry.md 2.3). They count only for a
+ * consumer that the operator has declared to be Foundry (trust_foundry). The
+ * project is x-ms-foundry-project-id, a GUID, else openai-project, a name. */
+static void authz_trust_foundry_headers(struct request *r)
 {
 	const struct request_facts *f = &r->facts;
 
@@ -72,17 +87,20 @@ enum step_result decide_authorize(struct request *r)
 {
 	struct str model = r->call.model_name;
 
+	/* an alias must not lead around a rule; the name that an object has is
+	 * used where the policy does not know its model any more */
 	if (r->call.model)
 		model = r->call.model->name;
 	r->caller.consumer = authorize_consumer(r->policy, r->caller.identity);
 	if (!r->caller.consumer)
 		return verdict_deny(r, DENY_NO_CONSUMER, NULL);
+	/* a team shares the limits and the ledger of one account */
 	r->caller.account = r->caller.consumer->team.len > 0
 	                            ? r->caller.consumer->team
 	                            : r->caller.consumer->name;
 	if (r->call.api.traits.discover != DISCOVER_NOT)
 		return discover_answer(r);
-	believe_foundry(r);
+	authz_trust_foundry_headers(r);
 	r->call.rule = authorize_rule(r->policy, r->caller.consumer,
 	                              r->caller.identity, model,
 	                              r->call.api.operation);

@@ -1,8 +1,11 @@
 /*
  * decide/credential: the header that opens the chosen resource.
  *
- * Tokens are fetched ahead in the background; only the first request after a
- * start may find none yet and waits for it.
+ *   target.resource --outbound_header--> target.auth_name, target.auth_value
+ *
+ * Tokens are fetched ahead in the background, so only the first request after a
+ * start may find none yet and waits for it. The caller's own credential is
+ * removed by haproxy.cfg, whatever is decided here.
  */
 #include "decide/decider.h"
 #include "decide/session.h"
@@ -16,6 +19,7 @@ enum step_result decide_credential(struct request *r)
 	struct request_target *t = &r->target[0];
 	unsigned resource = (unsigned)(t->resource - r->policy->resources);
 
+	/* the resource knows its own secret and would refuse our token */
 	if (r->call.api.traits.by_secret)
 		return session_credential(r);
 	switch (outbound_header(r->decider->outbound, r->policy, resource,

@@ -1,8 +1,9 @@
 /*
  * decide/decider: what the steps of a worker may use.
  *
- * Filled in by agent/agent, which owns all of it and outlives every request.
- * Nothing here belongs to one request.
+ * One per worker. agent/agent fills it in (lend_parts), owns all that it points
+ * to and outlives every request. Nothing here belongs to one request. It lets
+ * decide/ work without including agent/, which is above it.
  */
 #ifndef DECIDE_DECIDER_H
 #define DECIDE_DECIDER_H
@@ -27,22 +28,26 @@ struct decider {
 	struct loop *loop;
 	const struct clock *clock;
 	struct metrics *metrics;
-	unsigned worker;       /* number of this one, from 0 */
-	struct policy *policy; /* in force; each request holds its own */
+	unsigned worker; /* number of this one, from 0 */
+	/* In force, for requests that begin now; agent_configure() replaces it
+	 * on reload. A request holds the one it began with: a step reads
+	 * r->policy, never this. */
+	struct policy *policy;
 
-	struct conns *conns;
-	struct requests *requests;
-	struct inbound *inbound;
-	struct outbound *outbound;
-	struct objects *objects;
-	struct blocked *blocked;
-	struct store_memory *memory;
-	struct store_redis *redis;
-	struct open_reservations *open;
-	struct estimator *estimator;
-	struct health *health;
+	struct conns *conns;         /* pipeline, ownership: ACKs */
+	struct requests *requests;   /* pipeline */
+	struct inbound *inbound;     /* authenticate */
+	struct outbound *outbound;   /* credential */
+	struct objects *objects;     /* lookup, ownership */
+	struct blocked *blocked;     /* reserve, while Redis is away */
+	struct store_memory *memory; /* reserve */
+	struct store_redis *redis;   /* reserve; there without a Redis, too */
+	struct open_reservations *open; /* pipeline, reserve; shared memory */
+	struct estimator *estimator;    /* estimate */
+	struct health *health;          /* route */
 
-	/* series that every request touches */
+	/* Series that every request touches, so that their names are looked up
+	 * once (decision_log). */
 	struct metric_histogram decision_time;
 	struct metric_histogram step_time[REQUEST_N_STEPS];
 };

@@ -1,9 +1,12 @@
 /*
- * decide/decision_log: one line and the counters of a decision.
+ * decide/decision_log: the one line of a decision, and its counters.
  *
  *   info decision id=8c1.. verdict=deny status=429 code=rate_limit_exceeded
  *        consumer=hr-bot model=gpt-4o limit=std prompt=812 output=1000
- *        us=143 authenticate_us=2 reserve_us=131
+ *        us=143 reserve_us=131
+ *
+ * Operators filter by the names of these fields, so they stay. log_field()
+ * leaves empty ones out and quotes what could forge a field or a line.
  */
 #include "decide/decision_log.h"
 
@@ -14,9 +17,16 @@
 
 #include <stdio.h>
 
-enum { REPORT_LINE_MAX = 3072, REPORT_SLOW_STEP_US = 20 };
+enum {
+	/* Bytes, with room for the time and level that base/log puts in front
+	 * of its 4096. What does not fit is left out. */
+	DLOG_LINE_MAX = 3072,
+	/* A step that took less is not named: nine fields in each line would
+	 * hide the one that matters. The histogram has all of them. */
+	DLOG_SLOW_STEP_US = 20,
+};
 
-static const char *verdict_name(const struct request *r)
+static const char *dlog_verdict_name(const struct request *r)
 {
 	static const char *const names[] = {
 		[VERDICT_NONE] = "deny",
@@ -28,19 +38,22 @@ static const char *verdict_name(const struct request *r)
 	return names[r->verdict.verdict];
 }
 
-static void count_caller(const struct request *r, bool told)
+/* Series by consumer exist only where the consumer is known, so that a caller
+ * without a credential cannot add any. */
+static void dlog_count_consumer(const struct request *r, bool told)
 {
-
 	if (r->caller.consumer)
 		count_decision(r->decider->metrics, r->policy,
 		               r->caller.consumer->name,
 		               r->call.model ? r->call.model->name
 		                             : r->call.model_name,
-		               verdict_name(r),
+		               dlog_verdict_name(r),
 		               told && r->verdict.verdict == VERDICT_ALLOW);
 }
 
-static void count(const struct request *r, uint64_t total_us)
+/* A denied request counts for the steps up to the one that denied: the steps
+ * behind it have not run, and zeros would pull the histograms down. */
+static void dlog_count_decision(const struct request *r, uint64_t total_us)
 {
 	struct decider *d = r->decider;
 	char space[256];
@@ -48,7 +61,7 @@ static void count(const struct request *r, uint64_t total_us)
 		.p = space, .cap = sizeof(space), .max = sizeof(space)};
 	unsigned i;
 
-	metrics_label(&labels, "verdict", str_c(verdict_name(r)));
+	metrics_label(&labels, "verdict", str_c(dlog_verdict_name(r)));
 	metrics_label(&labels, "code", str_c(r->verdict.code));
 	metrics_label(&labels, "operation",
 	              str_c(operations_name(r->call.api.operation)));
@@ -60,7 +73,9 @@ static void count(const struct request *r, uint64_t total_us)
 		metric_observe_us(&d->step_time[i], r->step_us[i]);
 }
 
-static void write_caller(const struct request *r, struct buf *line)
+/* Whatever is known of the caller, also of one that no consumer matches: an
+ * operator sees from it which `match` is missing. */
+static void dlog_write_caller(const struct request *r, struct buf *line)
 {
 	const struct identity *who = r->caller.identity;
 
@@ -78,9 +93,9 @@ static void write_caller(const struct request *r, struct buf *line)
 	log_field(line, "project", r->caller.project);
 }
 
-static void write_plan(const struct request *r, struct buf *line)
+/* What was asked for, what it may cost, and where it goes. */
+static void dlog_write_call(const struct request *r, struct buf *line)
 {
-
 	log_field(line, "operation",
 	          str_c(operations_name(r->call.api.operation)));
 	if (r->call.model)
@@ -107,16 +122,16 @@ static void write_plan(const struct request *r, struct buf *line)
 	}
 }
 
-/* Steps that took time worth naming; the rest is in the total. */
-static void write_times(const struct request *r, struct buf *line,
-                        uint64_t total_us)
+/* The total, and the steps that took a part of it worth naming. */
+static void dlog_write_times(const struct request *r, struct buf *line,
+                             uint64_t total_us)
 {
 	char name[32];
 	unsigned i;
 
 	log_field_num(line, "us", (int64_t)total_us);
 	for (i = 0; i < REQUEST_N_STEPS; i++) {
-		if (r->step_us[i] < REPORT_SLOW_STEP_US)
+		if (r->step_us[i] < DLOG_SLOW_STEP_US)
 			continue;
 		snprintf(name, sizeof(name), "%s_us", step_name(i));
 		log_field_num(line, name, (int64_t)r->step_us[i]);
@@ -126,21 +141,21 @@ static void write_times(const struct request *r, struct buf *line,
 void decision_log_write(const struct request *r, bool told)
 {
 	uint64_t total_us = clock_mono_us(r->decider->clock) - r->started_us;
-	char space[REPORT_LINE_MAX];
+	char space[DLOG_LINE_MAX];
 	struct buf line = {
 		.p = space, .cap = sizeof(space), .max = sizeof(space)};
 
-	count(r, total_us);
-	count_caller(r, told);
+	dlog_count_decision(r, total_us);
+	dlog_count_consumer(r, told);
 	if (!log_enabled(LOG_INFO))
 		return;
 	log_field(&line, "id", r->facts.id);
-	log_field(&line, "verdict", str_c(verdict_name(r)));
+	log_field(&line, "verdict", str_c(dlog_verdict_name(r)));
 	log_field_num(&line, "status", r->verdict.status);
 	log_field(&line, "code", str_c(r->verdict.code));
 	log_field(&line, "src", r->facts.src);
-	write_caller(r, &line);
-	write_plan(r, &line);
+	dlog_write_caller(r, &line);
+	dlog_write_call(r, &line);
 	log_field(&line, "reason", r->verdict.detail);
 	if (r->verdict.verdict == VERDICT_DENY)
 		log_field(&line, "step", str_c(step_name(r->step)));
@@ -149,6 +164,6 @@ void decision_log_write(const struct request *r, bool told)
 		              (int64_t)r->verdict.retry_after_s);
 	if (!told)
 		log_field(&line, "answer", STR("nobody-waits"));
-	write_times(r, &line, total_us);
+	dlog_write_times(r, &line, total_us);
 	log_info("decision", "%" STR_FMT, STR_ARG(buf_str(&line)));
 }

@@ -1,30 +1,46 @@
-/* decide/discover: the models of this gateway, as far as a caller may use
- * them. */
+/*
+ * decide/discover: the models of this gateway, as far as a caller may use them.
+ *
+ *   decide_authorize --> discover_answer --> discover_list | disc_write_one
+ *                               |                 for each visible model:
+ *                               v                 discover_one
+ *                        verdict_answer ----> verdict.body --> ACK --> HAProxy
+ *
+ * No limits are charged: the answer costs nothing, and Foundry asks often.
+ */
 #include "decide/discover.h"
 
 #include "decide/authorize.h"
 #include "decide/verdict.h"
 
-enum { DISCOVER_MAX = 65536, DISCOVER_MARGIN = 64 };
+/* Bytes. The list is made here and copied into the arena, of which it may take
+ * what is left; DISC_MARGIN is for the alignment and NUL of that copy. The
+ * first number only ends a list that is too long for any arena or ACK. */
+enum { DISC_MAX = 65536, DISC_MARGIN = 64 };
 
-/* OpenAI's `created`: when the model was made. Nobody here knows, clients only
- * want a number. */
-static const char created[] = "1687882411";
+/* OpenAI's `created`: when the model was made. The configuration does not say,
+ * and clients need a number: this is the one in Microsoft's example (foundry.md
+ * 3.2). */
+static const char disc_created[] = "1687882411";
 
-static struct str or_else(struct str s, struct str fallback)
+static struct str disc_or_else(struct str s, struct str fallback)
 {
 	return s.len > 0 ? s : fallback;
 }
 
-/* What Foundry calls the format of a model's API. */
-static struct str format_of(const struct policy_model *m)
+/* What Foundry calls the format of a model's API (foundry.md 3.2): as the
+ * operator says, else by the API that its first deployment speaks. */
+static struct str disc_format(const struct policy_model *m)
 {
 	bool anthropic = m->n_deployments > 0 &&
 	                 m->deployments[0].surface == SURFACE_ANTHROPIC;
 
-	return or_else(m->format, anthropic ? STR("Anthropic") : STR("OpenAI"));
+	return disc_or_else(m->format,
+	                    anthropic ? STR("Anthropic") : STR("OpenAI"));
 }
 
+/* A rule may allow a model for one operation alone, so each is tried: a few
+ * dozen comparisons per model, in a request that is rare. */
 bool discover_visible(const struct policy *p, const struct policy_consumer *c,
                       const struct identity *who, const struct policy_model *m)
 {
@@ -40,25 +56,25 @@ bool discover_visible(const struct policy *p, const struct policy_consumer *c,
 	return false;
 }
 
-static void write_azure(const struct policy_model *m, struct str name,
-                        struct buf *out)
+static void disc_write_azure(const struct policy_model *m, struct str name,
+                             struct buf *out)
 {
 	buf_add_str(out, STR("{\"name\":"));
 	buf_json(out, name);
 	buf_add_str(out, STR(",\"properties\":{\"model\":{\"format\":"));
-	buf_json(out, format_of(m));
+	buf_json(out, disc_format(m));
 	buf_add_str(out, STR(",\"name\":"));
-	buf_json(out, or_else(m->base_model, name));
+	buf_json(out, disc_or_else(m->base_model, name));
 	buf_add_str(out, STR(",\"version\":"));
 	buf_json(out, m->version);
 	buf_add_str(out, STR("}}}"));
 }
 
-static void write_openai(struct str name, struct buf *out)
+static void disc_write_openai(struct str name, struct buf *out)
 {
 	buf_add_str(out, STR("{\"id\":"));
 	buf_json(out, name);
-	buf_fmt(out, ",\"object\":\"model\",\"created\":%s,", created);
+	buf_fmt(out, ",\"object\":\"model\",\"created\":%s,", disc_created);
 	buf_add_str(out, STR("\"owned_by\":\"foundry-gateway\"}"));
 }
 
@@ -66,9 +82,9 @@ void discover_one(const struct policy_model *m, struct str name,
                   enum api_discover format, struct buf *out)
 {
 	if (format == DISCOVER_AZURE)
-		write_azure(m, name, out);
+		disc_write_azure(m, name, out);
 	else
-		write_openai(name, out);
+		disc_write_openai(name, out);
 }
 
 void discover_list(const struct policy *p, const struct policy_consumer *c,
@@ -93,8 +109,9 @@ void discover_list(const struct policy *p, const struct policy_consumer *c,
 	buf_add_str(out, STR("]}"));
 }
 
-/* Unknown and not allowed look the same: a stranger learns nothing. */
-static bool write_one(struct request *r, struct str name, struct buf *out)
+/* False: not found. A model that the caller may not use is not found either, so
+ * that names cannot be guessed. */
+static bool disc_write_one(struct request *r, struct str name, struct buf *out)
 {
 	const struct policy_model *m = policy_model(r->policy, name);
 
@@ -105,14 +122,15 @@ static bool write_one(struct request *r, struct str name, struct buf *out)
 	return true;
 }
 
-/* The answer goes through HAProxy's variables: ask for single models, or give
- * HAProxy larger buffers. */
-static bool fits(const struct request *r, const struct buf *out)
+/* The answer travels to HAProxy in the ACK, as a variable. Where the list is
+ * too long for that (DENY_ACK_TOO_LARGE), clients can ask for single models, or
+ * the operator gives HAProxy larger buffers. */
+static bool disc_fits(const struct request *r, const struct buf *out)
 {
 	size_t room = r->arena.size - r->arena.used;
 
 	return !out->failed && out->len < r->ack_limit &&
-	       out->len + DISCOVER_MARGIN < room;
+	       out->len + DISC_MARGIN < room;
 }
 
 enum step_result discover_answer(struct request *r)
@@ -120,16 +138,16 @@ enum step_result discover_answer(struct request *r)
 	struct str name = r->call.api.path_model;
 	struct buf out;
 
-	buf_init(&out, DISCOVER_MAX);
+	buf_init(&out, DISC_MAX);
 	if (name.len == 0)
 		discover_list(r->policy, r->caller.consumer, r->caller.identity,
 		              r->call.api.traits.discover, &out);
-	else if (!write_one(r, name, &out))
+	else if (!disc_write_one(r, name, &out))
 		verdict_deny(r, DENY_MODEL_UNKNOWN,
 		             "The model '%" STR_FMT
 		             "' does not exist at this gateway.",
 		             STR_ARG(str_first(name, 128)));
-	if (r->verdict.verdict == VERDICT_NONE && !fits(r, &out))
+	if (r->verdict.verdict == VERDICT_NONE && !disc_fits(r, &out))
 		verdict_deny(r, DENY_ACK_TOO_LARGE, NULL);
 	if (r->verdict.verdict == VERDICT_NONE)
 		verdict_answer(r, buf_str(&out));

@@ -1,12 +1,19 @@
-/* decide/lookup: an object of the store, for a step that may have to wait. */
+/*
+ * decide/lookup: an object of the store, for a step that may have to wait.
+ *
+ * The answer waits in r->lookup between the callback and the step: `done` is
+ * set by lkp_on_found and cleared when lookup_object has given it away, so each
+ * answer is used once.
+ */
 #include "decide/lookup.h"
 
 #include "decide/decider.h"
 #include "request/table.h"
 
-/* Redis has answered. The step is run again, and finds this. */
-static void on_found(void *table, uint64_t ref, enum object_status status,
-                     const struct object *o)
+/* Redis has answered, or its time is up. The request may have ended since. The
+ * strings of *o are valid during this call only, so they are copied. */
+static void lkp_on_found(void *table, uint64_t ref, enum object_status status,
+                         const struct object *o)
 {
 	struct request *r = requests_find(table, ref);
 
@@ -34,8 +41,8 @@ enum object_status lookup_object(struct request *r, struct str id,
 		*out = r->lookup.object;
 		return r->lookup.status;
 	}
-	status = objects_find(r->decider->objects, id, life, on_found, r->table,
-	                      r->ref, out);
+	status = objects_find(r->decider->objects, id, life, lkp_on_found,
+	                      r->table, r->ref, out);
 	if (status == OBJECT_WAIT)
 		requests_park(r, "object store");
 	return status;

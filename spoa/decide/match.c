@@ -1,7 +1,14 @@
-/* decide/match: does a caller fulfil a condition of the config? */
+/*
+ * decide/match: whether a caller fulfils a condition of the configuration.
+ *
+ * A condition is a list: one of its entries is enough, and an empty list is not
+ * asked. What comes from the token is compared exactly, but for xms_mirid;
+ * GUIDs are in lower case on both sides (conf/value, keys/claims).
+ */
 #include "decide/match.h"
 
-static bool one_of(const struct strs *wanted, struct str value)
+/* An absent claim is empty and must not equal an empty entry. */
+static bool match_one_of(const struct strs *wanted, struct str value)
 {
 	size_t i;
 
@@ -11,18 +18,19 @@ static bool one_of(const struct strs *wanted, struct str value)
 	return false;
 }
 
-static bool any_of(const struct strs *wanted, const struct str *have,
-                   size_t n_have)
+static bool match_any_of(const struct strs *wanted, const struct str *have,
+                         size_t n_have)
 {
 	size_t i;
 
 	for (i = 0; i < n_have; i++)
-		if (one_of(wanted, have[i]))
+		if (match_one_of(wanted, have[i]))
 			return true;
 	return false;
 }
 
-static bool a_scope_of(const struct strs *wanted, struct str scopes)
+/* `scp` is one string of words (RFC 6749, 3.3). */
+static bool match_scope(const struct strs *wanted, struct str scopes)
 {
 	size_t i;
 
@@ -33,8 +41,9 @@ static bool a_scope_of(const struct strs *wanted, struct str scopes)
 }
 
 /* ARM ids are compared without case: tokens say "resourcegroups" where ARM
- * says "resourceGroups" (foundry.md 6.14). One '*' may stand in the pattern. */
-static bool a_mirid_of(const struct strs *wanted, struct str mirid)
+ * says "resourceGroups" (foundry.md 6.14). The pattern may have one '*', for a
+ * run of any characters, '/' included: for all projects of an account. */
+static bool match_mirid(const struct strs *wanted, struct str mirid)
 {
 	size_t i;
 
@@ -57,7 +66,7 @@ static bool a_mirid_of(const struct strs *wanted, struct str mirid)
 	return false;
 }
 
-static bool asks_nothing(const struct policy_match *m)
+static bool match_asks_nothing(const struct policy_match *m)
 {
 	return m->tenant < 0 && m->apps.n == 0 && m->objects.n == 0 &&
 	       m->roles.n == 0 && m->scopes.n == 0 && m->groups.n == 0 &&
@@ -66,23 +75,24 @@ static bool asks_nothing(const struct policy_match *m)
 
 bool match_caller(const struct policy_match *m, const struct identity *who)
 {
-	if (asks_nothing(m))
+	if (match_asks_nothing(m))
 		return m->any;
 	if (m->tenant >= 0 && who->tenant != m->tenant)
 		return false;
-	if (m->apps.n && !one_of(&m->apps, who->app))
+	if (m->apps.n && !match_one_of(&m->apps, who->app))
 		return false;
-	if (m->objects.n && !one_of(&m->objects, who->object))
+	if (m->objects.n && !match_one_of(&m->objects, who->object))
 		return false;
-	if (m->roles.n && !any_of(&m->roles, who->roles, who->n_roles))
+	if (m->roles.n && !match_any_of(&m->roles, who->roles, who->n_roles))
 		return false;
-	if (m->scopes.n && !a_scope_of(&m->scopes, who->scopes))
+	if (m->scopes.n && !match_scope(&m->scopes, who->scopes))
 		return false;
-	if (m->groups.n && !any_of(&m->groups, who->groups, who->n_groups))
+	if (m->groups.n &&
+	    !match_any_of(&m->groups, who->groups, who->n_groups))
 		return false;
-	if (m->keys.n && !one_of(&m->keys, who->key))
+	if (m->keys.n && !match_one_of(&m->keys, who->key))
 		return false;
-	return m->mirids.n == 0 || a_mirid_of(&m->mirids, who->mirid);
+	return m->mirids.n == 0 || match_mirid(&m->mirids, who->mirid);
 }
 
 bool match_globs(const struct strs *globs, struct str name)

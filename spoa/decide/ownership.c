@@ -1,4 +1,15 @@
-/* decide/ownership: what a request has made or deleted. */
+/*
+ * decide/ownership: what a request has made or deleted.
+ *
+ *   owned_begin --> struct owed_ack, 1 open
+ *                     owned_bind, objects_drop   +1 each
+ *                     owned_on_stored            -1 each, now or later
+ *                     owned_release              -1: the last one sends the ACK
+ *
+ * Not a struct request: nothing is decided here, and the ACK tells HAProxy only
+ * that it may go on. The store calls back once for each binding, by its own
+ * deadline at the latest, so an owed ACK needs no timer.
+ */
 #include "decide/ownership.h"
 
 #include "base/log.h"
@@ -9,27 +20,31 @@
 
 #include <stdlib.h>
 
+/* Objects in one message: a batch has an output and an error file. */
 enum { OWNED_MAX = 2 };
 
+/* What HAProxy has sent; views into the frame. */
 struct message {
 	struct str id; /* of the request */
 	struct str objects[OWNED_MAX];
-	struct str secret; /* its SHA-256 in hexadecimal: HAProxy's work */
+	struct str secret; /* SHA-256 in hexadecimal, made by HAProxy */
 	struct object object;
 };
 
-/* An ACK that waits for the store. */
+/* An ACK that waits for the store. On the heap, freed with its ACK; conn_ref
+ * may outlive the connection. */
 struct owed_ack {
 	struct decider *decider;
 	struct conn_ref conn;
 	size_t ack_limit;
-	unsigned n_open; /* bindings whose end is not known */
+	unsigned n_open; /* bindings whose end is not known, and the caller */
 	bool failed;
-	const char *failure; /* constant: what that means */
+	const char *failure; /* constant: what it means, for the log */
 	size_t id_len;
 	char id[];
 };
 
+/* Unknown arguments are passed over. False: nothing can be done with it. */
 static bool owned_read_message(const struct frame *f, struct message *out)
 {
 	const struct {
@@ -81,7 +96,9 @@ static void owned_on_stored(void *ctx, bool stored)
 }
 
 /* NULL, and the ACK is out, when there is nothing to do or no memory. The new
- * one counts as one open binding, which the caller releases. */
+ * one has one binding open on behalf of the caller, who ends it with
+ * owned_release(): else the first store that answers at once would send the ACK
+ * before the next binding has begun. */
 static struct owed_ack *owned_begin(struct decider *d, struct conn_ref conn,
                                     const struct frame *f, size_t ack_limit,
                                     struct message *m)
@@ -107,8 +124,8 @@ static void owned_bind(struct owed_ack *o, struct str id,
 	objects_bind(o->decider->objects, id, object, owned_on_stored, o);
 }
 
-/* The secret of a realtime session. Without its caller nobody could be let in
- * with it. */
+/* The secret of a realtime session (decide/session). Without the text of its
+ * caller it would let in nobody, so it is not stored. */
 static void owned_bind_secret(struct owed_ack *o, struct message *m)
 {
 	char space[SESSION_ID_MAX];

@@ -1,14 +1,22 @@
 /*
  * decide/reserve: take from every limit of the consumer, or from none.
  *
- *   enough is known of leased limits ---> granted; Redis is told
- *   Redis answers ----------------------> granted / refused
- *   Redis away, per limit: local  -> counted in this process
- *                          allow  -> not counted
- *                          deny   -> 503
+ *   rsrv_make_charges   one store_charge for each limit of the consumer
+ *         |
+ *         +-- no Redis configured ----------------> rsrv_in_memory
+ *         +-- store_redis_lease: known well enough > rsrv_handle_result
+ *         +-- store_redis_reserve: parked
+ *               Redis answers --------------------> rsrv_handle_result
+ *               Redis is away ---> rsrv_degrade
+ *                   a limit says deny ------------> 503
+ *                   limits that say allow go
+ *                   limits that say local --------> rsrv_in_memory
  *
  * Every request gets a record, also one without limits: its usage counts only
- * while that record is open (see usage/settle).
+ * while that record is open (usage/settle).
+ *
+ * The store does all limits of a request in one step, so a refusal by one takes
+ * nothing from the others.
  */
 #include "decide/reserve.h"
 
@@ -21,9 +29,11 @@
 #include "store/open_reservations.h"
 #include "store/reservation.h"
 
-/* One agent of one project, whatever its version: Foundry names it
- * "name:version". Without a trusted name it is the identity that calls. */
-static struct str agent_of(struct request *r, struct str app)
+/* The name by which limits `per: agent` tell agents apart. With a trusted name
+ * "PROJECT/AGENT", whatever the version: Foundry sends "name:version"
+ * (foundry.md 2.3). Else "APP/OBJECT" of the token, as each published agent has
+ * an identity of its own (azure.md 1.10). */
+static struct str rsrv_agent(struct request *r, struct str app)
 {
 	struct str name = r->caller.agent;
 	size_t n = name.len;
@@ -40,9 +50,12 @@ static struct str agent_of(struct request *r, struct str app)
 	                 STR_ARG(r->caller.project), STR_ARG(name));
 }
 
-static struct str scope_of(struct request *r, const struct policy_limit *l)
+/* Whose share of the limit this request uses; empty: all share it. The name is
+ * a part of the field in the store, so it must not change between releases. */
+static struct str rsrv_scope(struct request *r, const struct policy_limit *l)
 {
 	const struct identity *who = r->caller.identity;
+	/* a gateway key stands for an app that has no token */
 	struct str app = who->app.len > 0 ? who->app : who->key;
 
 	switch (l->per) {
@@ -51,7 +64,7 @@ static struct str scope_of(struct request *r, const struct policy_limit *l)
 	case PER_APP:
 		return app;
 	case PER_AGENT:
-		return agent_of(r, app);
+		return rsrv_agent(r, app);
 	case PER_MODEL:
 		return r->call.model ? r->call.model->name : STR("-");
 	case PER_TEAM:
@@ -60,9 +73,10 @@ static struct str scope_of(struct request *r, const struct policy_limit *l)
 	return STR_NONE;
 }
 
-/* A background response is not in flight: it is answered at once, and settled
+/* In the unit of the limit: requests, tokens, nano-dollars, requests in flight.
+ * A background response is not in flight: it is answered at once, and settled
  * when somebody asks for it. */
-static uint64_t amount_of(const struct request *r, enum limit_unit unit)
+static uint64_t rsrv_amount(const struct request *r, enum limit_unit unit)
 {
 	bool background = r->call.api.operation == API_RESPONSES &&
 	                  r->facts.refs.background;
@@ -80,20 +94,24 @@ static uint64_t amount_of(const struct request *r, enum limit_unit unit)
 	return r->charge.nano_usd;
 }
 
-static void make_charges(struct request *r)
+/* charge.items[] and the names that blocks go by. A limit of the policy is one
+ * field in the account, or one for each scope. conf/options refuses a
+ * consumer with more than STORE_MAX_CHARGES limits. */
+static void rsrv_make_charges(struct request *r)
 {
 	const struct policy_consumer *c = r->caller.consumer;
 	const struct identity *who = r->caller.identity;
 	struct str app = who->app.len > 0 ? who->app : who->key;
 	size_t i;
 
-	r->caller.scope = (struct store_caller){c->name, app, agent_of(r, app)};
+	r->caller.scope =
+		(struct store_caller){c->name, app, rsrv_agent(r, app)};
 
 	r->charge.n = 0;
 	for (i = 0; i < c->n_limits && i < STORE_MAX_CHARGES; i++) {
 		const struct policy_limit *l = &r->policy->limits[c->limits[i]];
 		struct store_charge *charge = &r->charge.items[i];
-		struct str scope = scope_of(r, l);
+		struct str scope = rsrv_scope(r, l);
 
 		charge->field =
 			scope.len == 0
@@ -103,14 +121,14 @@ static void make_charges(struct request *r)
 		charge->unit = l->unit;
 		charge->window = l->window;
 		charge->limit = l->amount;
-		charge->amount = amount_of(r, l->unit);
+		charge->amount = rsrv_amount(r, l->unit);
 		charge->share = l->lease_share;
 		r->charge.limits[i] = l;
 		r->charge.n++;
 	}
 }
 
-static struct store_reservation reservation_of(const struct request *r)
+static struct store_reservation rsrv_reservation(const struct request *r)
 {
 	return (struct store_reservation){
 		.account = r->caller.account,
@@ -121,7 +139,7 @@ static struct store_reservation reservation_of(const struct request *r)
 	};
 }
 
-static const char *unit_name(enum limit_unit unit)
+static const char *rsrv_unit_name(enum limit_unit unit)
 {
 	static const char *const names[] = {
 		[UNIT_REQUESTS] = "requests",
@@ -133,11 +151,13 @@ static const char *unit_name(enum limit_unit unit)
 	return names[unit];
 }
 
-static enum step_result refuse(struct request *r,
-                               const struct store_result *res)
+/* A limit has refused: DENY_LIMIT_NEVER or DENY_LIMIT, with its name. */
+static enum step_result rsrv_deny(struct request *r,
+                                  const struct store_result *res)
 {
 	const struct policy_limit *l = r->charge.limits[res->refused];
 	const struct store_charge *c = &r->charge.items[res->refused];
+	/* what an operator has set at run time, if so */
 	uint64_t amount = res->limit[res->refused];
 
 	if (res->status == STORE_TOO_LARGE) {
@@ -145,16 +165,19 @@ static enum step_result refuse(struct request *r,
 		             "The request may need %llu %s; the limit "
 		             "'%" STR_FMT "' never allows more than %llu. "
 		             "Ask for fewer output tokens or send less.",
-		             (unsigned long long)c->amount, unit_name(c->unit),
-		             STR_ARG(l->name), (unsigned long long)amount);
+		             (unsigned long long)c->amount,
+		             rsrv_unit_name(c->unit), STR_ARG(l->name),
+		             (unsigned long long)amount);
 	} else {
 		verdict_deny(r, DENY_LIMIT,
 		             "The limit '%" STR_FMT "' (%llu %s) is used up. "
 		             "Try again in %llu seconds.",
 		             STR_ARG(l->name), (unsigned long long)amount,
-		             unit_name(c->unit),
+		             rsrv_unit_name(c->unit),
 		             (unsigned long long)(res->retry_ms + 999) / 1000);
 		r->verdict.retry_after_s = (res->retry_ms + 999) / 1000;
+		/* 0 would be left out, and clients that are told nothing try
+		 * again at once */
 		if (r->verdict.retry_after_s == 0)
 			r->verdict.retry_after_s = 1;
 	}
@@ -162,8 +185,8 @@ static enum step_result refuse(struct request *r,
 	return STEP_DONE;
 }
 
-/* Count whether memory, a lease or Redis itself decided. */
-static void count_mode(const struct request *r)
+/* Count whether memory, a lease or Redis itself has decided. */
+static void rsrv_count_mode(const struct request *r)
 {
 	char space[64];
 	struct buf labels = {
@@ -181,34 +204,37 @@ static void count_mode(const struct request *r)
 	           1);
 }
 
-static enum step_result conclude(struct request *r,
-                                 const struct store_result *res)
+/* The store has decided: anything but STORE_FAILED and STORE_UNKNOWN. */
+static enum step_result rsrv_handle_result(struct request *r,
+                                           const struct store_result *res)
 {
-	count_mode(r);
+	rsrv_count_mode(r);
 	if (res->status == STORE_BLOCKED)
 		return verdict_deny(r, DENY_BLOCKED, NULL);
 	ratelimit_set(r, res);
 	if (res->status != STORE_OK)
-		return refuse(r, res);
+		return rsrv_deny(r, res);
 	r->charge.reserved = true;
 	return STEP_NEXT;
 }
 
-static enum step_result reserve_in_memory(struct request *r)
+/* Counted in this worker alone: the limits of a configuration without Redis, or
+ * what rsrv_degrade has left of them. */
+static enum step_result rsrv_in_memory(struct request *r)
 {
-	struct store_reservation sr = reservation_of(r);
+	struct store_reservation sr = rsrv_reservation(r);
 	struct store_result res;
 
 	store_memory_reserve(r->decider->memory, &sr, &res);
 	if (res.status == STORE_FAILED)
 		return verdict_deny(r, DENY_STORE, NULL);
 	r->charge.local = true;
-	return conclude(r, &res);
+	return rsrv_handle_result(r, &res);
 }
 
-/* Redis is away: keep the limits that may be counted here, drop those that
- * allow, refuse when one says so. Whoever was blocked stays so. */
-static enum step_result degrade(struct request *r)
+/* Redis is away: each limit says in on_store_failure what then counts. The list
+ * of blocked callers that was read last stays in force. */
+static enum step_result rsrv_degrade(struct request *r)
 {
 	size_t i, kept = 0;
 
@@ -228,18 +254,18 @@ static enum step_result degrade(struct request *r)
 		r->charge.limits[kept++] = l;
 	}
 	r->charge.n = kept;
-	return reserve_in_memory(r);
+	return rsrv_in_memory(r);
 }
 
-/* Redis has answered, or will not. */
-static void on_reserved(void *table, uint64_t ref,
-                        const struct store_result *res)
+/* Redis has answered, or its deadline (redis.deadline_ms) has passed. */
+static void rsrv_on_reserved(void *table, uint64_t ref,
+                             const struct store_result *res)
 {
 	struct request *r = requests_find(table, ref);
 
-	/* The store's deadline is shorter than the request's, so it is there;
-	 * were it not, its reservation would stay charged, which is the safe
-	 * side. */
+	/* conf/process refuses a store deadline that is not shorter than the
+	 * request's, so the request is there. If it were not, its reservation
+	 * would stay charged, which errs on the side of the limit. */
 	if (!r)
 		return;
 	r->store_result = *res;
@@ -251,21 +277,22 @@ enum step_result decide_reserve(struct request *r)
 	struct store_reservation sr;
 	struct store_result res;
 
+	/* nothing but rsrv_on_reserved wakes this step */
 	if (r->woken)
 		return r->store_result.status == STORE_FAILED
-		               ? degrade(r)
-		               : conclude(r, &r->store_result);
-	make_charges(r);
+		               ? rsrv_degrade(r)
+		               : rsrv_handle_result(r, &r->store_result);
+	rsrv_make_charges(r);
 	if (!r->policy->redis.enabled)
-		return reserve_in_memory(r);
-	sr = reservation_of(r);
+		return rsrv_in_memory(r);
+	sr = rsrv_reservation(r);
 	if (store_redis_lease(r->decider->redis, &sr, &res)) {
 		r->charge.leased = true;
-		return conclude(r, &res);
+		return rsrv_handle_result(r, &res);
 	}
-	if (!store_redis_reserve(r->decider->redis, &sr, on_reserved, r->table,
-	                         r->ref))
-		return degrade(r);
+	if (!store_redis_reserve(r->decider->redis, &sr, rsrv_on_reserved,
+	                         r->table, r->ref))
+		return rsrv_degrade(r);
 	requests_park(r, "limit store");
 	return STEP_PARKED;
 }
@@ -275,6 +302,7 @@ void reserve_undo(struct request *r)
 	if (!r->charge.reserved)
 		return;
 	r->charge.reserved = false;
+	/* not there when it was denied before it was registered */
 	open_reservations_remove(r->decider->open, r->facts.id, NULL);
 	reservation_give_back(r->decider->memory, r->decider->redis,
 	                      r->caller.account, r->facts.id, r->charge.local);

@@ -1,27 +1,46 @@
 /*
  * decide/resolve: what is asked for - which operation on which model.
  *
- * Where the model stands is in the row of the operation (api/operations):
- * mostly in the path, then in the body; some work without one. What is
- * authorized here is what runs: decide/route gives the upstream a path that
- * names the deployment, or insists that the one `model` of the body is that
- * deployment.
+ *   call.api, from method and path --- none, wrong method, list --> denied
+ *         |
+ *   rslv_check_content   can what must be read be read? else denied
+ *         |
+ *   rslv_model           path, query or body --policy_model--> call.model
+ *
+ * Where the model is named is in the row of the operation (api/operations):
+ * mostly in the path, then in the body; some operations have none.
+ *
+ * What is authorized here is what runs. decide/route sees to it: the upstream
+ * gets a path that names the deployment, or a body whose one `model` is that
+ * deployment. So whatever could hold a second model, as a part of the body that
+ * was not seen, is denied here.
  */
 #include "decide/step.h"
 #include "decide/verdict.h"
 #include "api/form.h"
 
-static bool is_identity(struct str encoding)
+/* A compressed body cannot be scanned. `identity` is no encoding (RFC 9110,
+ * 12.5.3), and some clients send it. */
+static bool rslv_is_identity(struct str encoding)
 {
 	return encoding.len == 0 || str_eq_nocase(encoding, STR("identity"));
 }
 
-/* The body as JSON, as far as it came. STEP_NEXT: usable. */
-static enum step_result check_body(struct request *r)
+/* An operation whose body is JSON. STEP_NEXT: it was read, whole, or cut behind
+ * a path that names the model.
+ *
+ *   scan_status   body_cut
+ *   SCAN_OK       false      read
+ *   SCAN_OK       true       more may follow: as SCAN_PARTIAL
+ *   SCAN_PARTIAL  false      the client's JSON ends too early
+ *   SCAN_PARTIAL  true       HAProxy's buffer was too small
+ *   SCAN_BAD      any        not acceptable, whatever follows
+ */
+static enum step_result rslv_check_json(struct request *r)
 {
 	const struct request_facts *f = &r->facts;
 
-	if (!is_identity(f->content_encoding))
+	if (!rslv_is_identity(f->content_encoding))
 		return verdict_deny(r, DENY_ENCODING, NULL);
 	if (!f->has_body)
 		return verdict_deny(r, DENY_MEDIA_TYPE, NULL);
@@ -35,23 +54,26 @@ static enum step_result check_body(struct request *r)
 	if (!f->body_cut)
 		return verdict_deny(r, DENY_BAD_JSON,
 		                    "The body ends before its JSON does.");
-	/* What we did not see may hold a second `model`. Only a path that
-	 * names the model settles which one runs. */
+	/* What was not seen may hold a second `model`. Only a path that names
+	 * the model settles which one runs. */
 	if (r->call.api.path_model.len == 0)
 		return verdict_deny(r, DENY_TOO_LARGE_BODY, NULL);
 	return STEP_NEXT;
 }
 
-static bool is_json(const struct request_facts *f)
+/* HAProxy waits for the body of JSON requests alone, and of some forms. */
+static bool rslv_is_json(const struct request_facts *f)
 {
 	return f->has_body && !f->is_form;
 }
 
-static enum step_result check_form(struct request *r)
+/* The same for a form. One that ends too early can be told from one that was
+ * cut only where its length is known. */
+static enum step_result rslv_check_form(struct request *r)
 {
 	const struct request_facts *f = &r->facts;
 
-	if (!is_identity(f->content_encoding))
+	if (!rslv_is_identity(f->content_encoding))
 		return verdict_deny(r, DENY_ENCODING, NULL);
 	if (f->scan_status == SCAN_BAD)
 		return verdict_deny(r, DENY_BAD_FORM,
@@ -67,7 +89,8 @@ static enum step_result check_form(struct request *r)
 	return verdict_deny(r, DENY_TOO_LARGE_BODY, NULL);
 }
 
-static bool is_sdp(struct str content_type)
+/* The media type without its parameters (RFC 9110, 8.3.1). */
+static bool rslv_is_sdp(struct str content_type)
 {
 	size_t n = str_find(content_type, ';');
 
@@ -75,8 +98,10 @@ static bool is_sdp(struct str content_type)
 	                     STR("application/sdp"));
 }
 
-/* Whatever is read must be readable. */
-static enum step_result check_content(struct request *r)
+/* Is the body of the type that the operation takes? What falls out of the
+ * switch is read as JSON, which also stands in for a form and for no body at
+ * all: the content type alone decides what HAProxy sends. */
+static enum step_result rslv_check_content(struct request *r)
 {
 	const struct request_facts *f = &r->facts;
 
@@ -85,18 +110,19 @@ static enum step_result check_content(struct request *r)
 		break;
 	case BODY_FORM:
 		if (f->is_form)
-			return check_form(r);
-		/* HAProxy waits only for a form that has to name the model */
+			return rslv_check_form(r);
+		/* haproxy.cfg (acl form_model) waits for a form only where
+		 * the path does not name the model */
 		if (!f->has_body && form_is(f->content_type) &&
 		    r->call.api.path_model.len > 0)
 			return STEP_NEXT;
 		break;
 	case BODY_NONE:
-		if (!is_json(f) || f->body_len == 0)
+		if (!rslv_is_json(f) || f->body_len == 0)
 			return STEP_NEXT;
 		break;
 	case BODY_SDP:
-		if (is_sdp(f->content_type))
+		if (rslv_is_sdp(f->content_type))
 			return STEP_NEXT;
 		return verdict_deny(r, DENY_MEDIA_TYPE,
 		                    "This operation takes a body of type "
@@ -106,12 +132,13 @@ static enum step_result check_content(struct request *r)
 	}
 	if (f->is_form)
 		return verdict_deny(r, DENY_MEDIA_TYPE, NULL);
-	return check_body(r);
+	return rslv_check_json(r);
 }
 
-/* Of a WebSocket nothing else can say it. An escape in it would be read by
- * somebody else as another name. */
-static struct str model_of_query(struct str query)
+/* A WebSocket has neither body nor model in its path (foundry.md 4.1, 4.2). A
+ * name with an escape counts as none: the policy would be asked for the name as
+ * it is, and the resource would decode it and read another one. */
+static struct str rslv_query_model(struct str query)
 {
 	struct str name = operations_query_get(query, STR("deployment"));
 
@@ -122,12 +149,13 @@ static struct str model_of_query(struct str query)
 	return name;
 }
 
-static struct str model_of(const struct request *r)
+/* The name as the client wrote it: public name or alias; empty: none. */
+static struct str rslv_model(const struct request *r)
 {
 	const struct api_call *call = &r->call.api;
 
 	if (call->traits.model == MODEL_QUERY)
-		return model_of_query(r->facts.query);
+		return rslv_query_model(r->facts.query);
 	if (call->path_model.len > 0)
 		return call->path_model;
 	if (call->operation == API_REALTIME && r->facts.scan.model.len == 0)
@@ -135,8 +163,9 @@ static struct str model_of(const struct request *r)
 	return r->facts.scan.model;
 }
 
-/* A session that only writes down what it hears has no other model. */
-static void choose_session_model(struct request *r)
+/* A realtime session that only transcribes has no model of its own but that of
+ * the transcription. */
+static void rslv_choose_session_model(struct request *r)
 {
 	struct refs *u = &r->facts.refs;
 
@@ -148,9 +177,9 @@ static void choose_session_model(struct request *r)
 	u->n_session_models = u->n_transcription_models;
 }
 
-/* `session` may repeat the model of the outermost level, not name another:
- * a resource reads either. */
-static bool is_unclear(const struct request *r)
+/* A realtime body may name the model at its outermost level and in `session`.
+ * Resources read either, so both must be the same. */
+static bool rslv_is_unclear(const struct request *r)
 {
 	const struct refs *u = &r->facts.refs;
 	struct str top = r->facts.scan.model;
@@ -173,14 +202,16 @@ enum step_result decide_resolve(struct request *r)
 		return verdict_deny(r, DENY_METHOD, NULL);
 	if (call->traits.list)
 		return verdict_deny(r, DENY_LISTING, NULL);
-	body = check_content(r);
+	body = rslv_check_content(r);
+	/* MODEL_NONE and MODEL_OBJECT: decide/objects finds the model, if any
+	 */
 	if (body != STEP_NEXT || call->traits.model < MODEL_BODY)
 		return body;
-	choose_session_model(r);
-	if (is_unclear(r))
+	rslv_choose_session_model(r);
+	if (rslv_is_unclear(r))
 		return verdict_deny(r, DENY_BAD_JSON,
 		                    "The body names more than one model.");
-	name = model_of(r);
+	name = rslv_model(r);
 	if (name.len == 0)
 		return verdict_deny(r, DENY_NO_MODEL, NULL);
 	r->call.model = policy_model(r->policy, name);

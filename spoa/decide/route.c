@@ -1,13 +1,20 @@
 /*
- * decide/route: model -> deployment, and the path under which it is reached.
+ * decide/route: model -> deployment, and the URL under which it is reached.
  *
- * Candidates are the model's deployments whose surface can serve the
- * operation. Of those that are not throttled the lowest priority number wins,
- * among equals a draw by weight.
+ *   call.model --rte_is_eligible--> deployments whose surface can serve this
+ *        |        rte_choose        of these the healthy, else the failing ones
+ *        |                          with the lowest priority number
+ *        |        rte_draw          of these one, by weight
+ *        |        target_deployment, rte_set_target --> target[0]
+ *        |
+ *   no model -----rte_route_object--> the resource that holds the objects
+ *
+ * A throttled deployment is no candidate until the time that Azure has named
+ * (upstream/health): each further request would prolong it (azure.md 4.2).
  *
  * What runs must be what was authorized. Surfaces that name the deployment in
- * the path always do. Where the upstream reads `model` from the body, such
- * a deployment is a candidate only when all of the body was seen; decide/adapt
+ * the path always do. Where the upstream reads `model` from the body, such a
+ * deployment is a candidate only when all of the body was seen; decide/adapt
  * then puts the deployment's name there.
  */
 #include "decide/adapt.h"
@@ -19,13 +26,15 @@
 
 #include <stdlib.h>
 
-/* Edits reach the top level of a JSON body only, so a form, and the model of a
- * realtime session, must name the deployment as they are. */
+/* Whether decide/adapt can put the deployment's name into the body. It reaches
+ * the top level of a JSON body only: a form and the `session` of a realtime
+ * request must name the deployment themselves. */
 static bool rte_is_editable(const struct request *r)
 {
 	return !r->facts.is_form && r->call.api.operation != API_REALTIME;
 }
 
+/* The model that the upstream would read from a body that is not edited. */
 static struct str rte_asked_model(const struct request *r)
 {
 	const struct request_facts *f = &r->facts;
@@ -33,6 +42,9 @@ static struct str rte_asked_model(const struct request *r)
 	return f->scan.model.len > 0 ? f->scan.model : f->refs.session_model;
 }
 
+/* Whether the deployment can serve this request in this form, healthy or not:
+ * at the resource of its objects, by a surface that has the operation, and
+ * under the name that the body has or will have. */
 static bool rte_is_eligible(const struct request *r,
                             const struct policy_deployment *d)
 {
@@ -50,16 +62,19 @@ static bool rte_is_eligible(const struct request *r,
 	return at == TARGET_MODEL_PATH;
 }
 
-static enum health_state rte_health(const struct request *r,
-                                    const struct policy_deployment *d,
-                                    uint64_t *left_ms)
+/* left_ms, which may be NULL: see health_look(). */
+static enum health_state rte_look_health(const struct request *r,
+                                         const struct policy_deployment *d,
+                                         uint64_t *left_ms)
 {
 	return health_look(r->decider->health,
 	                   r->policy->resources[d->resource].name, d->name,
 	                   left_ms);
 }
 
-/* A draw by weight among the eligible ones of one priority and state. */
+/* A draw by weight among the eligible deployments of one priority and state;
+ * there is at least one. One pass without a list (reservoir sampling): each
+ * takes the place of the one before with the chance weight / sum so far. */
 static const struct policy_deployment *rte_draw(const struct request *r,
                                                 enum health_state state,
                                                 unsigned priority)
@@ -73,10 +88,9 @@ static const struct policy_deployment *rte_draw(const struct request *r,
 		const struct policy_deployment *d = &m->deployments[i];
 
 		if (d->priority != priority || !rte_is_eligible(r, d) ||
-		    rte_health(r, d, NULL) != state)
+		    rte_look_health(r, d, NULL) != state)
 			continue;
-		/* keep each with the chance weight / sum so far: one pass,
-		 * no list. random() is good enough for balance. */
+		/* for balance only: random() need not be unpredictable */
 		total += d->weight;
 		if ((unsigned long)random() % total < d->weight)
 			chosen = d;
@@ -84,6 +98,7 @@ static const struct policy_deployment *rte_draw(const struct request *r,
 	return chosen;
 }
 
+/* NULL when no eligible deployment is in this state. */
 static const struct policy_deployment *rte_choose(const struct request *r,
                                                   enum health_state state)
 {
@@ -94,14 +109,15 @@ static const struct policy_deployment *rte_choose(const struct request *r,
 	for (i = 0; i < m->n_deployments; i++)
 		if (m->deployments[i].priority < best &&
 		    rte_is_eligible(r, &m->deployments[i]) &&
-		    rte_health(r, &m->deployments[i], NULL) == state)
+		    rte_look_health(r, &m->deployments[i], NULL) == state)
 			best = m->deployments[i].priority;
 	return best == UINT32_MAX ? NULL : rte_draw(r, state, best);
 }
 
-/* All are throttled: say when the first one opens again. No candidate at all
- * is another matter. */
-static enum step_result rte_deny(struct request *r)
+/* No deployment was chosen. Those that could serve the request are throttled:
+ * 429 with the time until the first one opens again. None can serve it in this
+ * form: retrying would not help. */
+static enum step_result rte_deny_no_candidate(struct request *r)
 {
 	const struct policy_model *m = r->call.model;
 	uint64_t soonest = UINT64_MAX, left;
@@ -109,7 +125,7 @@ static enum step_result rte_deny(struct request *r)
 
 	for (i = 0; i < m->n_deployments; i++)
 		if (rte_is_eligible(r, &m->deployments[i]) &&
-		    rte_health(r, &m->deployments[i], &left) ==
+		    rte_look_health(r, &m->deployments[i], &left) ==
 		            HEALTH_THROTTLED &&
 		    left < soonest)
 			soonest = left;
@@ -129,16 +145,19 @@ static enum step_result rte_deny(struct request *r)
 	                    operations_name(r->call.api.operation));
 }
 
-/* s.NAME watches the body with a Lua filter: streams, WebSockets (to be cut
- * when their caller is blocked), and answers that may not fit a buffer. r.NAME
- * is cheaper and enough for the rest. */
+/* Which of the two backends of a resource (upstream/render). s.NAME reads the
+ * answer with a Lua filter while it passes: for streams, for WebSockets (cut
+ * when their caller is blocked), and for answers that may not fit a buffer:
+ * embeddings, images, and those to requests that did not fit one either.
+ * r.NAME waits for the answer and reads it with rules of haproxy.cfg, which
+ * costs a fraction, and serves the rest. */
 static bool rte_needs_filter(const struct request *r)
 {
 	const struct api_call *call = &r->call.api;
 
 	if (call->traits.upgrade)
 		return true;
-	/* an upload was not seen either, but its answer is short */
+	/* body_cut is set for an upload, too, but its answer is short */
 	if (call->traits.body == BODY_ANY || call->traits.body == BODY_SDP)
 		return false;
 	return r->facts.scan.stream || r->facts.body_cut ||
@@ -148,8 +167,9 @@ static bool rte_needs_filter(const struct request *r)
 	              STR("true"));
 }
 
-static void rte_set(struct request *r, const struct policy_resource *at,
-                    const struct target_url *url)
+/* The one candidate, for now without a deployment. */
+static void rte_set_target(struct request *r, const struct policy_resource *at,
+                           const struct target_url *url)
 {
 	struct request_target *t = &r->target[0];
 
@@ -163,9 +183,9 @@ static void rte_set(struct request *r, const struct policy_resource *at,
 	r->n_targets = 1;
 }
 
-/* What works without a model goes to where the objects it names are, else to
- * the resource of the configuration. */
-static enum step_result rte_object(struct request *r)
+/* A request without a model goes to the resource that holds the objects it
+ * names, else, as it makes the first one, to objects.resource of the policy. */
+static enum step_result rte_route_object(struct request *r)
 {
 	const struct policy *p = r->policy;
 	const struct policy_resource *at = r->call.pinned;
@@ -176,7 +196,7 @@ static enum step_result rte_object(struct request *r)
 	if (!at)
 		at = &p->resources[p->objects.resource];
 	target_object(&r->call.api, r->facts.query, at, &r->arena, &url);
-	rte_set(r, at, &url);
+	rte_set_target(r, at, &url);
 	return STEP_NEXT;
 }
 
@@ -188,15 +208,16 @@ enum step_result decide_route(struct request *r)
 	struct target_url url;
 
 	if (call->traits.model < MODEL_BODY)
-		return rte_object(r);
+		return rte_route_object(r);
+	/* a failing one is better than none: the errors may be over */
 	d = rte_choose(r, HEALTH_OK);
 	if (!d)
 		d = rte_choose(r, HEALTH_FAILING);
 	if (!d)
-		return rte_deny(r);
+		return rte_deny_no_candidate(r);
 	at = &r->policy->resources[d->resource];
 	target_deployment(call, r->facts.query, d, at, &r->arena, &url);
-	rte_set(r, at, &url);
+	rte_set_target(r, at, &url);
 	r->target[0].deployment = d;
 	r->target[0].model_in_body =
 		target_model(d->surface, call) == TARGET_MODEL_BODY &&

@@ -1,4 +1,14 @@
-/* decide/session: a caller that comes with the secret of a realtime session. */
+/*
+ * decide/session: a caller that comes with the secret of a realtime session.
+ *
+ *   sess_secret --> SHA-256 --sess_look_up--> store/objects
+ *                                 |  FOUND: owner, resource, model, caller
+ *   sess_set_caller <-------------+
+ *     caller_of: the text of the caller --> caller.identity
+ *
+ * The identity is made anew from its text (keys/caller) with the policy of now:
+ * a tenant or gateway key that a reload has removed lets nobody in any more.
+ */
 #include "decide/session.h"
 
 #include "decide/decider.h"
@@ -10,23 +20,24 @@
 
 #include <stdio.h>
 
-enum { HASH_LEN = 32 };
+enum { SESS_HASH_LEN = 32 }; /* bytes of a SHA-256 */
 
 struct str session_id(struct str hash, char space[SESSION_ID_MAX])
 {
-	uint8_t sum[HASH_LEN];
+	uint8_t sum[SESS_HASH_LEN];
 	int n;
 
 	if (!str_unhex(hash, sum, sizeof(sum)))
 		return STR_NONE;
-	/* ':' is in no id that api.c accepts; decide/objects would have to
-	 * find it in a body, where the owner alone could use it */
+	/* api/operations accepts no ':' in the id of a path. A body may name
+	 * it, but decide/objects lets only its owner do that. */
 	n = snprintf(space, SESSION_ID_MAX, "secret:%" STR_FMT, STR_ARG(hash));
 	return str_of(space, (size_t)n);
 }
 
-/* What stands behind "Bearer ", when nothing else came. */
-static struct str secret_of(const struct request_facts *f)
+/* The bearer token, when it is the only credential; else empty. A second one
+ * would leave open who is calling. */
+static struct str sess_secret(const struct request_facts *f)
 {
 	if (f->n_authorization != 1 || f->n_api_key > 0 || f->n_x_api_key > 0 ||
 	    f->n_custom_key > 0)
@@ -36,20 +47,24 @@ static struct str secret_of(const struct request_facts *f)
 	return str_from(f->authorization, 7);
 }
 
-static enum object_status look(struct request *r, struct str secret,
-                               struct object *out)
+/* OBJECT_EXPIRES: a secret is not kept for longer because it is used. */
+static enum object_status sess_look_up(struct request *r, struct str secret,
+                                       struct object *out)
 {
-	char hash[2 * HASH_LEN + 1], space[SESSION_ID_MAX];
-	uint8_t sum[HASH_LEN];
+	char hash[2 * SESS_HASH_LEN + 1], space[SESSION_ID_MAX];
+	uint8_t sum[SESS_HASH_LEN];
 
 	jose_sha256(secret, sum);
 	str_hex(sum, sizeof(sum), hash);
-	return lookup_object(r, session_id(str_of(hash, 2 * HASH_LEN), space),
+	return lookup_object(r,
+	                     session_id(str_of(hash, 2 * SESS_HASH_LEN), space),
 	                     OBJECT_EXPIRES, out);
 }
 
-/* Its session is known: the call is its caller's, on its model, there. */
-static enum step_result take(struct request *r, const struct object *o)
+/* The session is known: the request counts as one of the caller that made it,
+ * on its model and at its resource. decide/authorize asks the rules again. */
+static enum step_result sess_set_caller(struct request *r,
+                                        const struct object *o)
 {
 	int64_t now_s = clock_real_s(r->decider->clock);
 
@@ -68,7 +83,7 @@ static enum step_result take(struct request *r, const struct object *o)
 enum step_result decide_session(struct request *r)
 {
 	const struct request_facts *f = &r->facts;
-	struct str secret = secret_of(f);
+	struct str secret = sess_secret(f);
 	struct object o;
 
 	if (f->n_authorization == 0 && f->n_api_key == 0 &&
@@ -76,9 +91,9 @@ enum step_result decide_session(struct request *r)
 		return verdict_deny(r, DENY_NO_CREDENTIAL, NULL);
 	if (secret.len == 0)
 		return verdict_deny_inbound(r, INBOUND_UNKNOWN_SECRET);
-	switch (look(r, secret, &o)) {
+	switch (sess_look_up(r, secret, &o)) {
 	case OBJECT_FOUND:
-		return take(r, &o);
+		return sess_set_caller(r, &o);
 	case OBJECT_UNKNOWN:
 		return verdict_deny_inbound(r, INBOUND_UNKNOWN_SECRET);
 	case OBJECT_WAIT:

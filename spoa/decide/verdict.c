@@ -1,17 +1,31 @@
-/* decide/verdict: the closed list of denials. */
+/*
+ * decide/verdict: the closed list of denials.
+ *
+ * The statuses are those with which OpenAI's and Azure's clients do the right
+ * thing: they try 429 and 5xx again, after Retry-After, and show any other 4xx
+ * to their user. So a fault of the request is never 5xx, what may pass later is
+ * never 400, and each 429 and 503 has a Retry-After.
+ *
+ * The sentences say what the caller or the operator can do about it. A step may
+ * put a longer one in their place that names the model, limit or byte.
+ */
 #include "decide/verdict.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
+/* Bytes of a text with its NUL; what is longer is cut. Steps quote at most 128
+ * bytes of what a client sent, so that the rest of the sentence stays. */
+enum { VDT_TEXT_MAX = 512 };
+
 struct denial {
-	const char *code;
+	const char *code; /* "error"."code", decision line, label of a metric */
 	int status;
-	unsigned retry_after_s; /* 0: retrying does not help, or is set later */
+	unsigned retry_after_s; /* 0: none; a step may know better */
 	const char *message;
 };
 
-static const struct denial denials[DENY_N] = {
+static const struct denial vdt_denials[DENY_N] = {
 	[DENY_MALFORMED_NOTIFY] = {"malformed_notify", 500, 0,
                                    "The gateway could not read the request."},
 	[DENY_NO_OPERATION] = {"unknown_operation", 404, 0,
@@ -111,8 +125,9 @@ static const struct denial denials[DENY_N] = {
                  "is."},
 };
 
-/* An inbound refusal is 401 unless this says otherwise. */
-static enum deny_reason reason_of(enum inbound_status s)
+/* A refused credential is 401, unless it is good but not enough (403) or could
+ * not be checked (503). */
+static enum deny_reason vdt_inbound_reason(enum inbound_status s)
 {
 	switch (s) {
 	case INBOUND_PERMISSION:
@@ -126,9 +141,9 @@ static enum deny_reason reason_of(enum inbound_status s)
 	}
 }
 
-static void set(struct request *r, enum deny_reason why)
+static void vdt_set_denial(struct request *r, enum deny_reason why)
 {
-	const struct denial *d = &denials[why];
+	const struct denial *d = &vdt_denials[why];
 
 	r->verdict.verdict = VERDICT_DENY;
 	r->verdict.status = d->status;
@@ -137,10 +152,10 @@ static void set(struct request *r, enum deny_reason why)
 	r->verdict.retry_after_s = d->retry_after_s;
 }
 
-/* A message in the arena; when that is full the table's own stays. */
-static struct str vmessage(struct request *r, const char *fmt, va_list ap)
+/* A text in the arena; empty when that is full. */
+static struct str vdt_format(struct request *r, const char *fmt, va_list ap)
 {
-	char text[512];
+	char text[VDT_TEXT_MAX];
 	int n = vsnprintf(text, sizeof(text), fmt, ap);
 
 	if (n < 0)
@@ -154,12 +169,13 @@ enum step_result verdict_deny(struct request *r, enum deny_reason why,
 	struct str message;
 	va_list ap;
 
-	set(r, why);
+	vdt_set_denial(r, why);
 	if (!fmt)
 		return STEP_DONE;
 	va_start(ap, fmt);
-	message = vmessage(r, fmt, ap);
+	message = vdt_format(r, fmt, ap);
 	va_end(ap);
+	/* a refusal without a sentence would be worse than the general one */
 	if (message.len > 0)
 		r->verdict.message = message;
 	return STEP_DONE;
@@ -167,7 +183,7 @@ enum step_result verdict_deny(struct request *r, enum deny_reason why,
 
 enum step_result verdict_deny_inbound(struct request *r, enum inbound_status s)
 {
-	set(r, reason_of(s));
+	vdt_set_denial(r, vdt_inbound_reason(s));
 	r->verdict.code = inbound_code(s);
 	r->verdict.message = str_c(inbound_message(s));
 	return STEP_DONE;
@@ -193,16 +209,16 @@ void verdict_detail(struct request *r, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	r->verdict.detail = vmessage(r, fmt, ap);
+	r->verdict.detail = vdt_format(r, fmt, ap);
 	va_end(ap);
 }
 
 const char *verdict_code(enum deny_reason why)
 {
-	return denials[why].code;
+	return vdt_denials[why].code;
 }
 
 int verdict_status(enum deny_reason why)
 {
-	return denials[why].status;
+	return vdt_denials[why].status;
 }

@@ -1,11 +1,17 @@
 /*
  * request: what HAProxy says of one request, into struct request_facts.
  *
- *   NOTIFY -> args[] -> values -> facts (copied into the arena)
- *                          hdrs -> headers[] -> facts
- *                          body -> api/scan -> facts.scan
+ *   NOTIFY --req_read_message--> values[]        views into the frame
+ *     id src method path query --req_copy_head----> facts
+ *     hdrs ----------------------req_read_headers-> facts, by req_headers[]
+ *     body_len body_size --------req_read_sizes---> facts
+ *     body ----------------------req_read_body----> facts.scan, facts.refs
  *
- * The body is scanned while the frame is still there and never copied.
+ * The body is scanned while the frame is still there. Of a body that may have
+ * 256 kB only the texts that the steps need are copied.
+ *
+ * The bytes come from HAProxy, but most of them are the client's: nothing is
+ * believed here, and what is too long is cut or left out (struct header).
  */
 #include "request/request.h"
 
@@ -15,12 +21,18 @@
 
 #include <arpa/inet.h>
 
+/* Bytes. */
 enum {
+	/* A UUID (unique-id-format of haproxy.cfg) has 36. A bound for the log;
+	 * the store takes STORE_ID_MAX and denies what is longer. */
 	ID_MAX = 128,
-	KEY_MAX = 1024,                          /* a gateway key */
-	AUTHORIZATION_MAX = JOSE_TOKEN_MAX + 16, /* and its scheme */
-	LABEL_MAX = 256,
-	CUT_MIN = 8192, /* below the body of HAProxy's smallest buffer */
+	KEY_MAX = 1024, /* a gateway key; those of Azure have 32 to 88 */
+	AUTHORIZATION_MAX = JOSE_TOKEN_MAX + 16, /* "Bearer " and a token */
+	LABEL_MAX = 256, /* a header that is compared or logged */
+	/* A body of unknown length that is shorter was not cut by HAProxy: its
+	 * smallest useful buffer (64 kB, haproxy.md 0.11) holds more than twice
+	 * as much beside tune.maxrewrite and the longest headers. */
+	CUT_MIN = 8192,
 };
 
 /* ------------------------------------------------------------- arguments */
@@ -46,13 +58,15 @@ enum {
 	         1 << SPOP_UINT64,
 };
 
-/* What is not there at all is NULL for HAProxy. That happens to all but the
- * required ones: no path in "OPTIONS *", no src behind a unix socket. */
+/* The arguments of the messages `admit` and `admit_head` (spoe-gateway.conf).
+ * HAProxy sends NULL for a sample that it could not fetch. That happens for
+ * all but the required ones: there is no path in "OPTIONS *" and no src behind
+ * a unix socket. `admit_head` has no body. */
 static const struct {
 	struct str name;
 	unsigned types; /* bits of enum spop_type, besides SPOP_NULL */
 	bool required;
-} args[N_ARGS] = {
+} req_args[N_ARGS] = {
 	[ARG_ID] = {STR_INIT("id"), TEXT, true},
 	[ARG_SRC] = {STR_INIT("src"), ADDRESS, false},
 	[ARG_METHOD] = {STR_INIT("method"), TEXT, true},
@@ -64,18 +78,21 @@ static const struct {
 	[ARG_BODY_SIZE] = {STR_INIT("body_size"), NUMBER, false},
 };
 
-static size_t arg_index(struct str name)
+static size_t req_arg_index(struct str name)
 {
 	size_t i = 0;
 
-	while (i < N_ARGS && !str_eq(args[i].name, name))
+	while (i < N_ARGS && !str_eq(req_args[i].name, name))
 		i++;
 	return i;
 }
 
-/* All arguments of one message; unknown ones are ignored. False on a type
- * that the argument cannot have, a negative number, or a name used twice. */
-static bool read_args(struct cursor *c, unsigned n, struct spop_value *values)
+/* All arguments of one message. Unknown ones are ignored, so that the
+ * configuration of HAProxy may be newer than the agent. False on a type that
+ * the argument cannot have, a negative number, or a name used twice: then the
+ * two programs do not mean the same by the message. */
+static bool req_read_args(struct cursor *c, unsigned n,
+                          struct spop_value *values)
 {
 	for (; n > 0; n--) {
 		struct notify_arg arg;
@@ -83,10 +100,10 @@ static bool read_args(struct cursor *c, unsigned n, struct spop_value *values)
 
 		if (!notify_arg(c, &arg))
 			return false;
-		i = arg_index(arg.name);
+		i = req_arg_index(arg.name);
 		if (i == N_ARGS || arg.value.type == SPOP_NULL)
 			continue;
-		if (!(args[i].types >> arg.value.type & 1) ||
+		if (!(req_args[i].types >> arg.value.type & 1) ||
 		    arg.value.number < 0 || values[i].type != SPOP_NULL)
 			return false;
 		values[i] = arg.value;
@@ -94,10 +111,10 @@ static bool read_args(struct cursor *c, unsigned n, struct spop_value *values)
 	return true;
 }
 
-static bool has_required(const struct spop_value *values)
+static bool req_has_required(const struct spop_value *values)
 {
 	for (size_t i = 0; i < N_ARGS; i++)
-		if (args[i].required && values[i].type == SPOP_NULL)
+		if (req_args[i].required && values[i].type == SPOP_NULL)
 			return false;
 	return true;
 }
@@ -106,19 +123,21 @@ static bool has_required(const struct spop_value *values)
 
 enum { NOT_COUNTED = 0 };
 
-/* A header we read. A counted one decides who is calling: of a value that is
- * too long nothing is kept, so it can only be refused. The others are shown
- * and compared only, so the beginning is enough. */
+/* A header that is read. A counted one is a credential: only its first value
+ * is kept, and nothing of one that is too long, so that decide/authenticate
+ * sees a count without a value and refuses. A cut credential would be checked
+ * as if the client had sent that. The others are compared and logged only: of
+ * the first value that is not empty the first `max` bytes are kept. */
 struct header {
 	struct str name;
 	size_t value_at; /* in struct request_facts */
-	size_t count_at; /* NOT_COUNTED: only the first one is looked at */
-	size_t max;
+	size_t count_at; /* likewise; or NOT_COUNTED */
+	size_t max;      /* bytes of the value */
 };
 
 #define FACT(member) offsetof(struct request_facts, member)
 
-static const struct header headers[] = {
+static const struct header req_headers[] = {
 	{STR_INIT("authorization"), FACT(authorization), FACT(n_authorization),
          AUTHORIZATION_MAX},
 	{STR_INIT("api-key"), FACT(api_key), FACT(n_api_key), KEY_MAX},
@@ -136,22 +155,24 @@ static const struct header headers[] = {
          LABEL_MAX},
 };
 
-/* Its name is in the policy. */
-static const struct header custom_key = {STR_INIT(""), FACT(custom_key),
-                                         FACT(n_custom_key), KEY_MAX};
+/* The header whose name is key_header of the policy. */
+static const struct header req_custom_key = {STR_INIT(""), FACT(custom_key),
+                                             FACT(n_custom_key), KEY_MAX};
 
-static const struct header *header_of(const struct policy *p, struct str name)
+static const struct header *req_header_of(const struct policy *p,
+                                          struct str name)
 {
-	for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++)
-		if (str_eq_nocase(headers[i].name, name))
-			return &headers[i];
+	for (size_t i = 0; i < sizeof(req_headers) / sizeof(req_headers[0]);
+	     i++)
+		if (str_eq_nocase(req_headers[i].name, name))
+			return &req_headers[i];
 	if (p->key_header.len > 0 && str_eq_nocase(p->key_header, name))
-		return &custom_key;
+		return &req_custom_key;
 	return NULL;
 }
 
-static void take_header(struct request *r, const struct header *h,
-                        struct str value)
+static void req_keep_header(struct request *r, const struct header *h,
+                            struct str value)
 {
 	char *facts = (char *)&r->facts;
 	struct str *at = (void *)(facts + h->value_at);
@@ -168,23 +189,24 @@ static void take_header(struct request *r, const struct header *h,
 		*at = arena_str(&r->arena, str_first(value, h->max));
 }
 
-static bool read_headers(struct request *r, struct str hdrs)
+static bool req_read_headers(struct request *r, struct str hdrs)
 {
 	struct cursor c = cursor_of(hdrs);
 	struct str name, value;
 
 	while (notify_header(&c, &name, &value)) {
-		const struct header *h = header_of(r->policy, name);
+		const struct header *h = req_header_of(r->policy, name);
 
 		if (h)
-			take_header(r, h, value);
+			req_keep_header(r, h, value);
 	}
 	return !c.bad;
 }
 
 /* ------------------------------------------------------------------ facts */
 
-static struct str address(struct arena *a, const struct spop_value *v)
+/* An IP address comes in binary form (SPOE.txt 3.1); text stays as it is. */
+static struct str req_address_text(struct arena *a, const struct spop_value *v)
 {
 	char text[INET6_ADDRSTRLEN];
 	int family = v->type == SPOP_IPV4 ? AF_INET : AF_INET6;
@@ -196,7 +218,9 @@ static struct str address(struct arena *a, const struct spop_value *v)
 	return arena_str(a, str_c(text));
 }
 
-static void read_form(struct request *r, struct str body)
+/* What a form says is put where that of a JSON body is, so that the steps read
+ * `model` from one place. */
+static void req_read_form(struct request *r, struct str body)
 {
 	struct scan_result *scan = &r->facts.scan;
 	struct form form;
@@ -218,17 +242,19 @@ static void read_form(struct request *r, struct str body)
 	scan->has_model = form.model.len > 0;
 }
 
-static void read_body(struct request *r, const struct spop_value *v)
+static void req_read_body(struct request *r, const struct spop_value *v)
 {
 	struct scan_result *scan = &r->facts.scan;
 
 	if (v->type != SPOP_NULL && form_is(r->facts.content_type)) {
 		r->facts.has_body = true;
-		read_form(r, v->bytes);
+		req_read_form(r, v->bytes);
 		return;
 	}
+	/* without a body this is the scan of an empty one: SCAN_PARTIAL */
 	r->facts.has_body = v->type != SPOP_NULL;
 	r->facts.scan_status = scan_body(v->bytes, &r->arena, scan);
+	/* these may be views into the frame */
 	scan->model = arena_str(&r->arena, scan->model);
 	scan->reasoning_effort = arena_str(&r->arena, scan->reasoning_effort);
 	scan->previous_response_id =
@@ -238,9 +264,11 @@ static void read_body(struct request *r, const struct spop_value *v)
 		refs_read(v->bytes, &r->arena, &r->facts.refs);
 }
 
-/* HAProxy may hold less of the body than was announced, and pass on less than
- * it holds, because a message must fit a frame. */
-static void read_sizes(struct request_facts *f, const struct spop_value *values)
+/* HAProxy may hold less of the body than was announced (its buffer is full),
+ * and send less than it holds (GATEWAY_BODY_MAX, because a message must fit a
+ * frame):  bytes sent <= body_len <= body_size  when the length is known. */
+static void req_read_sizes(struct request_facts *f,
+                           const struct spop_value *values)
 {
 	size_t seen = values[ARG_BODY].bytes.len;
 
@@ -251,15 +279,16 @@ static void read_sizes(struct request_facts *f, const struct spop_value *values)
 	f->body_cut = seen < f->body_len || f->body_len < f->body_size;
 }
 
-/* Without a Content-Length nobody knows how much is to come: a long body that
- * is not complete JSON yet was cut by HAProxy's buffer. */
-static bool is_cut_unannounced(const struct request_facts *f)
+/* Without a Content-Length HAProxy announces what it holds, which looks like a
+ * whole body. A long one whose JSON is not complete was cut by the buffer; a
+ * short one is just not valid. */
+static bool req_is_cut_unannounced(const struct request_facts *f)
 {
 	return f->content_length.len == 0 && f->scan_status == SCAN_PARTIAL &&
 	       f->body_len >= CUT_MIN;
 }
 
-static bool take_head(struct request *r, const struct spop_value *values)
+static bool req_copy_head(struct request *r, const struct spop_value *values)
 {
 	struct request_facts *f = &r->facts;
 	struct str id = values[ARG_ID].bytes;
@@ -267,15 +296,16 @@ static bool take_head(struct request *r, const struct spop_value *values)
 	if (id.len == 0 || id.len > ID_MAX)
 		return false;
 	f->id = arena_str(&r->arena, id);
-	f->src = address(&r->arena, &values[ARG_SRC]);
+	f->src = req_address_text(&r->arena, &values[ARG_SRC]);
 	f->method = arena_str(&r->arena, values[ARG_METHOD].bytes);
 	f->path = arena_str(&r->arena, values[ARG_PATH].bytes);
 	f->query = arena_str(&r->arena, values[ARG_QUERY].bytes);
 	return true;
 }
 
-/* The arguments of the one message of a frame. */
-static bool read_message(const struct frame *f, struct spop_value *values)
+/* The arguments of the one message of a frame, as views into it. A second
+ * message is an error: each one of spoe-gateway.conf is alone in its group. */
+static bool req_read_message(const struct frame *f, struct spop_value *values)
 {
 	struct notify_message m;
 	struct cursor c = notify_begin(f);
@@ -284,9 +314,8 @@ static bool read_message(const struct frame *f, struct spop_value *values)
 		return false;
 	if (!str_eq(m.name, STR("admit")) && !str_eq(m.name, STR("admit_head")))
 		return false;
-	if (!read_args(&c, m.n_args, values) || !has_required(values))
+	if (!req_read_args(&c, m.n_args, values) || !req_has_required(values))
 		return false;
-	/* one request, one message */
 	return cursor_left(&c) == 0;
 }
 
@@ -294,7 +323,7 @@ bool request_read_head(struct request *r, const struct frame *f)
 {
 	struct spop_value values[N_ARGS] = {0};
 
-	return read_message(f, values) && take_head(r, values);
+	return req_read_message(f, values) && req_copy_head(r, values);
 }
 
 bool request_read(struct request *r, const struct frame *f)
@@ -302,11 +331,11 @@ bool request_read(struct request *r, const struct frame *f)
 	struct spop_value values[N_ARGS] = {0};
 	struct request_facts *facts = &r->facts;
 
-	if (!read_message(f, values) || !take_head(r, values) ||
-	    !read_headers(r, values[ARG_HDRS].bytes))
+	if (!req_read_message(f, values) || !req_copy_head(r, values) ||
+	    !req_read_headers(r, values[ARG_HDRS].bytes))
 		return false;
-	read_sizes(facts, values);
-	read_body(r, &values[ARG_BODY]);
-	facts->body_cut = facts->body_cut || is_cut_unannounced(facts);
+	req_read_sizes(facts, values);
+	req_read_body(r, &values[ARG_BODY]);
+	facts->body_cut = facts->body_cut || req_is_cut_unannounced(facts);
 	return true;
 }

@@ -1,26 +1,42 @@
-/* request/table: the requests a worker is deciding, by reference. */
+/*
+ * request/table: the requests that a worker is deciding.
+ *
+ *   slots[]     0 | r, generation 3 |  in use: odd, in the list
+ *               1 | r, generation 4 |  free: even, its memory kept for reuse
+ *               2 | -, generation 0 |  free, never used
+ *
+ *   first -> request -> request -> ...   in use, by age, oldest first
+ *   free  -> 1 -> 2                      free slots, the last used one first
+ *
+ * Every request in the list is parked, except the one that is being run:
+ * decide/pipeline either parks or releases a request before it returns to the
+ * loop. So one timer for the oldest request watches all deadlines.
+ */
 #include "request/table.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum { TABLE_KEEP = 64 }; /* idle requests whose memory is kept */
+/* Free slots whose memory is kept: about 30 kB each, so 2 MB for a worker.
+ * Decisions that need no answer from elsewhere use one slot again and again;
+ * more are in use only while many requests wait at the same time. */
+enum { RTAB_KEEP = 64 };
 
-struct slot {
-	struct request *r;   /* NULL when free and given back */
+struct rtab_slot {
+	struct request *r;   /* NULL: free, and without memory */
 	uint32_t generation; /* odd while in use */
-	uint32_t next_free;
+	uint32_t next_free;  /* while free; max: the last one */
 };
 
 struct requests {
 	struct requests_options o;
-	struct loop_timer deadline; /* of the oldest request */
-	struct slot *slots;
+	struct loop_timer deadline; /* of the oldest request, or earlier */
+	struct rtab_slot *slots;
 	size_t max;
 	size_t n_used;
 	size_t n_idle; /* free slots that still own memory */
 	uint32_t free; /* head of the list of free slots; max: none */
-	struct request *first, **last;
+	struct request *first, **last; /* in use; *last is its NULL */
 };
 
 struct requests *requests_new(const struct requests_options *o)
@@ -58,8 +74,7 @@ void requests_free(struct requests *t)
 	free(t);
 }
 
-/* Append to the list: it stays ordered by age. */
-static void link_last(struct requests *t, struct request *r)
+static void rtab_append(struct requests *t, struct request *r)
 {
 	r->next = NULL;
 	r->prev = t->last;
@@ -67,7 +82,7 @@ static void link_last(struct requests *t, struct request *r)
 	t->last = &r->next;
 }
 
-static void unlink_one(struct requests *t, struct request *r)
+static void rtab_unlink(struct requests *t, struct request *r)
 {
 	*r->prev = r->next;
 	if (r->next)
@@ -79,7 +94,7 @@ static void unlink_one(struct requests *t, struct request *r)
 struct request *requests_take(struct requests *t)
 {
 	uint32_t at = t->free;
-	struct slot *s;
+	struct rtab_slot *s;
 
 	if (at >= t->max)
 		return NULL;
@@ -94,13 +109,14 @@ struct request *requests_take(struct requests *t)
 	t->free = s->next_free;
 	t->n_used++;
 	s->generation++;
-	/* the arena's memory need not be zeroed */
+	/* 24 kB of arena need not be zeroed for each request: arena_alloc()
+	 * zeroes what it hands out */
 	memset(s->r, 0, offsetof(struct request, mem));
 	s->r->ref = (uint64_t)s->generation << 32 | at;
 	s->r->table = t;
 	s->r->started_us = clock_mono_us(t->o.clock);
 	arena_init(&s->r->arena, s->r->mem, sizeof(s->r->mem));
-	link_last(t, s->r);
+	rtab_append(t, s->r);
 	return s->r;
 }
 
@@ -108,21 +124,21 @@ void requests_release(struct request *r)
 {
 	struct requests *t = r->table;
 	uint32_t at = (uint32_t)r->ref;
-	struct slot *s = &t->slots[at];
+	struct rtab_slot *s = &t->slots[at];
 
 	assert(s->r == r && s->generation == r->ref >> 32);
 	waiter_cancel(&r->wait);
 	loop_timer_stop(&r->again);
 	identity_unref(r->caller.identity);
 	policy_unref(r->policy);
-	unlink_one(t, r);
-	/* it held a caller's token */
+	rtab_unlink(t, r);
+	/* it holds the caller's credential; ours is never copied here */
 	explicit_bzero(r->mem, r->arena.used);
 	s->generation++;
 	s->next_free = t->free;
 	t->free = at;
 	t->n_used--;
-	if (t->n_idle >= TABLE_KEEP) {
+	if (t->n_idle >= RTAB_KEEP) {
 		free(s->r);
 		s->r = NULL;
 	} else {
@@ -151,16 +167,22 @@ size_t requests_count(const struct requests *t)
 
 /* --------------------------------------------------------------- park, wake */
 
-static uint64_t due_us(const struct request *r)
+/* When the request must have been answered, on the monotonic clock. */
+static uint64_t rtab_due_us(const struct request *r)
 {
 	return r->started_us + (uint64_t)r->policy->decision_timeout_ms * 1000;
 }
 
-static void on_deadline(void *table);
+static void rtab_on_deadline(void *table);
 
-/* One timer is enough: all requests have the same time, so the oldest one is
- * the first to expire. */
-static void arm_deadline(struct requests *t)
+/* Start the timer for the oldest request, unless it runs. It is not moved when
+ * the oldest request ends: it fires early then, finds nothing due and is armed
+ * again, which is cheaper than to move it with each release.
+ *
+ * The oldest request is due first because all have the same timeout. A reload
+ * that shortens it breaks that for the requests of both policies: the younger
+ * ones then end with the older ones, late by less than the difference. */
+static void rtab_arm_deadline(struct requests *t)
 {
 	uint64_t now, due;
 
@@ -171,22 +193,20 @@ static void arm_deadline(struct requests *t)
 	if (loop_timer_active(&t->deadline))
 		return;
 	now = clock_mono_us(t->o.clock);
-	due = due_us(t->first);
+	due = rtab_due_us(t->first);
 	loop_timer_start(t->o.loop, &t->deadline,
-	                 due > now ? (due - now + 999) / 1000 : 0, on_deadline,
-	                 t);
+	                 due > now ? (due - now + 999) / 1000 : 0,
+	                 rtab_on_deadline, t);
 }
 
-static void on_deadline(void *table)
+static void rtab_on_deadline(void *table)
 {
 	struct requests *t = table;
 	uint64_t now = clock_mono_us(t->o.clock);
 
-	/* the timer has fired: it must be seen as stopped before re-arming */
-	loop_timer_stop(&t->deadline);
-	while (t->first && now >= due_us(t->first))
+	while (t->first && now >= rtab_due_us(t->first))
 		t->o.expire(t->first);
-	arm_deadline(t);
+	rtab_arm_deadline(t);
 }
 
 void requests_park(struct request *r, const char *waits_for)
@@ -194,7 +214,7 @@ void requests_park(struct request *r, const char *waits_for)
 	r->parked = true;
 	r->waits_for = waits_for;
 	r->parked_us = clock_mono_us(r->table->o.clock);
-	arm_deadline(r->table);
+	rtab_arm_deadline(r->table);
 }
 
 void requests_wake(void *table, uint64_t ref)
@@ -204,6 +224,7 @@ void requests_wake(void *table, uint64_t ref)
 
 	if (!r || !r->parked)
 		return;
+	/* the step is charged with its wait; run() adds its own time */
 	r->step_us[r->step] += clock_mono_us(t->o.clock) - r->parked_us;
 	r->parked = false;
 	r->woken = true;
