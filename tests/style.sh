@@ -68,6 +68,25 @@ done
 complain "includes that go up (layers, lowest first: ${layers//$'\n'/})" \
     "${upward%$'\n'}"
 
+# The static functions of a file begin with a prefix of its own, so that perf,
+# gdb and a stack trace name the file: "FILE FUNCTION" for each of them.
+statics() {
+    find spoa -name '*.c' | sort | while read -r file; do
+        # a long return type may stand on a line of its own
+        sed -zE 's/(\nstatic [^;{}()=\n]*)\n/\1 /g' "$file" |
+            sed -nE "s|^static [^=;(]*[ *]([a-z0-9_]+)\\(.*|$file \\1|p"
+    done | sort -u
+}
+
+complain "static functions of two files with one prefix" "$(statics |
+    sed -E 's/ ([a-z0-9]+_).*/ \1/' | sort -u | awk '
+        { files[$2] = files[$2] " " $1; n[$2]++ }
+        END { for (p in n) if (n[p] > 1) print p ":" files[p] }' | sort)"
+complain "static functions of one file with several prefixes" "$(statics |
+    sed -E 's/ ([a-z0-9]+_).*/ \1/' | sort -u | awk '
+        { prefixes[$1] = prefixes[$1] " " $2; n[$1]++ }
+        END { for (f in n) if (n[f] > 1) print f ":" prefixes[f] }' | sort)"
+
 for script in $scripts; do
     complain "$script" "$(bash -n "$script" 2>&1)"
 done

@@ -3,7 +3,7 @@
  *
  *   pipeline_start   a request from the table, request_read, its operation
  *         |
- *   pipeline_run     steps[r->step], then the next one
+ *   pipeline_run     step_table[r->step], then the next one
  *         |              STEP_PARKED: back to the loop; woken, it comes here
  *         |              again; expired, pipeline_expire denies
  *         v
@@ -98,7 +98,7 @@ void pipeline_run(struct request *r)
 	while (r->step < REQUEST_N_STEPS) {
 		uint64_t after;
 
-		res = steps[r->step].run(r);
+		res = step_table[r->step].run(r);
 		after = clock_mono_us(r->decider->clock);
 		r->step_us[r->step] += after - before;
 		before = after;

@@ -14,7 +14,7 @@
  */
 #include "decide/step.h"
 
-const struct step steps[REQUEST_N_STEPS] = {
+const struct step step_table[REQUEST_N_STEPS] = {
 	{"authenticate", decide_authenticate}, /* who is calling? */
 	{"resolve", decide_resolve},           /* which operation and model? */
 	{"objects", decide_objects},       /* does the caller own the ids? */
@@ -28,5 +28,5 @@ const struct step steps[REQUEST_N_STEPS] = {
 
 const char *step_name(unsigned step)
 {
-	return step < REQUEST_N_STEPS ? steps[step].name : "done";
+	return step < REQUEST_N_STEPS ? step_table[step].name : "done";
 }

@@ -36,7 +36,7 @@ struct step {
 	step_fn *run;
 };
 
-extern const struct step steps[REQUEST_N_STEPS];
+extern const struct step step_table[REQUEST_N_STEPS];
 
 /* The name of row `step`, a constant; "done" behind the last one. */
 const char *step_name(unsigned step);
