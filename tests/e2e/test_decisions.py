@@ -110,7 +110,8 @@ class Bare(Stack):
     """HAProxy and the simulator, with that agent between them."""
 
     def start_agent(self, ready=True):
-        rendered = subprocess.run([AGENT, "render-haproxy", self.write_config()], capture_output=True, text=True, check=True)
+        argv = [AGENT, "render-haproxy", self.write_config()]
+        rendered = subprocess.run(argv, capture_output=True, text=True, check=True)
         (self.folder / "backends.cfg").write_text(rendered.stdout)
         self.agent = Agent(self.ports["spop"], self.ports["usage"])
 
