@@ -3,10 +3,12 @@ a report whose sums are those of the lines."""
 import csv
 import io
 import json
+import re
 import signal
 import subprocess
 from collections import Counter
 
+import httpx
 import pytest
 
 from harness import AGENT, GATEWAY_KEY, TINY_APP, Stack, request_id, sse_events, wait_until
@@ -392,7 +394,14 @@ def with_batches(config):
     config["models"]["gpt-4o"]["price"]["batch"] = {"input": 1.25, "cached": 0.5, "output": 5}
 
 
-def test_a_batch_counts_once_however_often_it_is_asked_for(make_stack):
+def backend_requests(stack, name):
+    """How many requests HAProxy has sent to a backend."""
+    text = httpx.get(f"http://127.0.0.1:{stack.ports['stats']}/metrics", trust_env=False).text
+    return int(re.search(rf'(?m)^haproxy_backend_http_requests_total{{proxy="{name}"}} (\d+)', text).group(1))
+
+
+@pytest.mark.parametrize("query, backend", [("", "r.east"), ("?stream=true", "s.east")])
+def test_a_batch_counts_once_however_often_it_is_asked_for(make_stack, query, backend):
     stack = make_stack(change=with_batches)
     head = {"authorization": f"Bearer {stack.token()}"}
     with stack.client() as client:
@@ -400,7 +409,9 @@ def test_a_batch_counts_once_however_often_it_is_asked_for(make_stack):
                            data={"purpose": "batch"}).json()["id"]
         made = client.post("/openai/v1/batches", headers=head, json={
             "input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}).json()
-        asked = [client.get(f"/openai/v1/batches/{made['id']}", headers=head) for _ in range(3)]
+        before = backend_requests(stack, backend)
+        asked = [client.get(f"/openai/v1/batches/{made['id']}{query}", headers=head) for _ in range(3)]
+    assert backend_requests(stack, backend) == before + 3
     usage = asked[0].json()["usage"]
     ledger = wait_lines(stack, 5)
     lines_of_batch = [ledger[request_id(a)] for a in asked]

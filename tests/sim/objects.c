@@ -244,12 +244,23 @@ static void make(struct exchange *x, const struct kind *k)
 
 /* ---- using ---- */
 
-static void answer_object(struct exchange *x, struct object *o)
+/* Only responses can be read as a stream; the other APIs have no such
+ * parameter. */
+static bool is_streamed(const struct exchange *x, const struct kind *k)
 {
 	char *stream = http_query(x, "stream");
+	bool asked = stream != NULL && strcmp(stream, "true") == 0;
+
+	free(stream);
+	return asked && strcmp(k->path, "responses") == 0;
+}
+
+static void answer_object(struct exchange *x, const struct kind *k,
+                          struct object *o)
+{
 	struct sb out = {0};
 
-	if (stream != NULL && strcmp(stream, "true") == 0) {
+	if (is_streamed(x, k)) {
 		sb_lit(&out, "event: response.completed\ndata: {\"type\":"
 		             "\"response.completed\",\"sequence_number\":0,"
 		             "\"response\":");
@@ -263,7 +274,6 @@ static void answer_object(struct exchange *x, struct object *o)
 	} else {
 		answer_copy(x, "application/json", &o->json);
 	}
-	free(stream);
 }
 
 /* What is below an object: lists when read, else some object. */
@@ -303,7 +313,7 @@ static void use(struct exchange *x, const struct kind *k, const char *id,
 	else if (strcmp(x->method, "DELETE") == 0)
 		answer_deleted(x, k, o);
 	else
-		answer_object(x, *o);
+		answer_object(x, k, *o);
 }
 
 bool objects_answer(struct exchange *x, const char *path, size_t len)
