@@ -373,7 +373,7 @@ static bool oper_match_pattern(struct str pattern, struct str *path,
 		if (left.len == 0)
 			return false;
 		have = oper_take_segment(&left);
-		if (want.p[0] != '{') {
+		if (!str_starts(want, STR("{"))) {
 			if (!str_eq(want, have))
 				return false;
 			continue;

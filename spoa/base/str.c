@@ -167,9 +167,12 @@ bool str_unhex(struct str s, uint8_t *out, size_t len)
 	for (i = 0; i < s.len; i++)
 		if (str_hex_value(s.p[i]) < 0)
 			return false;
-	for (i = 0; i < len; i++)
-		out[i] = (uint8_t)(str_hex_value(s.p[2 * i]) << 4 |
-		                   str_hex_value(s.p[2 * i + 1]));
+	for (i = 0; i < len; i++) {
+		unsigned high = (unsigned)str_hex_value(s.p[2 * i]);
+		unsigned low = (unsigned)str_hex_value(s.p[2 * i + 1]);
+
+		out[i] = (uint8_t)(high << 4 | low);
+	}
 	return true;
 }
 
