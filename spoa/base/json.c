@@ -134,6 +134,7 @@ static struct json *json_build(struct str text, const char **error,
 	while (json_check_token(&c))
 		;
 	free(c.keys);
+	/* the text is read a second time, by cJSON */
 	if (!c.error) {
 		root = cJSON_ParseWithLength(text.p, text.len);
 		if (!root)
@@ -290,6 +291,7 @@ bool json_str(const struct json *j, struct str *out)
 {
 	if (json_type(j) != JSON_STRING)
 		return false;
+	/* the length of a C string is that of the value: U+0000 was refused */
 	*out = str_c(json_node(j)->valuestring);
 	return true;
 }

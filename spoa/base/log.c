@@ -65,6 +65,7 @@ static void log_put_line(enum log_level level, const char *line, size_t n)
 {
 	bool first;
 
+	/* a line is at most as long as the empty buffer */
 	if (n > sizeof(log_held.text) - log_held.len)
 		log_flush();
 	first = log_held.len == 0;

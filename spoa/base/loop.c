@@ -69,6 +69,7 @@ static void loop_on_io(struct ev_loop *ev, ev_io *w, int events)
 void loop_io_start(struct loop *l, struct loop_io *io, int fd, int events,
                    void (*cb)(void *data, int fd, int events), void *data)
 {
+	/* libev allows a change of descriptor or events only while stopped */
 	loop_io_stop(io);
 	io->loop = l;
 	io->cb = cb;
@@ -99,6 +100,8 @@ void loop_timer_start(struct loop *l, struct loop_timer *t, uint64_t after_ms,
 	t->loop = l;
 	t->cb = cb;
 	t->data = data;
+	/* no repeat: the watcher is inactive when its callback runs, which may
+	 * start it again */
 	ev_timer_init(&t->ev, loop_on_timer, (double)after_ms / 1000.0, 0.0);
 	/* libev adds the time to the one at which the turn began; without the
 	 * update a timer that is started late in a turn would fire early */

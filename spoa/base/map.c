@@ -92,6 +92,7 @@ void *map_get(const struct map *m, struct str key)
 {
 	struct map_node *node;
 
+	/* also the case where there is no table yet */
 	if (m->n == 0)
 		return NULL;
 	node = *map_find_link(m, map_hash(m->seed, key), key);
@@ -115,6 +116,8 @@ bool map_put(struct map *m, struct str key, void *value)
 	}
 	if (m->n >= m->max)
 		return false;
+	/* node and key in one block; the NUL is for callers that print or
+	 * compare the key as a C string */
 	node = malloc(sizeof(*node) + key.len + 1);
 	if (!node)
 		return false;

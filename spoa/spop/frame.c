@@ -56,6 +56,8 @@ enum frame_status frame_parse(struct str bytes, size_t max, struct frame *out,
 	if (bytes.len < LENGTH_SIZE)
 		return FRAME_AGAIN;
 	len = cursor_be32(&head);
+	/* before any byte of the frame is waited for: net/conn allocates what
+	 * *need asks for */
 	if (len > max)
 		return frame_fail(code, SPOP_TOO_BIG);
 	if (len < SMALLEST_FRAME)
@@ -64,6 +66,8 @@ enum frame_status frame_parse(struct str bytes, size_t max, struct frame *out,
 	if (bytes.len < *need)
 		return FRAME_AGAIN;
 
+	/* The frame is complete: reading beyond it is an error from here on,
+	 * although further bytes may follow. */
 	c = cursor_of(str_of(bytes.p + LENGTH_SIZE, len));
 	f.type = (enum frame_type)cursor_u8(&c);
 	f.flags = cursor_be32(&c);
@@ -91,6 +95,7 @@ size_t frame_begin(struct buf *out, enum frame_type type, uint64_t stream_id,
 	                              0, 0, 0, FRAME_FIN};
 	size_t at = out->len;
 
+	/* after an earlier failure frame_drop() could not restore the buffer */
 	assert(!out->failed);
 	buf_add(out, head, sizeof(head));
 	value_write_varint(out, stream_id);
@@ -205,6 +210,7 @@ enum spop_code hello_read(const struct frame *f, struct hello *out)
 	struct hello_items in;
 	int64_t max;
 
+	/* both ids are 0 in frames that belong to no stream */
 	if (f->type != FRAME_HAPROXY_HELLO || f->stream_id != 0 ||
 	    f->frame_id != 0 || frame_read_items(f, &in) != SPOP_NORMAL)
 		return SPOP_INVALID;
@@ -240,6 +246,7 @@ bool hello_write(struct buf *out, const struct hello *h)
 	value_write_str(out, STR("2.0"));
 	value_write_string(out, STR("max-frame-size"));
 	value_write_uint32(out, h->max_frame);
+	/* mandatory, also where it is empty (SPOE.txt 3.2.5) */
 	value_write_string(out, STR("capabilities"));
 	value_write_str(out, h->pipelining ? STR("pipelining") : STR_NONE);
 	return frame_end(out, at);
@@ -263,6 +270,7 @@ enum spop_code disconnect_read(const struct frame *f)
 	struct spop_value value;
 	struct str name;
 
+	/* the message is not read: HAProxy's texts follow from the code */
 	while (frame_next_item(&c, &name, &value))
 		if (str_eq(name, STR("status-code")) &&
 		    frame_is_integer(&value) && value.number >= 0 &&

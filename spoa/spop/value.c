@@ -1,4 +1,8 @@
-/* spop/value: typed data of SPOP (SPOE.txt 3.1). */
+/*
+ * spop/value: typed data of SPOP (SPOE.txt 3.1).
+ *
+ *   | flags: 4 bits, type: 4 bits | data: none, varint, address or string |
+ */
 #include "spop/value.h"
 
 /* Of the first byte of a value: the type, and the flag that is a boolean. */
@@ -18,7 +22,7 @@ struct spop_value value_read(struct cursor *c)
 	case SPOP_INT32:
 	case SPOP_UINT32:
 	case SPOP_INT64:
-	case SPOP_UINT64:
+	case SPOP_UINT64: /* all four are varints; negatives take 10 bytes */
 		v.number = (int64_t)cursor_varint(c);
 		break;
 	case SPOP_IPV4:
