@@ -1,11 +1,22 @@
-/* api/form: the field `model` of a multipart/form-data body. */
+/*
+ * api/form: the field `model` of a multipart/form-data body (RFC 7578).
+ *
+ *   --boundary CRLF                               form_read
+ *   header CRLF ... CRLF                          form_read_headers
+ *   value                                         form_read_model
+ *   CRLF --boundary CRLF ... next part            form_read_parts
+ *   CRLF --boundary-- [CRLF]                      the end
+ */
 #include "api/form.h"
 
-enum { BOUNDARY_MAX = 70, HEADERS_MAX = 16 };
+enum {
+	BOUNDARY_MAX = 70, /* RFC 2046, 5.1.1 */
+	HEADERS_MAX = 16,  /* of a part; clients send one to three */
+};
 
-static const struct str crlf = STR_INIT("\r\n");
+static const struct str form_crlf = STR_INIT("\r\n");
 
-static enum form_status bad(struct form *out, const char *error)
+static enum form_status form_fail(struct form *out, const char *error)
 {
 	out->model = STR_NONE;
 	out->error = error;
@@ -20,8 +31,9 @@ bool form_is(struct str content_type)
 	return str_eq_nocase(type, STR("multipart/form-data"));
 }
 
-/* RFC 2046, 5.1.1: bcharsnospace, as clients use them. */
-static bool is_boundary(struct str s)
+/* RFC 2046, 5.1.1: bcharsnospace. A blank inside, which the RFC allows, is not
+ * accepted: parsers differ on it. */
+static bool form_is_boundary(struct str s)
 {
 	for (size_t i = 0; i < s.len; i++) {
 		char c = s.p[i];
@@ -33,8 +45,9 @@ static bool is_boundary(struct str s)
 	return s.len > 0 && s.len <= BOUNDARY_MAX;
 }
 
-/* The one parameter `boundary`; empty when it is missing or not plain. */
-static struct str boundary_of(struct str type)
+/* The value of the parameter `boundary`, without quotes. Empty when it is
+ * missing, given twice or not plain. */
+static struct str form_read_boundary(struct str type)
 {
 	struct str found = STR_NONE;
 
@@ -52,21 +65,25 @@ static struct str boundary_of(struct str type)
 		if (found.len >= 2 && found.p[0] == '"' &&
 		    found.p[found.len - 1] == '"')
 			found = str_of(found.p + 1, found.len - 2);
-		if (!is_boundary(found))
+		if (!form_is_boundary(found))
 			return STR_NONE;
 	}
 	return found;
 }
 
-static size_t find(struct str s, struct str what)
+/* The offset of the first `what` in s, s.len when there is none. */
+static size_t form_find(struct str s, struct str what)
 {
+	/* memmem() must not get a null pointer */
 	const char *p = s.len > 0 ? memmem(s.p, s.len, what.p, what.len) : NULL;
 
 	return p ? (size_t)(p - s.p) : s.len;
 }
 
-/* `"text"` off the front of *s, without its quotes. */
-static bool take_quoted(struct str *s, struct str *out)
+/* Remove a quoted text from the front of *s and set *out to what is between the
+ * quotes. False when there is none or it has a backslash: parsers differ on
+ * what that means. */
+static bool form_take_quoted(struct str *s, struct str *out)
 {
 	struct str inside;
 
@@ -80,34 +97,37 @@ static bool take_quoted(struct str *s, struct str *out)
 	return true;
 }
 
-/* form-data; name="x"[; filename="y"] */
-static bool read_disposition(struct str s, struct str *name, bool *file)
+/* Read a Content-Disposition: form-data; name="x"[; filename="y"] and nothing
+ * else. *file: it has a file name. */
+static bool form_read_disposition(struct str s, struct str *name, bool *file)
 {
 	struct str skip;
 
 	if (!str_starts_nocase(s, STR("form-data; name=")))
 		return false;
-	s = str_from(s, 16);
-	if (!take_quoted(&s, name))
+	s = str_from(s, 16); /* behind name= */
+	if (!form_take_quoted(&s, name))
 		return false;
 	*file = s.len > 0;
 	if (!*file)
 		return true;
 	if (!str_starts_nocase(s, STR("; filename=")))
 		return false;
-	s = str_from(s, 11);
-	return take_quoted(&s, &skip) && s.len == 0;
+	s = str_from(s, 11); /* behind filename= */
+	return form_take_quoted(&s, &skip) && s.len == 0;
 }
 
-/* The lines up to an empty one. *head is behind them. */
-static const char *read_headers(struct str *s, struct str *name, bool *file)
+/* Read the header lines of a part up to the empty line, which *s is behind
+ * afterwards. The caller has found that line. NULL, or the error. */
+static const char *form_read_headers(struct str *s, struct str *name,
+                                     bool *file)
 {
 	static const struct str key = STR_INIT("content-disposition:");
 	bool found = false;
 	unsigned n;
 
 	for (n = 0; n < HEADERS_MAX; n++) {
-		size_t len = find(*s, crlf);
+		size_t len = form_find(*s, form_crlf);
 		struct str line = str_first(*s, len);
 
 		*s = str_from(*s, len + 2);
@@ -120,8 +140,8 @@ static const char *read_headers(struct str *s, struct str *name, bool *file)
 		if (!str_starts_nocase(line, key))
 			continue;
 		if (found ||
-		    !read_disposition(str_trim(str_from(line, key.len)), name,
-		                      file))
+		    !form_read_disposition(str_trim(str_from(line, key.len)),
+		                           name, file))
 			return "a part of the form has an unusual "
 			       "Content-Disposition";
 		found = true;
@@ -129,8 +149,9 @@ static const char *read_headers(struct str *s, struct str *name, bool *file)
 	return "a part of the form has too many headers";
 }
 
-static const char *take_part(struct str name, bool file, struct str value,
-                             struct form *out)
+/* Take the value of a part if it is `model`. NULL, or the error. */
+static const char *form_read_model(struct str name, bool file, struct str value,
+                                   struct form *out)
 {
 	if (!str_eq_nocase(name, STR("model")))
 		return NULL;
@@ -144,9 +165,10 @@ static const char *take_part(struct str name, bool file, struct str value,
 	return NULL;
 }
 
-/* `s` begins behind a delimiter. */
-static enum form_status read_parts(struct str s, struct str delimiter,
-                                   struct form *out)
+/* Read all parts; `s` begins behind a delimiter, which is CRLF and the boundary
+ * line. */
+static enum form_status form_read_parts(struct str s, struct str delimiter,
+                                        struct form *out)
 {
 	unsigned n;
 
@@ -156,50 +178,55 @@ static enum form_status read_parts(struct str s, struct str delimiter,
 		const char *error;
 		size_t head, len;
 
-		/* to some readers the form goes on behind such an end */
+		/* The end of the form. With further bytes behind it, which
+		 * some parsers read as more parts, the form is refused. */
 		if (str_starts(s, STR("--")) && s.len > 2 &&
 		    !str_starts(STR("--\r\n"), s))
-			return bad(out, "something stands behind the form");
+			return form_fail(out,
+			                 "something stands behind the form");
 		if (str_starts(s, STR("--")))
 			return FORM_OK;
 		if (s.len < 2)
 			return FORM_PARTIAL;
-		if (!str_starts(s, crlf))
-			return bad(out, "a boundary of the form goes on");
+		if (!str_starts(s, form_crlf))
+			return form_fail(out, "a boundary of the form goes on");
 		s = str_from(s, 2);
-		head = find(s, STR("\r\n\r\n"));
+		head = form_find(s, STR("\r\n\r\n"));
 		if (head == s.len)
 			return FORM_PARTIAL;
-		error = read_headers(&s, &name, &file);
+		error = form_read_headers(&s, &name, &file);
 		if (error)
-			return bad(out, error);
-		len = find(s, delimiter);
+			return form_fail(out, error);
+		len = form_find(s, delimiter);
 		if (len == s.len)
 			return FORM_PARTIAL;
 		value = str_first(s, len);
-		error = take_part(name, file, value, out);
+		error = form_read_model(name, file, value, out);
 		if (error)
-			return bad(out, error);
+			return form_fail(out, error);
 		s = str_from(s, len + delimiter.len);
 	}
-	return bad(out, "the form has too many parts");
+	return form_fail(out, "the form has too many parts");
 }
 
 enum form_status form_read(struct str content_type, struct str body,
                            struct form *out)
 {
-	struct str boundary = boundary_of(content_type), delimiter;
+	struct str boundary = form_read_boundary(content_type), delimiter;
 	char text[BOUNDARY_MAX + 4] = "\r\n--";
 
 	*out = (struct form){0};
 	if (boundary.len == 0)
-		return bad(out, "the form has no usable boundary");
+		return form_fail(out, "the form has no usable boundary");
 	memcpy(text + 4, boundary.p, boundary.len);
 	delimiter = str_of(text, boundary.len + 4);
-	/* the first one needs no line before it; nothing else may be there */
+	/* The first delimiter has no CRLF in front. A preamble, which RFC 2046
+	 * allows and no client sends, is refused. */
 	if (body.len < delimiter.len - 2)
 		return FORM_PARTIAL;
 	if (!str_starts(body, str_from(delimiter, 2)))
-		return bad(out, "the form does not begin with its boundary");
-	return read_parts(str_from(body, delimiter.len - 2), delimiter, out);
+		return form_fail(out,
+		                 "the form does not begin with its boundary");
+	return form_read_parts(str_from(body, delimiter.len - 2), delimiter,
+	                       out);
 }

@@ -1,28 +1,38 @@
 /*
- * api/operations: method + path -> operation, and where the model stands.
+ * api/operations: which operation of which API a request asks for.
  *
  *   /any/prefix [/deployments/{d}] /chat/completions
  *   '------------ lead ----------' '--- suffix ---'
  *
- * Foundry connections put whatever their `target` says in front, so the lead
- * is free; it only says how the caller addressed us. The upstream's path is
- * never made from it.
+ *   operations_find: oper_is_safe_path   one reading only
+ *                    oper_match_row      suffix == pattern of a row
+ *                    oper_fill_call      lead -> {d}, surface
+ *
+ * The lead is free, because a Foundry connection puts its `target` in front of
+ * the path. It only tells which dialect the caller speaks. The path for the
+ * resource is built from the suffix, never from the lead (upstream/target).
  */
 #include "api/operations.h"
 
 #include "base/arena.h"
 #include "base/utf8.h"
 
-/* One operation. With a further method on the same path it gets a further
- * row; a longer pattern stands before the shorter one it ends with, and a
- * word before the {id} in whose place it stands. {id} is an object of the
- * caller, {part} a name within the object before it, {model} the name of a
- * model, with escapes. */
+/* A row of the table. The first row whose pattern matches decides, so
+ *
+ * - a pattern comes before another one that it ends with
+ *   ("/chat/completions" before "/completions");
+ * - a word comes before an {id} in the same place;
+ * - rows of one pattern, one for each method, come one after the other. They
+ *   differ in method and traits only.
+ *
+ * In a pattern, {id} is an object, which must belong to the caller; {part} is
+ * a name within the object before it, which needs no check of its own; {model}
+ * is the name of a model and may have escapes. */
 struct operation {
 	enum api_operation operation;
 	enum api_shape shape;
 	struct str method;
-	struct str version; /* must stand directly in front of the pattern */
+	struct str version; /* must come directly before the pattern */
 	struct str pattern;
 	struct api_traits traits;
 };
@@ -35,7 +45,7 @@ struct operation {
 			__VA_ARGS__                                            \
 		}                                                              \
 	}
-/* with its version, because "/messages" also ends other APIs' paths */
+/* with its version, because paths of other APIs end with "/messages", too */
 #define ANTHROPIC(operation, method, pattern, ...)                             \
 	{                                                                      \
 		operation, SHAPE_ANTHROPIC, STR_INIT(method), STR_INIT("/v1"), \
@@ -49,7 +59,7 @@ struct operation {
 #define REPORTED .model = MODEL_BODY, .tokens = TOKENS_REPORTED
 #define JSON     .body = BODY_JSON
 
-static const struct operation operations[] = {
+static const struct operation oper_rows[] = {
 	ROW(API_CHAT, "POST", "/chat/completions", COUNTED),
 	ROW(API_COMPLETIONS, "POST", "/completions", COUNTED),
 	ROW(API_EMBEDDINGS, "POST", "/embeddings", COUNTED),
@@ -142,18 +152,19 @@ static const struct operation operations[] = {
 	ROW(API_MODELS, "GET", "/models", .discover = DISCOVER_OPENAI),
 };
 
-enum { N_ROWS = sizeof(operations) / sizeof(operations[0]) };
+enum { N_ROWS = sizeof(oper_rows) / sizeof(oper_rows[0]) };
 
-/* Leads that say more than CALL_PLAIN. */
+/* Whole leads that name a surface; Azure's and Anthropic's are known by {d} and
+ * by the row. */
 static const struct {
 	struct str lead;
 	enum api_surface surface;
-} leads[] = {
+} oper_leads[] = {
 	{STR_INIT("/openai/v1"), CALL_V1},
 	{STR_INIT("/models"), CALL_MODELS},
 };
 
-static const char *const names[API_N_OPERATIONS] = {
+static const char *const oper_names[API_N_OPERATIONS] = {
 	[API_NONE] = "none",
 	[API_CHAT] = "chat",
 	[API_COMPLETIONS] = "completions",
@@ -170,11 +181,13 @@ static const char *const names[API_N_OPERATIONS] = {
 	[API_MODELS] = "models",
 };
 
-static const struct str deployments = STR_INIT("/deployments");
+static const struct str oper_deployments = STR_INIT("/deployments");
 
-/* Collections of which only the rows above are known: a path within one of
- * them is not that of another collection with a prefix. */
-static const struct str collections[] = {
+/* The names of collections of objects. A lead is free text, so
+ * "/threads/t1/files" would match the row "/files" with the lead "/threads/t1",
+ * although it is an operation on a thread that the table does not have. A lead
+ * with one of these names is refused. */
+static const struct str oper_collections[] = {
 	STR_INIT("responses"),     STR_INIT("files"),
 	STR_INIT("batches"),       STR_INIT("vector_stores"),
 	STR_INIT("conversations"), STR_INIT("containers"),
@@ -186,45 +199,48 @@ static const struct str collections[] = {
 
 /* ------------------------------------------------------------- safe paths */
 
-/* Bytes that have no business in a path here. ';' begins parameters, which
- * some servers cut off after routing; '\' is a slash to some. */
-static bool is_plain(unsigned char c)
+/* False for bytes that no path of the table has and that servers treat
+ * differently: ';' begins parameters, which some cut off after routing, and
+ * some take '\' for a slash. */
+static bool oper_is_plain(unsigned char c)
 {
 	return c > ' ' && c < 0x7f && !memchr(";\\?#", c, 4);
 }
 
-/* A name that stands for something else than itself. */
-static bool is_dots(struct str segment)
+/* The segments that refer to another directory (RFC 3986, 5.2.4). */
+static bool oper_is_dots(struct str segment)
 {
 	return str_eq(segment, STR(".")) || str_eq(segment, STR(".."));
 }
 
-/* Plain bytes, and each segment a name: "//", a last "/", "." and ".." are
- * not. Escapes are looked at where they are allowed. */
-static bool is_safe(struct str path)
+/* True when all bytes are plain and every segment is a name: an empty one
+ * ("//", a slash at the end), "." and ".." are not. '%' passes here: where
+ * escapes are allowed, oper_decode_model checks them, elsewhere oper_fill_call
+ * refuses them. */
+static bool oper_is_safe_path(struct str path)
 {
 	if (path.len == 0 || path.p[0] != '/')
 		return false;
 	for (size_t i = 0; i < path.len; i++)
-		if (!is_plain((unsigned char)path.p[i]))
+		if (!oper_is_plain((unsigned char)path.p[i]))
 			return false;
 	while (path.len > 0) {
 		struct str rest = str_from(path, 1);
 		struct str segment = str_first(rest, str_find(rest, '/'));
 
-		if (segment.len == 0 || is_dots(segment))
+		if (segment.len == 0 || oper_is_dots(segment))
 			return false;
 		path = str_from(rest, segment.len);
 	}
 	return true;
 }
 
-/* What an escape in {d} may stand for: text that is no path. */
-static bool is_safe_name(struct str s)
+/* True when a decoded {d} cannot be read as a path or as another escape. */
+static bool oper_is_safe_name(struct str s)
 {
 	size_t n;
 
-	if (s.len == 0 || is_dots(s))
+	if (s.len == 0 || oper_is_dots(s))
 		return false;
 	for (; s.len > 0; s = str_from(s, n)) {
 		unsigned char c = (unsigned char)s.p[0];
@@ -236,8 +252,10 @@ static bool is_safe_name(struct str s)
 	return true;
 }
 
-/* False when an escape is malformed or stands for what no name may hold. */
-static bool decode(struct str s, struct arena *arena, struct str *out)
+/* Decode {d}. A view when it has no escapes, else in the arena. False when an
+ * escape is malformed, the result is not a safe name, or the arena is full. */
+static bool oper_decode_model(struct str s, struct arena *arena,
+                              struct str *out)
 {
 	size_t n = 0;
 	char *p;
@@ -260,12 +278,13 @@ static bool decode(struct str s, struct arena *arena, struct str *out)
 		s = str_from(s, escaped ? 3 : 1);
 	}
 	*out = str_of(p, n);
-	return is_safe_name(*out);
+	return oper_is_safe_name(*out);
 }
 
 /* --------------------------------------------------------------- matching */
 
-static bool has_segment(struct str path, struct str name)
+/* True when a segment of the path is `name`, in any letter case. */
+static bool oper_has_segment(struct str path, struct str name)
 {
 	while (path.len > 0) {
 		struct str rest = str_from(path, 1);
@@ -278,8 +297,9 @@ static bool has_segment(struct str path, struct str name)
 	return false;
 }
 
-/* Take "/deployments/{d}" off the end of *lead. Empty when it is not there. */
-static struct str take_deployment(struct str *lead)
+/* Remove "/deployments/{d}" from the end of *lead and return {d}. Empty, with
+ * *lead untouched, when it is not there. */
+static struct str oper_take_deployment(struct str *lead)
 {
 	size_t at = lead->len;
 	struct str name, before;
@@ -290,25 +310,28 @@ static struct str take_deployment(struct str *lead)
 		return STR_NONE;
 	name = str_from(*lead, at);
 	before = str_first(*lead, at - 1);
-	if (!str_ends(before, deployments))
+	if (!str_ends(before, oper_deployments))
 		return STR_NONE;
-	*lead = str_first(before, before.len - deployments.len);
+	*lead = str_first(before, before.len - oper_deployments.len);
 	return name;
 }
 
-static enum api_surface surface_of(struct str lead, const struct api_call *call)
+static enum api_surface oper_find_surface(struct str lead,
+                                          const struct api_call *call)
 {
 	if (call->shape == SHAPE_ANTHROPIC)
 		return CALL_ANTHROPIC;
 	if (call->path_model.len > 0)
 		return CALL_AZURE;
-	for (size_t i = 0; i < sizeof(leads) / sizeof(leads[0]); i++)
-		if (str_eq(lead, leads[i].lead))
-			return leads[i].surface;
+	for (size_t i = 0; i < sizeof(oper_leads) / sizeof(oper_leads[0]); i++)
+		if (str_eq(lead, oper_leads[i].lead))
+			return oper_leads[i].surface;
 	return CALL_PLAIN;
 }
 
-static bool is_id(struct str s)
+/* True for what an id can be. It goes into the path upstream as it is, and into
+ * keys of the store. */
+static bool oper_is_id(struct str s)
 {
 	for (size_t i = 0; i < s.len; i++) {
 		char c = s.p[i];
@@ -318,11 +341,12 @@ static bool is_id(struct str s)
 		      c == '.'))
 			return false;
 	}
-	return s.len > 0 && s.len <= API_ID_LEN && !is_dots(s);
+	return s.len > 0 && s.len <= API_ID_LEN && !oper_is_dots(s);
 }
 
-/* Take the last segment, with its slash, off the end of *s. */
-static struct str take_last(struct str *s)
+/* Remove the last segment and its slash from the end of *s and return the
+ * segment, without the slash. */
+static struct str oper_take_segment(struct str *s)
 {
 	size_t at = s->len;
 	struct str last;
@@ -334,21 +358,22 @@ static struct str take_last(struct str *s)
 	return last;
 }
 
-/* Does *path end with the row's pattern? Then cut it off there; the ids it
- * held are in *out, in the order of the path. */
-static bool match_pattern(struct str pattern, struct str *path,
-                          struct api_call *out)
+/* True when *path ends with the pattern. The matched part is then removed from
+ * *path and is the suffix of *out, with its ids and model. Compares segment by
+ * segment from the end, as the beginning of the path is free. */
+static bool oper_match_pattern(struct str pattern, struct str *path,
+                               struct api_call *out)
 {
 	struct str left = *path, ids[API_IDS_MAX], model = STR_NONE;
 	size_t n = 0;
 
 	while (pattern.len > 0) {
-		struct str want = take_last(&pattern), have;
+		struct str want = oper_take_segment(&pattern), have;
 
 		if (left.len == 0)
 			return false;
-		have = take_last(&left);
-		if (want.p[0] != '{') {
+		have = oper_take_segment(&left);
+		if (!str_starts(want, STR("{"))) {
 			if (!str_eq(want, have))
 				return false;
 			continue;
@@ -357,7 +382,7 @@ static bool match_pattern(struct str pattern, struct str *path,
 			model = have;
 			continue;
 		}
-		if (!is_id(have))
+		if (!oper_is_id(have))
 			return false;
 		if (str_eq(want, STR("{id}")))
 			ids[n++] = have;
@@ -365,54 +390,60 @@ static bool match_pattern(struct str pattern, struct str *path,
 	out->suffix = str_from(*path, left.len);
 	out->path_model = model;
 	out->n_ids = n;
+	/* found from right to left */
 	for (size_t i = 0; i < n; i++)
 		out->ids[i] = ids[n - 1 - i];
 	*path = left;
 	return true;
 }
 
-static bool is_in_collection(struct str lead)
+static bool oper_is_in_collection(struct str lead)
 {
-	for (size_t i = 0; i < sizeof(collections) / sizeof(*collections); i++)
-		if (has_segment(lead, collections[i]))
+	for (size_t i = 0;
+	     i < sizeof(oper_collections) / sizeof(*oper_collections); i++)
+		if (oper_has_segment(lead, oper_collections[i]))
 			return true;
 	return false;
 }
 
-/* Fill *out from a path that row `op` matches; `lead` is what stands in
- * front. False when that is not acceptable. */
-static bool fill(const struct operation *op, struct str lead,
-                 struct arena *arena, struct api_call *out)
+/* Fill *out from the row that matched and from the lead in front of its version
+ * and pattern. False when the lead makes the path ambiguous. */
+static bool oper_fill_call(const struct operation *op, struct str lead,
+                           struct arena *arena, struct api_call *out)
 {
 	bool takes_model = op->traits.model == MODEL_BODY;
 	bool discovers = op->traits.discover != DISCOVER_NOT;
-	struct str d = discovers ? out->path_model : take_deployment(&lead);
+	struct str d =
+		discovers ? out->path_model : oper_take_deployment(&lead);
 
-	/* a second {d}, or one in an unknown place, leaves it open which
-	 * model is meant */
-	if (has_segment(lead, STR("deployments")) ||
+	/* With a second {d}, or one in an unusual place, the resource could
+	 * read another model from the path than this function does. */
+	if (oper_has_segment(lead, STR("deployments")) ||
 	    str_find(lead, '%') < lead.len)
 		return false;
-	/* Anthropic's list has a form of its own, which nobody asked for yet */
-	if (discovers && has_segment(lead, STR("anthropic")))
+	/* Anthropic's list of models has a format of its own, which the agent
+	 * does not write */
+	if (discovers && oper_has_segment(lead, STR("anthropic")))
 		return false;
-	if (!takes_model && !discovers && (d.len > 0 || is_in_collection(lead)))
+	/* a row without a model in the path cannot have {d} */
+	if (!takes_model && !discovers &&
+	    (d.len > 0 || oper_is_in_collection(lead)))
 		return false;
-	if (!decode(d, arena, &out->path_model))
+	if (!oper_decode_model(d, arena, &out->path_model))
 		return false;
 	out->operation = op->operation;
 	out->shape = op->shape;
 	out->traits = op->traits;
-	out->surface = surface_of(lead, out);
+	out->surface = oper_find_surface(lead, out);
 	return true;
 }
 
-/* What stands before version and pattern of a row; false when the path does
- * not end with them. */
-static bool match(const struct operation *op, struct str path, struct str *lead,
-                  struct api_call *out)
+/* True when the path ends with the version and the pattern of a row; *lead is
+ * then what comes before them. */
+static bool oper_match_row(const struct operation *op, struct str path,
+                           struct str *lead, struct api_call *out)
 {
-	if (!match_pattern(op->pattern, &path, out))
+	if (!oper_match_pattern(op->pattern, &path, out))
 		return false;
 	if (!str_ends(path, op->version))
 		return false;
@@ -421,8 +452,9 @@ static bool match(const struct operation *op, struct str path, struct str *lead,
 	return true;
 }
 
-/* Also of what is no operation: its caller reads errors in one shape only. */
-static enum api_shape shape_of(struct str path)
+/* The shape of errors for a path, also for one without an operation: its client
+ * understands only one. */
+static enum api_shape oper_find_shape(struct str path)
 {
 	struct str anthropic = STR("/anthropic"),
 		   messages = STR("/v1/messages");
@@ -437,22 +469,22 @@ static enum api_shape shape_of(struct str path)
 void operations_find(struct str method, struct str path, struct arena *arena,
                      struct api_call *out)
 {
-	struct api_call call = {.shape = shape_of(path)};
+	struct api_call call = {.shape = oper_find_shape(path)};
 	const struct operation *first = NULL;
 
 	*out = call;
-	if (!is_safe(path))
+	if (!oper_is_safe_path(path))
 		return;
 	for (size_t i = 0; i < N_ROWS; i++) {
-		const struct operation *op = &operations[i];
+		const struct operation *op = &oper_rows[i];
 		struct str lead;
 
-		/* rows of one path differ in method and traits only */
+		/* the rows of a path end where the pattern changes */
 		if (first && !str_eq(first->pattern, op->pattern))
 			break;
-		if (!first && !match(op, path, &lead, &call))
+		if (!first && !oper_match_row(op, path, &lead, &call))
 			continue;
-		if (!first && !fill(op, lead, arena, &call))
+		if (!first && !oper_fill_call(op, lead, arena, &call))
 			return;
 		first = first ? first : op;
 		if (str_eq(op->method, method)) {
@@ -467,13 +499,13 @@ void operations_find(struct str method, struct str path, struct arena *arena,
 
 const char *operations_name(enum api_operation op)
 {
-	return names[op];
+	return oper_names[op];
 }
 
 enum api_operation operations_by_name(struct str name)
 {
 	for (unsigned i = API_NONE + 1; i < API_N_OPERATIONS; i++)
-		if (str_eq(name, str_c(names[i])))
+		if (str_eq(name, str_c(oper_names[i])))
 			return (enum api_operation)i;
 	return API_NONE;
 }

@@ -1,7 +1,19 @@
 /*
- * api/scan: what the agent must know of a request body, in one pass.
+ * api/scan: what the agent must know of a JSON request body, in one pass.
  *
- *   body --base/jscan--> tokens --fields[]--> struct scan_result
+ *   body --jscan--> scan_next        every token: errors, size of the text
+ *                   scan_read_object an object whose keys are read:
+ *                     scan_find_field  duplicates, letter case, place
+ *                     scan_read_value  scan_*_fields[] -> struct scan_result
+ *                   scan_skip_value  all other objects and arrays
+ *
+ * All tokens go through scan_next(), so text_bytes counts the whole body
+ * whatever the members are.
+ *
+ * A function that reads returns true when it has consumed its value. False
+ * means that the scan is over: `status` is SCAN_BAD or SCAN_PARTIAL, or it is
+ * still SCAN_OK and the value has the wrong type, which scan_read_value() turns
+ * into the error of the field.
  */
 #include "api/scan.h"
 
@@ -36,43 +48,47 @@ const struct str scan_member_names[SCAN_N_MEMBERS] = {
 	[SCAN_PREDICTION] = STR_INIT("prediction"),
 };
 
+/* A key of an object that is read. */
 struct seen_key {
-	struct str raw;
-	uint64_t hash; /* of the unescaped bytes */
+	struct str raw; /* still escaped; a view into the body */
+	uint64_t hash;  /* of the unescaped bytes */
 };
 
 struct scanner {
 	struct jscan s;
-	enum jscan_token token; /* the last one */
+	enum jscan_token token; /* the last token */
 	struct arena *arena;
 	struct scan_result *out;
 	enum scan_status status;
 	bool data_key;          /* the last key was `data` */
 	struct scan_span *span; /* of the member being read, or NULL */
-	uint64_t choices, best_of, prompts;
+	uint64_t choices, best_of, prompts; /* 0: absent */
 };
 
-/* A member that is read. The scanner stands on the first token of its value,
- * which is not null. */
-struct field {
+/* A known member. `read` is called with the first token of its value, which is
+ * not null, as the last token of the scanner. */
+struct scan_field {
 	struct str name;
 	bool (*read)(struct scanner *c);
-	const char *wrong; /* sentence when its value is not acceptable */
+	const char *wrong; /* the error when `read` refuses the value */
 };
 
-struct object {
-	const struct field *fields;
+/* An object whose keys are read. */
+struct scan_level {
+	const struct scan_field *fields;
 	size_t n_fields;
-	/* the spans to note: of these members */
-	unsigned first_span, end_span;
-	struct scan_object *place; /* or NULL */
-	struct scan_span *last;    /* of the member before, or NULL */
-	uint32_t prev_end;
+	unsigned first_span, end_span; /* members whose place is noted: a range
+	                                * of enum scan_member */
+	struct scan_object *place;     /* of the object itself, or NULL */
+	struct scan_span *last; /* of the member before, or NULL: its `next` is
+	                         * not known yet */
+	uint32_t prev_end;      /* as in struct scan_span */
 	struct seen_key keys[SCAN_MAX_KEYS];
 	size_t n_keys;
 };
 
-static bool bad(struct scanner *c, const char *error, size_t at)
+/* Refuse the body for the byte at offset `at`. Always false. */
+static bool scan_fail(struct scanner *c, const char *error, size_t at)
 {
 	c->status = SCAN_BAD;
 	c->out->error = error;
@@ -82,9 +98,10 @@ static bool bad(struct scanner *c, const char *error, size_t at)
 
 /* ------------------------------------------------------------------- text */
 
-/* Base64 of either alphabet; some writers escape its '/'. Any other escape is
- * refused: words written in escapes would pass for a picture. */
-static bool is_base64(struct str s)
+/* True for base64 of either alphabet (RFC 4648); some writers escape its '/'. A
+ * string with any other escape is text: base64 costs a flat estimate, and text
+ * whose blanks are written as escapes must not pass for it. */
+static bool scan_is_base64(struct str s)
 {
 	static const bool digit[256] = {
 		['A' ... 'Z'] = true, ['a' ... 'z'] = true,
@@ -104,10 +121,11 @@ static bool is_base64(struct str s)
 	return all && s.len > 0;
 }
 
-/* RFC 2397, base64 only: what is not base64 costs tokens like other text. */
-static bool is_data_url(struct str s)
+/* True for a data: URL (RFC 2397) with base64. One without is text: the model
+ * reads it as such. */
+static bool scan_is_data_url(struct str s)
 {
-	struct str head = str_first(s, 256);
+	struct str head = str_first(s, 256); /* media type and parameters */
 	size_t comma;
 
 	if (!str_starts_nocase(s, STR("data:")))
@@ -116,35 +134,40 @@ static bool is_data_url(struct str s)
 	if (comma == head.len)
 		return false;
 	return str_ends(str_first(head, comma), STR(";base64")) &&
-	       is_base64(str_from(s, comma + 1));
+	       scan_is_base64(str_from(s, comma + 1));
 }
 
-static void count_text(struct scanner *c, struct str raw, size_t decoded_len)
+/* Count a string that is not a key. `raw` is as written. */
+static void scan_count_text(struct scanner *c, struct str raw,
+                            size_t decoded_len)
 {
-	enum { DATA_MIN = 64 }; /* a shorter `data` costs little anyway */
-	bool member = c->data_key && raw.len >= DATA_MIN && is_base64(raw);
+	/* A shorter value of `data` is counted as text: it may be a word, and
+	 * it costs little. */
+	enum { DATA_MIN = 64 };
+	bool member = c->data_key && raw.len >= DATA_MIN && scan_is_base64(raw);
 
-	if (member || is_data_url(raw))
+	if (member || scan_is_data_url(raw))
 		c->out->n_data_urls++;
 	else
 		c->out->text_bytes += decoded_len;
 }
 
-/* Go on to the next token. False when there is none. */
-static bool next(struct scanner *c)
+/* Read the next token. False at the end of the document and on errors; then
+ * `status` is set. */
+static bool scan_next(struct scanner *c)
 {
 	c->token = jscan_next(&c->s);
 	switch (c->token) {
 	case JSCAN_BAD:
-		return bad(c, c->s.error, c->s.error_at);
+		return scan_fail(c, c->s.error, c->s.error_at);
 	case JSCAN_PARTIAL:
 		c->status = SCAN_PARTIAL;
-		count_text(c, c->s.text, c->s.decoded_len);
+		scan_count_text(c, c->s.text, c->s.decoded_len);
 		return false;
 	case JSCAN_END:
 		return false;
 	case JSCAN_STRING:
-		count_text(c, c->s.text, c->s.decoded_len);
+		scan_count_text(c, c->s.text, c->s.decoded_len);
 		break;
 	default:
 		break;
@@ -153,22 +176,22 @@ static bool next(struct scanner *c)
 	return true;
 }
 
-/* Step over the rest of the value whose first token was just read. */
-static bool skip_value(struct scanner *c)
+/* Skip the rest of the value whose first token was just read. */
+static bool scan_skip_value(struct scanner *c)
 {
 	unsigned inside = c->s.depth;
 
 	if (c->token != JSCAN_OBJECT && c->token != JSCAN_ARRAY)
 		return true;
 	while (c->s.depth >= inside)
-		if (!next(c))
+		if (!scan_next(c))
 			return false;
 	return true;
 }
 
 /* ----------------------------------------------------------------- fields */
 
-static bool read_string(struct scanner *c, struct str *out)
+static bool scan_read_string(struct scanner *c, struct str *out)
 {
 	if (c->token != JSCAN_STRING || c->s.decoded_len > SCAN_MAX_NAME)
 		return false;
@@ -176,48 +199,50 @@ static bool read_string(struct scanner *c, struct str *out)
 	return true;
 }
 
-static bool read_bool(struct scanner *c, bool *out)
+static bool scan_read_bool(struct scanner *c, bool *out)
 {
 	*out = c->token == JSCAN_TRUE;
 	return c->token == JSCAN_TRUE || c->token == JSCAN_FALSE;
 }
 
-static bool read_number(struct scanner *c, uint64_t *out)
+static bool scan_read_number(struct scanner *c, uint64_t *out)
 {
 	return c->token == JSCAN_NUMBER && jscan_to_u53(c->s.text, out);
 }
 
-static bool read_model(struct scanner *c)
+static bool scan_read_model(struct scanner *c)
 {
-	c->out->has_model = read_string(c, &c->out->model);
+	c->out->has_model = scan_read_string(c, &c->out->model);
 	return c->out->has_model;
 }
 
-static bool read_previous(struct scanner *c)
+static bool scan_read_previous_id(struct scanner *c)
 {
-	return read_string(c, &c->out->previous_response_id);
+	return scan_read_string(c, &c->out->previous_response_id);
 }
 
-static bool read_cache_key(struct scanner *c)
+static bool scan_read_cache_key(struct scanner *c)
 {
-	return read_string(c, &c->out->prompt_cache_key);
+	return scan_read_string(c, &c->out->prompt_cache_key);
 }
 
-static bool read_stream(struct scanner *c)
+static bool scan_read_stream(struct scanner *c)
 {
-	return read_bool(c, &c->out->stream);
+	return scan_read_bool(c, &c->out->stream);
 }
 
-static bool read_include_usage(struct scanner *c)
+static bool scan_read_include_usage(struct scanner *c)
 {
-	return read_bool(c, &c->out->include_usage);
+	return scan_read_bool(c, &c->out->include_usage);
 }
 
-static bool read_max(struct scanner *c)
+/* A limit of output tokens. Of several the largest counts: which one the model
+ * obeys depends on the API version. */
+static bool scan_read_max_output(struct scanner *c)
 {
 	uint64_t v;
 
-	if (!read_number(c, &v))
+	if (!scan_read_number(c, &v))
 		return false;
 	if (c->span)
 		c->span->number = v;
@@ -227,39 +252,40 @@ static bool read_max(struct scanner *c)
 	return true;
 }
 
-static bool read_choices(struct scanner *c)
+static bool scan_read_choices(struct scanner *c)
 {
-	return read_number(c, &c->choices) && c->choices >= 1 &&
+	return scan_read_number(c, &c->choices) && c->choices >= 1 &&
 	       c->choices <= SCAN_MAX_CHOICES;
 }
 
-static bool read_best_of(struct scanner *c)
+static bool scan_read_best_of(struct scanner *c)
 {
-	return read_number(c, &c->best_of) && c->best_of >= 1 &&
+	return scan_read_number(c, &c->best_of) && c->best_of >= 1 &&
 	       c->best_of <= SCAN_MAX_CHOICES;
 }
 
-/* `input` and `prompt`: text, or arrays of texts or of token ids. */
-static bool read_input(struct scanner *c)
+/* `input`: text, an array of texts or of token ids, or items with text. */
+static bool scan_read_input(struct scanner *c)
 {
 	unsigned inside = c->s.depth;
 
 	if (c->token != JSCAN_ARRAY)
-		return skip_value(c);
-	while (next(c) && c->s.depth >= inside)
+		return scan_skip_value(c);
+	while (scan_next(c) && c->s.depth >= inside)
 		if (c->token == JSCAN_NUMBER)
 			c->out->text_bytes += SCAN_TOKEN_ID_BYTES;
 	return c->status == SCAN_OK;
 }
 
-/* Each text, and each array of token ids, of `prompt` is answered alone. */
-static bool read_prompt(struct scanner *c)
+/* `prompt`: text, or an array. Each text and each array of token ids in it gets
+ * an answer of its own; a plain array of token ids is one prompt. */
+static bool scan_read_prompt(struct scanner *c)
 {
 	unsigned inside = c->s.depth;
 
 	if (c->token != JSCAN_ARRAY)
-		return skip_value(c);
-	while (next(c) && c->s.depth >= inside) {
+		return scan_skip_value(c);
+	while (scan_next(c) && c->s.depth >= inside) {
 		if (c->token == JSCAN_NUMBER)
 			c->out->text_bytes += SCAN_TOKEN_ID_BYTES;
 		if ((c->token == JSCAN_STRING && c->s.depth == inside) ||
@@ -269,56 +295,62 @@ static bool read_prompt(struct scanner *c)
 	return c->status == SCAN_OK;
 }
 
-static bool read_stream_options(struct scanner *c);
-static bool read_reasoning(struct scanner *c);
+static bool scan_read_stream_options(struct scanner *c);
+static bool scan_read_reasoning(struct scanner *c);
 
-static const char wrong_max[] =
+static const char scan_wrong_max[] =
 	"the limit of output tokens must be a whole number of 0 or more";
 
-/* Of another type it is the upstream's to refuse. */
-static bool read_effort(struct scanner *c)
+/* Only for decide/adapt: a value of another type is left to the resource. */
+static bool scan_read_effort(struct scanner *c)
 {
-	if (!read_string(c, &c->out->reasoning_effort))
-		return skip_value(c);
+	if (!scan_read_string(c, &c->out->reasoning_effort))
+		return scan_skip_value(c);
 	return true;
 }
 
-static const struct field top_fields[] = {
-	{STR_INIT("model"), read_model,
+static const struct scan_field scan_top_fields[] = {
+	{STR_INIT("model"), scan_read_model,
          "`model` must be a string of at most 1024 bytes"},
-	{STR_INIT("stream"), read_stream, "`stream` must be true or false"},
-	{STR_INIT("stream_options"), read_stream_options,
+	{STR_INIT("stream"), scan_read_stream,
+         "`stream` must be true or false"},
+	{STR_INIT("stream_options"), scan_read_stream_options,
          "`stream_options` must be an object"},
-	{STR_INIT("max_tokens"), read_max, wrong_max},
-	{STR_INIT("max_completion_tokens"), read_max, wrong_max},
-	{STR_INIT("max_output_tokens"), read_max, wrong_max},
-	{STR_INIT("n"), read_choices, "`n` must be a number from 1 to 128"},
-	{STR_INIT("best_of"), read_best_of,
+	{STR_INIT("max_tokens"), scan_read_max_output, scan_wrong_max},
+	{STR_INIT("max_completion_tokens"), scan_read_max_output,
+         scan_wrong_max},
+	{STR_INIT("max_output_tokens"), scan_read_max_output, scan_wrong_max},
+	{STR_INIT("n"), scan_read_choices,
+         "`n` must be a number from 1 to 128"},
+	{STR_INIT("best_of"), scan_read_best_of,
          "`best_of` must be a number from 1 to 128"},
-	{STR_INIT("previous_response_id"), read_previous,
+	{STR_INIT("previous_response_id"), scan_read_previous_id,
          "`previous_response_id` must be a string of at most 1024 bytes"},
-	{STR_INIT("prompt_cache_key"), read_cache_key,
+	{STR_INIT("prompt_cache_key"), scan_read_cache_key,
          "`prompt_cache_key` must be a string of at most 1024 bytes"},
-	{STR_INIT("reasoning_effort"), read_effort, NULL},
-	{STR_INIT("input"), read_input, NULL},
-	{STR_INIT("prompt"), read_prompt, NULL},
-	{STR_INIT("reasoning"), read_reasoning,
+	{STR_INIT("reasoning_effort"), scan_read_effort, NULL},
+	{STR_INIT("input"), scan_read_input, NULL},
+	{STR_INIT("prompt"), scan_read_prompt, NULL},
+	{STR_INIT("reasoning"), scan_read_reasoning,
          "`reasoning` must be an object"},
-	/* read by api/refs; here only so that no other spelling passes */
-	{STR_INIT("session"), skip_value, NULL},
-	{STR_INIT("conversation"), skip_value, NULL},
-	{STR_INIT("background"), skip_value, NULL},
-	{STR_INIT("store"), skip_value, NULL},
+	/* read by api/refs; they are here so that duplicates in another
+         * letter case are refused */
+	{STR_INIT("session"), scan_skip_value, NULL},
+	{STR_INIT("conversation"), scan_skip_value, NULL},
+	{STR_INIT("background"), scan_skip_value, NULL},
+	{STR_INIT("store"), scan_skip_value, NULL},
 };
 
-static const struct field stream_options_fields[] = {
-	{STR_INIT("include_usage"), read_include_usage,
+static const struct scan_field scan_stream_options_fields[] = {
+	{STR_INIT("include_usage"), scan_read_include_usage,
          "`include_usage` must be true or false"},
 };
 
 /* ---------------------------------------------------------------- objects */
 
-static uint64_t fnv1a(struct str s)
+/* FNV-1a. Collisions that a client chooses cost a comparison of the keys, of
+ * which there are at most SCAN_MAX_KEYS. */
+static uint64_t scan_hash(struct str s)
 {
 	uint64_t h = 0xcbf29ce484222325;
 
@@ -327,23 +359,26 @@ static uint64_t fnv1a(struct str s)
 	return h;
 }
 
-/* Remember the key just read; false when this object had it before. */
-static bool remember_key(struct scanner *c, struct object *o, struct str name)
+/* Add the key just read to those of the object. False when it is there. */
+static bool scan_add_key(struct scanner *c, struct scan_level *o,
+                         struct str name)
 {
-	struct seen_key key = {c->s.text, fnv1a(name)};
+	struct seen_key key = {c->s.text, scan_hash(name)};
 
 	for (size_t i = 0; i < o->n_keys; i++)
 		if (o->keys[i].hash == key.hash &&
 		    jscan_compare(o->keys[i].raw, key.raw) == 0)
-			return bad(c, "a key stands twice", c->s.at);
+			return scan_fail(c, "a key stands twice", c->s.at);
 	if (o->n_keys == SCAN_MAX_KEYS)
-		return bad(c, "an object has too many keys", c->s.at);
+		return scan_fail(c, "an object has too many keys", c->s.at);
 	o->keys[o->n_keys++] = key;
 	return true;
 }
 
-/* Note where the member begins whose key was just read. */
-static void begin_span(struct scanner *c, struct object *o, struct str name)
+/* Note the place of the member whose key was just read, if it is one of enum
+ * scan_member, and complete the one before it. */
+static void scan_begin_span(struct scanner *c, struct scan_level *o,
+                            struct str name)
 {
 	struct scan_span *span = NULL;
 	unsigned i;
@@ -360,68 +395,70 @@ static void begin_span(struct scanner *c, struct object *o, struct str name)
 		.found = true,
 		.index = (unsigned)o->n_keys - 1,
 		.key = (uint32_t)c->s.at,
-		.key_end = (uint32_t)(c->s.at + c->s.text.len + 2),
+		.key_end = (uint32_t)(c->s.at + c->s.text.len + 2), /* quotes */
 		.prev_end = o->prev_end,
 	};
 }
 
-/* The field of the key just read into *out, NULL when it is none of ours.
- * False when the key is not acceptable. */
-static bool find_field(struct scanner *c, struct object *o,
-                       const struct field **out)
+/* Set *out to the field of the key just read, NULL for an unknown key. False
+ * when the key is refused. */
+static bool scan_find_field(struct scanner *c, struct scan_level *o,
+                            const struct scan_field **out)
 {
 	char text[SCAN_MAX_KEY_LEN];
 	struct str name;
 
 	*out = NULL;
 	if (c->s.decoded_len > sizeof(text) || c->s.text.len > 6 * sizeof(text))
-		return bad(c, "a key is too long", c->s.at);
+		return scan_fail(c, "a key is too long", c->s.at);
 	name = str_of(text, jscan_unescape(c->s.text, text));
-	if (!remember_key(c, o, name))
+	if (!scan_add_key(c, o, name))
 		return false;
-	begin_span(c, o, name);
+	scan_begin_span(c, o, name);
 	for (size_t i = 0; i < o->n_fields && !*out; i++) {
 		if (!str_eq_nocase(o->fields[i].name, name))
 			continue;
 		if (!str_eq(o->fields[i].name, name))
-			return bad(c,
-			           "a key differs from a known one in letter "
-			           "case only",
-			           c->s.at);
+			return scan_fail(
+				c,
+				"a key differs from a known one in letter "
+				"case only",
+				c->s.at);
 		*out = &o->fields[i];
 	}
 	return true;
 }
 
-static bool read_value(struct scanner *c, const struct field *field)
+static bool scan_read_value(struct scanner *c, const struct scan_field *field)
 {
-	size_t at = c->s.at;
+	size_t at = c->s.at; /* of the value, for its error */
 
 	if (!field)
-		return skip_value(c);
+		return scan_skip_value(c);
 	if (c->token == JSCAN_NULL)
 		return true;
 	if (field->read(c))
 		return true;
-	return c->status == SCAN_OK ? bad(c, field->wrong, at) : false;
+	return c->status == SCAN_OK ? scan_fail(c, field->wrong, at) : false;
 }
 
-static bool read_member(struct scanner *c, struct object *o)
+/* Read the member whose key was just read. */
+static bool scan_read_member(struct scanner *c, struct scan_level *o)
 {
-	const struct field *field;
+	const struct scan_field *field;
 	struct scan_span *span;
 
-	if (!find_field(c, o, &field))
+	if (!scan_find_field(c, o, &field))
 		return false;
 	span = o->last;
-	if (!next(c))
+	if (!scan_next(c))
 		return false;
 	if (span) {
 		span->value = (uint32_t)c->s.at;
 		span->null = c->token == JSCAN_NULL;
 	}
 	c->span = span;
-	if (!read_value(c, field))
+	if (!scan_read_value(c, field))
 		return false;
 	o->prev_end = (uint32_t)jscan_pos(&c->s);
 	if (span)
@@ -429,23 +466,23 @@ static bool read_member(struct scanner *c, struct object *o)
 	return true;
 }
 
-/* The object whose brace was just read, to its end. */
-static bool read_object(struct scanner *c, struct object *o)
+/* Read the object whose opening brace was just read, to its end. */
+static bool scan_read_object(struct scanner *c, struct scan_level *o)
 {
 	o->prev_end = (uint32_t)jscan_pos(&c->s);
 	if (o->place)
 		o->place->inside = o->prev_end;
-	while (next(c) && c->token == JSCAN_KEY)
-		if (!read_member(c, o))
+	while (scan_next(c) && c->token == JSCAN_KEY)
+		if (!scan_read_member(c, o))
 			return false;
 	if (o->place)
 		o->place->n_members = (unsigned)o->n_keys;
 	return c->token == JSCAN_OBJECT_END;
 }
 
-/* Not initialised whole: its list of keys is large. */
-static void object_init(struct object *o, const struct field *fields,
-                        size_t n_fields)
+/* An initialiser would also clear the 3 kB of keys, for each body. */
+static void scan_level_init(struct scan_level *o,
+                            const struct scan_field *fields, size_t n_fields)
 {
 	o->fields = fields;
 	o->n_fields = n_fields;
@@ -455,44 +492,48 @@ static void object_init(struct object *o, const struct field *fields,
 	o->n_keys = 0;
 }
 
-static bool read_stream_options(struct scanner *c)
+static bool scan_read_stream_options(struct scanner *c)
 {
-	struct object o;
+	struct scan_level o;
 
 	if (c->token != JSCAN_OBJECT)
 		return false;
 	c->out->has_stream_options = true;
-	object_init(&o, stream_options_fields, N(stream_options_fields));
+	scan_level_init(&o, scan_stream_options_fields,
+	                N(scan_stream_options_fields));
 	o.first_span = SCAN_INCLUDE_USAGE;
 	o.end_span = SCAN_INCLUDE_USAGE + 1;
 	o.place = &c->out->stream_options;
-	return read_object(c, &o);
+	return scan_read_object(c, &o);
 }
 
-static bool read_reasoning(struct scanner *c)
+static bool scan_read_reasoning(struct scanner *c)
 {
-	struct object o;
+	struct scan_level o;
 
-	object_init(&o, NULL, 0);
-	return c->token == JSCAN_OBJECT && read_object(c, &o);
+	scan_level_init(&o, NULL, 0);
+	return c->token == JSCAN_OBJECT && scan_read_object(c, &o);
 }
 
-static bool read_document(struct scanner *c)
+static bool scan_read_document(struct scanner *c)
 {
-	struct object o;
+	struct scan_level o;
 
-	if (!next(c))
+	if (!scan_next(c))
 		return false;
 	if (c->token != JSCAN_OBJECT)
-		return bad(c, "the body must be one JSON object", c->s.at);
-	object_init(&o, top_fields, N(top_fields));
+		return scan_fail(c, "the body must be one JSON object",
+		                 c->s.at);
+	scan_level_init(&o, scan_top_fields, N(scan_top_fields));
 	o.first_span = SCAN_FIRST_TOP;
 	o.end_span = SCAN_N_MEMBERS;
 	o.place = &c->out->top;
-	return read_object(c, &o);
+	return scan_read_object(c, &o);
 }
 
-static uint64_t answers(const struct scanner *c)
+/* The answers that will be generated and charged: each prompt is answered `n`
+ * times, or `best_of` times where that is larger. */
+static uint64_t scan_count_answers(const struct scanner *c)
 {
 	uint64_t each = c->best_of > c->choices ? c->best_of : c->choices;
 
@@ -506,8 +547,8 @@ enum scan_status scan_body(struct str body, struct arena *arena,
 
 	*out = (struct scan_result){0};
 	jscan_init(&c.s, body, SCAN_MAX_DEPTH);
-	if (read_document(&c))
-		next(&c); /* the end, or what should not be there */
-	out->n = answers(&c);
+	if (scan_read_document(&c))
+		scan_next(&c); /* JSCAN_END, or an error for what follows */
+	out->n = scan_count_answers(&c);
 	return c.status;
 }

@@ -1,19 +1,21 @@
 /*
- * api/scan: what the agent must know of a request body, in one pass.
+ * api/scan: what the agent must know of a JSON request body, in one pass.
  *
- * Strict RFC 8259 over one object: no duplicate keys at the levels that are
- * read (top level, `stream_options`, `reasoning`), escaped key names are
- * resolved before they are compared, bounded depth, valid UTF-8, no
- * U+0000, nothing behind the object but blanks, no BOM. It allocates nothing.
+ * The resource parses the same body with a parser of its own. Were the two to
+ * read it differently ({"model":"cheap","model":"dear"}), a request could be
+ * authorized as one model and run as another. So a body that allows two
+ * readings is refused:
  *
- * At those levels also refused, because an upstream might read them in its
- * own way: a key that differs from a known one in letter case only, more than
- * SCAN_MAX_KEYS keys, and a known member of the wrong type (`stream` not a
- * boolean, `max_tokens` negative or with fraction or exponent). A known
- * member that is null counts as absent.
+ * - it must be one object by RFC 8259: valid UTF-8, no U+0000, no byte order
+ *   mark, bounded depth, only blanks behind it (base/jscan);
+ * - at the levels that are read (the top level, `stream_options`, `reasoning`)
+ *   no key may occur twice, compared unescaped, and none may differ from a
+ *   known one in letter case only;
+ * - a known member must have its type: `stream` a boolean, `max_tokens` an
+ *   integer without sign, fraction or exponent. null counts as absent.
  *
- * Strings in the result point into the body or, where they held escapes, into
- * the arena.
+ * Nothing is allocated and the body is not copied: strings in the result are
+ * views into the body or, where they had escapes, copies in the arena.
  */
 #ifndef API_SCAN_H
 #define API_SCAN_H
@@ -22,24 +24,30 @@
 #include "base/str.h"
 
 enum {
-	SCAN_MAX_DEPTH = 128,
-	SCAN_MAX_KEYS = 128,     /* in one object that is read */
-	SCAN_MAX_KEY_LEN = 128,  /* bytes, at the levels that are read */
-	SCAN_MAX_NAME = 1024,    /* bytes of model, response id, cache key */
-	SCAN_MAX_CHOICES = 128,  /* `n` and `best_of` */
-	SCAN_TOKEN_ID_BYTES = 4, /* text_bytes for one token id */
+	SCAN_MAX_DEPTH = 128, /* that of base/jscan */
+	/* keys of one object that is read: each is compared with all before,
+	 * and they take 3 kB of the stack; the APIs have about 40 */
+	SCAN_MAX_KEYS = 128,
+	SCAN_MAX_KEY_LEN = 128, /* bytes of such a key, unescaped */
+	/* bytes of model, response id, cache key: they go into the arena of the
+	 * request (24 kB) */
+	SCAN_MAX_NAME = 1024,
+	SCAN_MAX_CHOICES = 128, /* `n` and `best_of`: OpenAI's limit of `n` */
+	/* what one token id counts in text_bytes: English has about 4 bytes per
+	 * token */
+	SCAN_TOKEN_ID_BYTES = 4,
 };
 
 enum scan_status {
 	SCAN_OK = 0,
 	SCAN_PARTIAL = 1, /* the bytes ended before the object did */
-	SCAN_BAD = 2,
+	SCAN_BAD = 2,     /* refused: see `error` */
 };
 
-/* Members that decide/adapt may change or take away. */
+/* Members whose place is noted: decide/adapt may change or remove them. */
 enum scan_member {
 	SCAN_INCLUDE_USAGE = 0, /* inside stream_options */
-	/* from here on: of the top level */
+	/* from here on: members of the top level */
 	SCAN_FIRST_TOP,
 	SCAN_MODEL = SCAN_FIRST_TOP,
 	SCAN_STREAM_OPTIONS,
@@ -48,7 +56,7 @@ enum scan_member {
 	SCAN_MAX_OUTPUT_TOKENS,
 	SCAN_REASONING_EFFORT,
 	SCAN_DATA_SOURCES,
-	/* from here on: those that can only be taken away */
+	/* from here on: those that adapt removes but never changes */
 	SCAN_FIRST_DROPPABLE,
 	SCAN_TEMPERATURE = SCAN_FIRST_DROPPABLE,
 	SCAN_TOP_P,
@@ -69,63 +77,66 @@ enum scan_member {
 	SCAN_N_MEMBERS,
 };
 
-/* Names, in the order of the enum. */
+/* The keys, indexed by enum scan_member. */
 extern const struct str scan_member_names[SCAN_N_MEMBERS];
 
-/* Where a member stands: byte offsets in the body as it came, which is
- * shorter than a frame.
+/* The place of a member, as byte offsets into the body. The body is shorter
+ * than a frame (SPOP_MAX_FRAME), so 32 bits are enough.
  *
  *   .. "before" : 1 , "key" : value , "next" : ..
  *                  ^  ^    ^^     ^   ^
  *           prev_end key   |value end next
  *                     key_end                                            */
 struct scan_span {
-	bool found;
-	bool null;
-	unsigned index; /* among the members of its object, from 0 */
-	uint32_t key, key_end;
+	bool found;            /* the other fields are set */
+	bool null;             /* the value is null */
+	unsigned index;        /* among the members of its object, from 0 */
+	uint32_t key, key_end; /* with its quotes */
 	uint32_t value, end;
-	uint32_t prev_end; /* index 0: behind the brace */
-	uint32_t next;     /* 0 when it is the last member */
-	uint64_t number;   /* of a limit of output tokens */
+	uint32_t prev_end; /* end of the member before, or of the brace */
+	uint32_t next;     /* the next key; 0 for the last member */
+	uint64_t number;   /* the value of a limit of output tokens */
 };
 
-/* An object that can get a further member. */
+/* An object to which decide/adapt may add members. */
 struct scan_object {
-	uint32_t inside; /* offset behind its opening brace */
+	uint32_t inside; /* offset of the byte behind its opening brace */
 	unsigned n_members;
 };
 
 struct scan_result {
-	struct str model; /* decoded; empty when absent */
+	struct str model; /* unescaped; empty when absent */
 	bool has_model;
 	bool stream;
 	bool has_stream_options;
-	bool include_usage;
-	bool has_max_output; /* of max_tokens, max_completion_tokens,
-	                      * max_output_tokens the largest */
-	uint64_t max_output;
-	uint64_t n; /* answers that will be generated: `n` or `best_of`, for
-	             * each entry of an array `prompt`; at least 1 */
-	struct str previous_response_id;
-	struct str prompt_cache_key;
-	uint64_t text_bytes;  /* unescaped bytes of strings that are not keys
-	                       * and not data, and SCAN_TOKEN_ID_BYTES for each
-	                       * number in `input` and `prompt`; the size the
-	                       * estimate uses */
-	uint64_t n_data_urls; /* base64 in data: URLs and members `data` */
-	/* complete only with SCAN_OK; what is not there has found == false */
+	bool include_usage;  /* of stream_options */
+	bool has_max_output; /* one of the three limits below is there */
+	uint64_t max_output; /* tokens: the largest of max_tokens,
+	                      * max_completion_tokens, max_output_tokens */
+	uint64_t n; /* answers that will be generated, at least 1: the larger
+	             * of `n` and `best_of`, times the entries of `prompt` */
+	struct str previous_response_id; /* unescaped; empty when absent */
+	struct str prompt_cache_key;     /* unescaped; empty when absent */
+	/* The size of the text, from which the tokens are estimated: unescaped
+	 * bytes of all strings that are neither keys nor base64, and
+	 * SCAN_TOKEN_ID_BYTES for each number in `input` and `prompt`. */
+	uint64_t text_bytes;
+	/* Strings of base64, in data: URLs and in members `data`: images and
+	 * files, each estimated as a whole. */
+	uint64_t n_data_urls;
+	/* Places for edits; complete only with SCAN_OK. */
 	struct scan_object top, stream_options;
 	struct scan_span spans[SCAN_N_MEMBERS];
-	struct str reasoning_effort; /* decoded; empty: absent or no text */
-	/* SCAN_BAD: what is wrong and at which byte */
-	const char *error; /* a constant sentence */
-	size_t error_at;
+	struct str reasoning_effort; /* unescaped; empty: absent, not a string
+	                              * or too long */
+	const char *error;           /* SCAN_BAD: a constant sentence */
+	size_t error_at; /* SCAN_BAD: offset of the byte it is about */
 };
 
-/* SCAN_PARTIAL fills what stood before the end: callers use it only for a
- * body that HAProxy cut (body_len < body_size). A `model` counts only when
- * its value was complete. */
+/* Scan a body. With SCAN_PARTIAL *out has what came before the end of the bytes
+ * (of values that were complete), but a second `model` may follow: the caller
+ * accepts that only of a body that HAProxy cut and only where the path names
+ * the model (decide/resolve). */
 enum scan_status scan_body(struct str body, struct arena *arena,
                            struct scan_result *out);
 

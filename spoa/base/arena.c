@@ -1,9 +1,17 @@
-/* base/arena: the fixed-size workspace of one request. */
+/*
+ * base/arena: the fixed-size workspace of one request.
+ *
+ *   mem                                   used                 size
+ *    | request fields | host | path | ...  |        free         |
+ *
+ * Every allocation begins at a multiple of ARENA_ALIGN.
+ */
 #include "base/arena.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
+/* The alignment of max_align_t on x86-64 and arm64. */
 enum { ARENA_ALIGN = 16 };
 
 void arena_init(struct arena *a, void *mem, size_t size)
@@ -17,8 +25,8 @@ void arena_reset(struct arena *a)
 	a->overflow = false;
 }
 
-/* Reserve without zeroing; strings overwrite what they asked for. */
-static char *take(struct arena *a, size_t len)
+/* Allocate without zeroing: arena_str and arena_fmt write every byte. */
+static char *arena_reserve(struct arena *a, size_t len)
 {
 	size_t at = (a->used + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
 
@@ -32,7 +40,7 @@ static char *take(struct arena *a, size_t len)
 
 void *arena_alloc(struct arena *a, size_t len)
 {
-	char *p = take(a, len);
+	char *p = arena_reserve(a, len);
 
 	if (p)
 		memset(p, 0, len);
@@ -41,7 +49,7 @@ void *arena_alloc(struct arena *a, size_t len)
 
 struct str arena_str(struct arena *a, struct str s)
 {
-	char *p = take(a, s.len + 1);
+	char *p = arena_reserve(a, s.len + 1);
 
 	if (!p)
 		return STR_NONE;
@@ -53,7 +61,10 @@ struct str arena_str(struct arena *a, struct str s)
 
 struct str arena_fmt(struct arena *a, const char *fmt, ...)
 {
-	char *p = take(a, 0);
+	/* The length is known after the text is written, so the text is
+	 * written into all of the free space and its length is added to
+	 * `used` afterwards. */
+	char *p = arena_reserve(a, 0);
 	size_t room;
 	va_list ap;
 	int n;
@@ -64,6 +75,7 @@ struct str arena_fmt(struct arena *a, const char *fmt, ...)
 	va_start(ap, fmt);
 	n = vsnprintf(p, room, fmt, ap);
 	va_end(ap);
+	/* n == room has no space for the NUL: the text was cut */
 	if (n < 0 || (size_t)n >= room) {
 		a->overflow = true;
 		return STR_NONE;

@@ -1,10 +1,15 @@
 /*
  * base/arena: the fixed-size workspace of one request.
  *
- * Everything a request makes lives here and dies with it. Nothing is freed
- * alone. When the space is used up, `overflow` is set and stays set, and all
- * further calls give NULL / an empty str: callers may go on and look once at
- * the end (the pipeline turns it into a verdict).
+ * A bump allocator: an allocation moves `used` forward, nothing is freed
+ * alone, and all allocations end together with the request. The size is fixed
+ * (struct request has REQUEST_ARENA bytes), so one request cannot take memory
+ * from the others, and no step of the decision has to free anything.
+ *
+ * Errors: the first allocation that does not fit sets `overflow`, which stays
+ * set until arena_init() or arena_reset(). All later allocations return NULL
+ * or an empty str. A caller may therefore make many allocations and check
+ * `overflow` once at the end (decide/pipeline turns it into a refusal).
  */
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
@@ -12,25 +17,27 @@
 #include "base/str.h"
 
 struct arena {
-	char *mem; /* owned by whoever called arena_init */
-	size_t size;
-	size_t used;
+	char *mem;   /* owned by the caller of arena_init */
+	size_t size; /* bytes of mem */
+	size_t used; /* bytes handed out; secrets are wiped up to here */
 	bool overflow;
 };
 
-/* Work in `mem`; it must be aligned for any type and outlive the arena. */
+/* Allocate from the `size` bytes at `mem`, which must be aligned to 16 bytes
+ * and outlive the arena. */
 void arena_init(struct arena *a, void *mem, size_t size);
 
-/* Forget all that was made. */
+/* End all allocations and clear `overflow`; the bytes are not wiped. */
 void arena_reset(struct arena *a);
 
 /* `len` zeroed bytes, aligned for any type. NULL on overflow. */
 void *arena_alloc(struct arena *a, size_t len);
 
-/* A copy of s; also NUL-terminated behind its length. */
+/* A copy of s; a NUL follows its last byte. Empty on overflow. */
 struct str arena_str(struct arena *a, struct str s);
 
-/* printf into the arena; also NUL-terminated behind its length. */
+/* The text of a printf; a NUL follows its last byte. Empty on overflow, never
+ * truncated. */
 struct str arena_fmt(struct arena *a, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

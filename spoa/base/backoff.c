@@ -1,4 +1,4 @@
-/* base/backoff: when to try again, so that many nodes do not try together. */
+/* base/backoff: how long to wait before a retry. */
 #include "base/backoff.h"
 
 #include <sys/random.h>
@@ -8,7 +8,8 @@ uint64_t backoff_jitter(uint64_t value)
 	uint64_t tenth = value / 10;
 	uint32_t r;
 
-	/* no randomness is no reason to fail: only the spread is lost */
+	/* Without random bytes only the spread is lost; that is no reason to
+	 * fail. GRND_NONBLOCK: the loop must not wait for the entropy pool. */
 	if (tenth == 0 || getrandom(&r, sizeof(r), GRND_NONBLOCK) < 0)
 		return value;
 	return value - tenth + r % (2 * tenth + 1);
@@ -18,6 +19,7 @@ uint64_t backoff_after(unsigned n_failures, uint64_t min, uint64_t max)
 {
 	uint64_t wait = min;
 
+	/* ends at max, so a long outage cannot overflow the product */
 	while (n_failures > 1 && wait < max) {
 		wait *= 2;
 		n_failures--;

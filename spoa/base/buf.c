@@ -1,4 +1,9 @@
-/* base/buf: a byte buffer that grows up to a maximum it was born with. */
+/*
+ * base/buf: a byte buffer that grows up to a fixed maximum.
+ *
+ * All appends go through buf_reserve(), the only place that allocates and
+ * that compares with the maximum.
+ */
 #include "base/buf.h"
 
 #include "base/utf8.h"
@@ -6,6 +11,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+/* The first allocation: most log lines and labels fit without a second one. */
+enum { BUF_MIN_CAP = 256 };
 
 void buf_init(struct buf *b, size_t max)
 {
@@ -26,7 +34,7 @@ void buf_clear(struct buf *b)
 
 bool buf_reserve(struct buf *b, size_t len)
 {
-	size_t cap = b->cap ? b->cap : 256;
+	size_t cap = b->cap ? b->cap : BUF_MIN_CAP;
 	char *p;
 
 	if (b->failed || len > b->max - b->len) {
@@ -35,6 +43,7 @@ bool buf_reserve(struct buf *b, size_t len)
 	}
 	if (len <= b->cap - b->len)
 		return true;
+	/* doubling keeps the cost of n appends proportional to n */
 	while (cap - b->len < len)
 		cap *= 2;
 	if (cap > b->max)
@@ -72,7 +81,9 @@ bool buf_fmt(struct buf *b, const char *fmt, ...)
 
 	if (b->failed)
 		return false;
-	/* most often it fits; vsnprintf insists on a NUL behind it */
+	/* The first attempt writes into the memory that is there, which is
+	 * enough most of the time; only a text that did not fit is formatted
+	 * a second time, into memory of its size and one byte for the NUL. */
 	va_start(ap, fmt);
 	n = vsnprintf(room ? b->p + b->len : NULL, room, fmt, ap);
 	va_end(ap);
@@ -91,8 +102,9 @@ bool buf_fmt(struct buf *b, const char *fmt, ...)
 
 bool buf_num(struct buf *b, int64_t v)
 {
-	char digits[20]; /* of 2^63, and the sign */
+	char digits[20]; /* 2^63 has 19 digits; one more for the sign */
 	size_t at = sizeof(digits);
+	/* negated as unsigned: -INT64_MIN does not fit an int64_t */
 	uint64_t rest = v < 0 ? -(uint64_t)v : (uint64_t)v;
 
 	do {
@@ -104,8 +116,11 @@ bool buf_num(struct buf *b, int64_t v)
 	return buf_add(b, digits + at, sizeof(digits) - at);
 }
 
-static void json_escape(struct buf *b, unsigned char c)
+/* One character of a JSON string as its escape: the short form where RFC 8259
+ * has one, else \u00XX. */
+static void buf_add_escape(struct buf *b, unsigned char c)
 {
+	/* pairs of a character and the letter of its escape */
 	static const char named[] = "\"\"\\\\\bb\ff\nn\rr\tt";
 	const char *at;
 
@@ -125,11 +140,14 @@ bool buf_json(struct buf *b, struct str s)
 		unsigned char c = (unsigned char)s.p[0];
 		size_t n = utf8_len(s);
 
+		/* One byte at a time, so that a sequence that follows a
+		 * broken byte is kept. DEL (0x7f) may stand in JSON unescaped
+		 * but would reach a terminal. */
 		if (n == 0) {
 			buf_add(b, "\xef\xbf\xbd", 3);
 			n = 1;
 		} else if (c < 0x20 || c == '"' || c == '\\' || c == 0x7f) {
-			json_escape(b, c);
+			buf_add_escape(b, c);
 		} else {
 			buf_add(b, s.p, n);
 		}
@@ -140,6 +158,8 @@ bool buf_json(struct buf *b, struct str s)
 
 void buf_consume(struct buf *b, size_t n)
 {
+	/* The rest moves to the front. Callers consume when a write ended
+	 * early, which is rare, so a ring buffer would not pay off. */
 	if (n < b->len)
 		memmove(b->p, b->p + n, b->len - n);
 	b->len -= n;

@@ -1,10 +1,10 @@
-/* base/clock: the time, from outside, so that tests can bring their own. */
+/* base/clock: the time of day and the time between two events. */
 #include "base/clock.h"
 
 #include <stdio.h>
 #include <time.h>
 
-static uint64_t system_mono_us(void *ctx)
+static uint64_t clock_system_mono_us(void *ctx)
 {
 	struct timespec t;
 
@@ -13,7 +13,7 @@ static uint64_t system_mono_us(void *ctx)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-static int64_t system_real_ms(void *ctx)
+static int64_t clock_system_real_ms(void *ctx)
 {
 	struct timespec t;
 
@@ -22,7 +22,8 @@ static int64_t system_real_ms(void *ctx)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-const struct clock clock_system = {system_mono_us, system_real_ms, NULL};
+const struct clock clock_system = {clock_system_mono_us, clock_system_real_ms,
+                                   NULL};
 
 void clock_iso8601(int64_t real_ms, char out[25])
 {
@@ -37,8 +38,11 @@ void clock_iso8601(int64_t real_ms, char out[25])
 
 bool clock_read(struct str text, int64_t *real_ms)
 {
+	/* The numbers of the format from left to right, each with the
+	 * character in front of it. strptime() is no alternative: it accepts
+	 * blanks and numbers of fewer digits. */
 	static const struct {
-		char before;
+		char before; /* 0: none */
 		size_t digits;
 		uint64_t low, high;
 	} parts[] = {
@@ -47,7 +51,7 @@ bool clock_read(struct str text, int64_t *real_ms)
 		{'.', 3, 0, 999},
 	};
 	enum { N_PARTS = sizeof(parts) / sizeof(*parts) };
-	uint64_t v[N_PARTS] = {0, 1, 1};
+	uint64_t v[N_PARTS] = {0, 1, 1}; /* 1st of January, 00:00:00.000 */
 	struct tm tm = {0};
 	size_t i;
 
@@ -69,6 +73,8 @@ bool clock_read(struct str text, int64_t *real_ms)
 	                 .tm_hour = (int)v[3],
 	                 .tm_min = (int)v[4],
 	                 .tm_sec = (int)v[5]};
+	/* timegm() turns the 31st of June into the 1st of July and stores that
+	 * in tm: the day changes exactly when it did not exist */
 	v[0] = (uint64_t)timegm(&tm);
 	if (text.len > 0 || tm.tm_mday != (int)v[2])
 		return false;

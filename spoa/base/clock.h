@@ -1,8 +1,13 @@
 /*
- * base/clock: the time, from outside, so that tests can bring their own.
+ * base/clock: the time of day and the time between two events.
  *
- * Whatever reads the time gets a `const struct clock *`; the program passes
+ * Code that needs the time gets a `const struct clock *` instead of calling
+ * clock_gettime(), so that tests can set the time. The program passes
  * &clock_system.
+ *
+ * Use the monotonic clock for durations and deadlines (NTP may step the other
+ * one), the real clock for what is compared with the outside: expiry of
+ * tokens, windows of limits, entries of the ledger.
  */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
@@ -15,6 +20,7 @@ struct clock {
 	void *ctx;
 };
 
+/* CLOCK_MONOTONIC and CLOCK_REALTIME of the kernel. */
 extern const struct clock clock_system;
 
 static inline uint64_t clock_mono_us(const struct clock *c)
@@ -32,12 +38,15 @@ static inline int64_t clock_real_s(const struct clock *c)
 	return clock_real_ms(c) / 1000;
 }
 
-/* "2026-11-22T14:03:05.123Z" and a NUL into out (25 bytes). */
+/* Write "2026-11-22T14:03:05.123Z" and a NUL into out, 25 bytes. `real_ms`
+ * must be from 1970 to 9999. */
 void clock_iso8601(int64_t real_ms, char out[25]);
 
-/* Such a text, or a beginning of it that ends with a number ("2026-11",
- * "2026-11-22T14:03"), with or without the Z: its first moment. False, and
- * *real_ms untouched, when it is none: the 31st of June, for one. */
+/* Read a time in that format into *real_ms. The text may stop after any of
+ * its numbers ("2026-11", "2026-11-22T14:03") and then means the first
+ * millisecond of that month, day, hour ...; the "Z" may be missing; there are
+ * no other time zones. False, with *real_ms untouched, for any other text and
+ * for a day that the month does not have (31st of June). */
 bool clock_read(struct str text, int64_t *real_ms);
 
 #endif

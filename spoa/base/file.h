@@ -1,8 +1,9 @@
 /*
- * base/file: small files read whole, at start or now and then: secrets,
- * tokens that others renew, certificates.
+ * base/file: reading of small local files in one call.
  *
- * Local files of some kilobytes: reading one on the loop takes microseconds.
+ * For secrets, certificates and tokens that another process renews. A file of
+ * some kilobytes is read in microseconds, so the loop may do it; a file on a
+ * network file system would block the loop.
  */
 #ifndef BASE_FILE_H
 #define BASE_FILE_H
@@ -10,14 +11,19 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+/* Bits. */
 enum file_option {
 	FILE_PLAIN = 0,
-	FILE_NO_LINK = 1, /* the last part of the path is no symbolic link */
+	FILE_NO_LINK = 1, /* refuse when the path itself is a symbolic link */
 };
 
-/* Read the first `size` bytes of a regular file (a FIFO would block; a file
- * that fills `mem` may be longer). NULL and *len, or why it cannot be read, a
- * constant text. `mode` may be NULL: the permissions of the file. */
+/* Read the first `size` bytes of the file `path` into `mem` and set *len to
+ * their number. *len == size may mean that the file is longer. Only regular
+ * files are read: a FIFO or a device could block or never end.
+ *
+ * Returns NULL, or the reason of the failure as a constant text (strerror's
+ * or "not a regular file"); *len and *mode are then untouched. `mode` may be
+ * NULL; it gets st_mode, from which callers check the permissions. */
 const char *file_read(const char *path, unsigned options, char *mem,
                       size_t size, size_t *len, mode_t *mode);
 

@@ -1,8 +1,22 @@
 /*
  * base/jscan: a strict JSON pull scanner.
  *
- * Long strings are nearly all of a request body, so their plain bytes are
- * skipped 16 at a time; everything else is done byte by byte.
+ *   jscan_next
+ *     js_next_behind_value   , ] } or the end       -> js_close_level
+ *     js_read_key            "key" :                -> js_read_string
+ *     js_read_value          { [                    -> js_open_level
+ *                            "                      -> js_read_string
+ *                            - 0..9                 -> js_read_number
+ *                            true false null        -> js_read_word
+ *
+ * A state machine without recursion: the state is what may come next
+ * (enum js_state) and one bit per open level (object or array).
+ *
+ * Most bytes of a request body are plain bytes of long strings. They are
+ * skipped 16 at a time (js_skip_plain); everything else goes byte by byte.
+ *
+ * A function that returns a pointer returns the byte behind what it read. Any
+ * read stops at `end`; the bytes are not NUL-terminated.
  */
 #include "base/jscan.h"
 
@@ -14,7 +28,8 @@
 #include <emmintrin.h>
 #endif
 
-enum state {
+/* What may come next. */
+enum js_state {
 	EXPECT_VALUE = 0,
 	EXPECT_VALUE_OR_END = 1, /* behind '[' */
 	EXPECT_KEY_OR_END = 2,   /* behind '{' */
@@ -34,14 +49,16 @@ void jscan_init(struct jscan *s, struct str text, unsigned max_depth)
 	};
 }
 
-static enum jscan_token bad(struct jscan *s, const char *at, const char *error)
+/* Set the error, about the byte at `at`. */
+static enum jscan_token js_fail(struct jscan *s, const char *at,
+                                const char *error)
 {
 	s->error = error;
 	s->error_at = (size_t)(at - s->start);
 	return JSCAN_BAD;
 }
 
-static bool is_digit(char c)
+static bool js_is_digit(char c)
 {
 	return c >= '0' && c <= '9';
 }
@@ -49,8 +66,10 @@ static bool is_digit(char c)
 /* ---------------------------------------------------------------- strings */
 
 /* The first byte at or behind p that is not plain: a quote, a backslash, a
- * control character or part of a longer UTF-8 sequence. */
-static const char *skip_plain(const char *p, const char *end)
+ * control character or a byte of a multi-byte UTF-8 sequence; `end` when all
+ * are plain. The wide loops only find the block; without SSE2 the byte in it is
+ * found by the last loop. */
+static const char *js_skip_plain(const char *p, const char *end)
 {
 #ifdef __SSE2__
 	const __m128i space = _mm_set1_epi8(' ');
@@ -59,7 +78,8 @@ static const char *skip_plain(const char *p, const char *end)
 
 	for (; end - p >= 16; p += 16) {
 		__m128i v = _mm_loadu_si128((const void *)p);
-		/* bytes are signed here: those from 0x80 on are less, too */
+		/* the comparison is signed: bytes from 0x80 on are negative
+		 * and so less than a blank, too */
 		__m128i hit = _mm_or_si128(
 			_mm_cmplt_epi8(v, space),
 			_mm_or_si128(_mm_cmpeq_epi8(v, quote),
@@ -75,6 +95,10 @@ static const char *skip_plain(const char *p, const char *end)
 	for (; end - p >= 8; p += 8) {
 		uint64_t v, quote, backslash, hit;
 
+		/* (x - 0x01..) & ~x & 0x80.. is not zero exactly when a byte
+		 * of x is zero; x = v ^ pattern has a zero byte where v has
+		 * the wanted byte. Borrows may mark further bytes, which does
+		 * not matter: the last loop looks at each. */
 		memcpy(&v, p, 8);
 		quote = v ^ (one * '"');
 		backslash = v ^ (one * '\\');
@@ -90,25 +114,27 @@ static const char *skip_plain(const char *p, const char *end)
 	return p;
 }
 
-static int hex_digit(char c)
+static int js_hex_value(char c)
 {
-	if (is_digit(c))
+	if (js_is_digit(c))
 		return c - '0';
 	if (c >= 'a' && c <= 'f')
 		return c - 'a' + 10;
 	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* Result of looking at one piece of a string: its length, or one of these. */
+/* What the js_read_* functions for escapes return: the length of the escape, or
+ * PIECE_CUT when the bytes end within it, or PIECE_BAD. A cut escape is bad
+ * only when its present bytes are. */
 enum { PIECE_CUT = 0, PIECE_BAD = -1 };
 
-/* The 4 hex digits at p, as 4, PIECE_CUT or PIECE_BAD. */
-static int hex4(const char *p, const char *end, unsigned *out)
+/* Read the 4 hex digits at p. Returns 4, PIECE_CUT or PIECE_BAD. */
+static int js_read_hex4(const char *p, const char *end, unsigned *out)
 {
 	unsigned v = 0;
 
 	for (int i = 0; i < 4; i++) {
-		int d = p + i < end ? hex_digit(p[i]) : 0;
+		int d = p + i < end ? js_hex_value(p[i]) : 0;
 
 		if (d < 0)
 			return PIECE_BAD;
@@ -118,71 +144,73 @@ static int hex4(const char *p, const char *end, unsigned *out)
 	return end - p < 4 ? PIECE_CUT : 4;
 }
 
-/* The low half of a surrogate pair, "\uDC00" to "\uDFFF", at p. */
-static int low_surrogate(const char *p, const char *end)
+/* Read the low half of a surrogate pair, "\uDC00" to "\uDFFF", at p. */
+static int js_read_low_surrogate(const char *p, const char *end)
 {
+	size_t left = (size_t)(end - p);
 	unsigned v = 0;
 	int n;
 
-	if (p < end && *p != '\\')
+	if ((left > 0 && p[0] != '\\') || (left > 1 && p[1] != 'u'))
 		return PIECE_BAD;
-	if (end - p > 1 && p[1] != 'u')
-		return PIECE_BAD;
-	if (end - p < 2)
+	if (left < 2)
 		return PIECE_CUT;
-	n = hex4(p + 2, end, &v);
+	n = js_read_hex4(p + 2, end, &v);
 	if (n <= 0)
 		return n;
 	return v >= 0xdc00 && v <= 0xdfff ? 6 : PIECE_BAD;
 }
 
-static unsigned utf8_size(unsigned v)
+/* Bytes of the character v, which is below U+10000, in UTF-8. */
+static unsigned js_utf8_size(unsigned v)
 {
 	return v < 0x80 ? 1 : v < 0x800 ? 2 : 3;
 }
 
-/* "\uXXXX" or a pair of them at p; *lost: bytes it is longer than what it
- * stands for. */
-static int unicode_escape(struct jscan *s, const char *p, size_t *lost)
+/* Read "\uXXXX", or two of them that form a surrogate pair, at p. Sets *lost to
+ * the difference in length between the escape and its character in UTF-8. */
+static int js_read_unicode_escape(struct jscan *s, const char *p, size_t *lost)
 {
 	unsigned v = 0;
-	int n = hex4(p + 2, s->end, &v);
+	int n = js_read_hex4(p + 2, s->end, &v);
 
 	if (n == PIECE_BAD)
-		bad(s, p, "\\u needs four hex digits");
+		js_fail(s, p, "\\u needs four hex digits");
 	if (n <= 0)
 		return n;
 	if (v == 0) {
-		bad(s, p, "the character U+0000 is not accepted");
+		js_fail(s, p, "the character U+0000 is not accepted");
 		return PIECE_BAD;
 	}
-	*lost = 6 - utf8_size(v);
+	*lost = 6 - js_utf8_size(v);
 	if (v < 0xd800 || v > 0xdfff)
 		return 6;
-	n = v < 0xdc00 ? low_surrogate(p + 6, s->end) : PIECE_BAD;
+	n = v < 0xdc00 ? js_read_low_surrogate(p + 6, s->end) : PIECE_BAD;
 	if (n == PIECE_BAD)
-		bad(s, p, "a surrogate without its other half");
-	*lost = 12 - 4;
+		js_fail(s, p, "a surrogate without its other half");
+	*lost = 12 - 4; /* characters from U+10000 on are 4 bytes in UTF-8 */
 	return n > 0 ? 12 : n;
 }
 
-static int escape(struct jscan *s, const char *p, size_t *lost)
+/* Read the escape at p, whose first byte is the backslash; *lost as above. */
+static int js_read_escape(struct jscan *s, const char *p, size_t *lost)
 {
 	if (s->end - p < 2)
 		return PIECE_CUT;
 	if (p[1] == 'u')
-		return unicode_escape(s, p, lost);
+		return js_read_unicode_escape(s, p, lost);
 	if (memchr("\"\\/bfnrt", p[1], 8)) {
 		*lost = 1;
 		return 2;
 	}
-	bad(s, p, "an escape that JSON does not know");
+	js_fail(s, p, "an escape that JSON does not know");
 	return PIECE_BAD;
 }
 
-/* True when some continuation would make what stands at p, up to the end of
- * all bytes, a valid sequence. */
-static bool is_cut_sequence(const char *p, size_t left)
+/* True when the `left` last bytes of the document, at p, could be the beginning
+ * of a valid UTF-8 sequence. When the second byte is there, any tail bytes
+ * complete it: RFC 3629 restricts only the second one further. */
+static bool js_is_cut_sequence(const char *p, size_t left)
 {
 	char whole[4] = {(char)0x80, (char)0x80, (char)0x80, (char)0x80};
 	unsigned char c = (unsigned char)*p;
@@ -195,18 +223,19 @@ static bool is_cut_sequence(const char *p, size_t left)
 	return utf8_len(str_of(whole, 4)) > left;
 }
 
-/* A run of longer UTF-8 sequences from p on: many scripts have little else.
- * NULL for a bad one; a cut one stays. */
-static const char *skip_sequences(struct jscan *s, const char *p)
+/* Skip the multi-byte UTF-8 sequences at p; in many scripts they come in long
+ * runs. Stops at one that is cut. NULL, with the error set, for an invalid
+ * one. */
+static const char *js_skip_sequences(struct jscan *s, const char *p)
 {
 	while (p < s->end && (unsigned char)*p >= 0x80) {
 		size_t left = (size_t)(s->end - p);
 		size_t n = utf8_len(str_of(p, left));
 
-		if (n == 0 && is_cut_sequence(p, left))
+		if (n == 0 && js_is_cut_sequence(p, left))
 			return p;
 		if (n == 0) {
-			bad(s, p, "not valid UTF-8");
+			js_fail(s, p, "not valid UTF-8");
 			return NULL;
 		}
 		p += n;
@@ -214,38 +243,40 @@ static const char *skip_sequences(struct jscan *s, const char *p)
 	return p;
 }
 
-/* Step over the piece at p that is not plain. NULL when it is bad, p when the
- * end of the bytes cuts it. */
-static const char *skip_special(struct jscan *s, const char *p, size_t *lost)
+/* Skip the escape or the UTF-8 sequences at p. Returns p when the end of the
+ * bytes cuts them. NULL, with the error set, when they are invalid. */
+static const char *js_skip_special(struct jscan *s, const char *p, size_t *lost)
 {
 	int n;
 
 	if ((unsigned char)*p >= 0x80)
-		return skip_sequences(s, p);
+		return js_skip_sequences(s, p);
 	if (*p != '\\') {
-		bad(s, p, "a control character in a string must be escaped");
+		js_fail(s, p,
+		        "a control character in a string must be escaped");
 		return NULL;
 	}
-	n = escape(s, p, lost);
+	n = js_read_escape(s, p, lost);
 	return n == PIECE_BAD ? NULL : p + n;
 }
 
-/* The string whose quote is at s->p. */
-static enum jscan_token string(struct jscan *s, enum jscan_token token)
+/* Read the string whose opening quote is at s->p. A partial one leaves its text
+ * in s->text: the caller counts the size of a cut body by it. */
+static enum jscan_token js_read_string(struct jscan *s, enum jscan_token token)
 {
-	const char *from = s->p + 1, *p = skip_plain(from, s->end);
+	const char *from = s->p + 1, *p = js_skip_plain(from, s->end);
 	size_t lost_sum = 0;
 
 	while (p < s->end && *p != '"') {
 		size_t lost = 0;
-		const char *behind = skip_special(s, p, &lost);
+		const char *behind = js_skip_special(s, p, &lost);
 
 		if (!behind)
 			return JSCAN_BAD;
 		if (behind == p)
 			break;
 		lost_sum += lost;
-		p = skip_plain(behind, s->end);
+		p = js_skip_plain(behind, s->end);
 	}
 	s->text = str_of(from, (size_t)(p - from));
 	s->decoded_len = s->text.len - lost_sum;
@@ -257,25 +288,28 @@ static enum jscan_token string(struct jscan *s, enum jscan_token token)
 
 /* ----------------------------------------------------- numbers and words */
 
-static const char *skip_digits(const char *p, const char *end)
+static const char *js_skip_digits(const char *p, const char *end)
 {
-	while (p < end && is_digit(*p))
+	while (p < end && js_is_digit(*p))
 		p++;
 	return p;
 }
 
-/* At least one digit from p on: the byte behind them, else NULL and *t says
- * why. */
-static const char *digits(struct jscan *s, const char *p, enum jscan_token *t)
+/* Skip the digits at p, of which there must be one. NULL, with *t set to the
+ * token to return, when there is none. */
+static const char *js_read_digits(struct jscan *s, const char *p,
+                                  enum jscan_token *t)
 {
-	if (p < s->end && is_digit(*p))
-		return skip_digits(p, s->end);
+	if (p < s->end && js_is_digit(*p))
+		return js_skip_digits(p, s->end);
 	*t = p == s->end ? JSCAN_PARTIAL
-	                 : bad(s, p, "a digit is missing in a number");
+	                 : js_fail(s, p, "a digit is missing in a number");
 	return NULL;
 }
 
-static enum jscan_token number(struct jscan *s)
+/* RFC 8259, section 6: -? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?
+ * A zero followed by a digit ends the number; the digit is then an error. */
+static enum jscan_token js_read_number(struct jscan *s)
 {
 	enum jscan_token t = JSCAN_NUMBER;
 	const char *p = s->p, *end = s->end;
@@ -285,18 +319,19 @@ static enum jscan_token number(struct jscan *s)
 	if (p < end && *p == '0')
 		p++;
 	else
-		p = digits(s, p, &t);
+		p = js_read_digits(s, p, &t);
 	if (p && p < end && *p == '.')
-		p = digits(s, p + 1, &t);
+		p = js_read_digits(s, p + 1, &t);
 	if (p && p < end && (*p == 'e' || *p == 'E')) {
 		p++;
 		if (p < end && (*p == '+' || *p == '-'))
 			p++;
-		p = digits(s, p, &t);
+		p = js_read_digits(s, p, &t);
 	}
 	if (!p)
 		return t;
-	/* more digits could follow, unless this is all there ever was */
+	/* Inside an object or array more digits may follow in the bytes that
+	 * are missing. At the root the number is the whole document. */
 	if (p == end && s->depth > 0)
 		return JSCAN_PARTIAL;
 	s->text = str_of(s->p, (size_t)(p - s->p));
@@ -305,8 +340,8 @@ static enum jscan_token number(struct jscan *s)
 	return t;
 }
 
-static enum jscan_token word(struct jscan *s, const char *name,
-                             enum jscan_token token)
+static enum jscan_token js_read_word(struct jscan *s, const char *name,
+                                     enum jscan_token token)
 {
 	size_t i = 0;
 
@@ -314,7 +349,7 @@ static enum jscan_token word(struct jscan *s, const char *name,
 		if (s->p + i == s->end)
 			return JSCAN_PARTIAL;
 		if (s->p[i] != name[i])
-			return bad(s, s->p, "not a JSON value");
+			return js_fail(s, s->p, "not a JSON value");
 	}
 	s->p += i;
 	s->state = EXPECT_COMMA_OR_END;
@@ -323,19 +358,20 @@ static enum jscan_token word(struct jscan *s, const char *name,
 
 /* -------------------------------------------------------------- structure */
 
-static bool in_object(const struct jscan *s)
+/* True when the innermost open level is an object; depth must not be 0. */
+static bool js_in_object(const struct jscan *s)
 {
 	unsigned d = s->depth - 1;
 
 	return s->is_object[d / 64] >> (d % 64) & 1;
 }
 
-static enum jscan_token open_level(struct jscan *s, bool object)
+static enum jscan_token js_open_level(struct jscan *s, bool object)
 {
 	uint64_t bit = (uint64_t)1 << (s->depth % 64);
 
 	if (s->depth == s->max_depth)
-		return bad(s, s->p, "nested too deeply");
+		return js_fail(s, s->p, "nested too deeply");
 	if (object)
 		s->is_object[s->depth / 64] |= bit;
 	else
@@ -346,36 +382,38 @@ static enum jscan_token open_level(struct jscan *s, bool object)
 	return object ? JSCAN_OBJECT : JSCAN_ARRAY;
 }
 
-static enum jscan_token close_level(struct jscan *s)
+static enum jscan_token js_close_level(struct jscan *s)
 {
-	bool object = in_object(s);
+	bool object = js_in_object(s);
 
 	if (*s->p != (object ? '}' : ']'))
-		return bad(s, s->p,
-		           object ? "expected a comma or the end of the object"
-		                  : "expected a comma or the end of the array");
+		return js_fail(
+			s, s->p,
+			object ? "expected a comma or the end of the object"
+			       : "expected a comma or the end of the array");
 	s->depth--;
 	s->p++;
 	s->state = EXPECT_COMMA_OR_END;
 	return object ? JSCAN_OBJECT_END : JSCAN_ARRAY_END;
 }
 
-static void skip_blanks(struct jscan *s)
+static void js_skip_blanks(struct jscan *s)
 {
 	while (s->p < s->end && (*s->p == ' ' || *s->p == '\n' ||
 	                         *s->p == '\t' || *s->p == '\r'))
 		s->p++;
 }
 
-static enum jscan_token key(struct jscan *s)
+/* Read a key and its colon: a KEY is returned only when both are there. */
+static enum jscan_token js_read_key(struct jscan *s)
 {
 	enum jscan_token t;
 
 	if (*s->p != '"')
-		return bad(s, s->p, "expected a key in double quotes");
-	t = string(s, JSCAN_KEY);
+		return js_fail(s, s->p, "expected a key in double quotes");
+	t = js_read_string(s, JSCAN_KEY);
 	if (t == JSCAN_KEY)
-		skip_blanks(s);
+		js_skip_blanks(s);
 	if (t == JSCAN_PARTIAL || s->p == s->end) {
 		s->text = STR_NONE;
 		return JSCAN_PARTIAL;
@@ -383,58 +421,61 @@ static enum jscan_token key(struct jscan *s)
 	if (t != JSCAN_KEY)
 		return t;
 	if (*s->p != ':')
-		return bad(s, s->p, "expected a colon behind the key");
+		return js_fail(s, s->p, "expected a colon behind the key");
 	s->p++;
 	s->state = EXPECT_VALUE;
 	return t;
 }
 
-static enum jscan_token value(struct jscan *s)
+static enum jscan_token js_read_value(struct jscan *s)
 {
 	static const char bom[] = "\xef\xbb\xbf";
 	enum jscan_token t;
 
 	switch (*s->p) {
 	case '{':
-		return open_level(s, true);
+		return js_open_level(s, true);
 	case '[':
-		return open_level(s, false);
+		return js_open_level(s, false);
 	case '"':
-		t = string(s, JSCAN_STRING);
+		t = js_read_string(s, JSCAN_STRING);
 		s->state = EXPECT_COMMA_OR_END;
 		return t;
 	case 't':
-		return word(s, "true", JSCAN_TRUE);
+		return js_read_word(s, "true", JSCAN_TRUE);
 	case 'f':
-		return word(s, "false", JSCAN_FALSE);
+		return js_read_word(s, "false", JSCAN_FALSE);
 	case 'n':
-		return word(s, "null", JSCAN_NULL);
+		return js_read_word(s, "null", JSCAN_NULL);
 	default:
-		if (*s->p == '-' || is_digit(*s->p))
-			return number(s);
+		if (*s->p == '-' || js_is_digit(*s->p))
+			return js_read_number(s);
 		if (s->p == s->start && *s->p == bom[0])
-			return bad(s, s->p,
-			           "a byte order mark is not accepted");
-		return bad(s, s->p, "not a JSON value");
+			return js_fail(s, s->p,
+			               "a byte order mark is not accepted");
+		return js_fail(s, s->p, "not a JSON value");
 	}
 }
 
-static enum jscan_token token_behind_value(struct jscan *s)
+/* The next token where a value has just ended: the end of the document, the end
+ * of the level, or the next key or value behind a comma. */
+static enum jscan_token js_next_behind_value(struct jscan *s)
 {
 	if (s->depth == 0)
 		return s->p == s->end
 		               ? JSCAN_END
-		               : bad(s, s->p, "something follows the document");
+		               : js_fail(s, s->p,
+		                         "something follows the document");
 	if (s->p == s->end)
 		return JSCAN_PARTIAL;
 	if (*s->p != ',')
-		return close_level(s);
+		return js_close_level(s);
 	s->p++;
-	skip_blanks(s);
+	js_skip_blanks(s);
 	if (s->p == s->end)
 		return JSCAN_PARTIAL;
 	s->at = (size_t)(s->p - s->start);
-	return in_object(s) ? key(s) : value(s);
+	return js_in_object(s) ? js_read_key(s) : js_read_value(s);
 }
 
 enum jscan_token jscan_next(struct jscan *s)
@@ -443,19 +484,19 @@ enum jscan_token jscan_next(struct jscan *s)
 		return s->last;
 	s->text = STR_NONE;
 	s->decoded_len = 0;
-	skip_blanks(s);
+	js_skip_blanks(s);
 	s->at = (size_t)(s->p - s->start);
 	if (s->state == EXPECT_COMMA_OR_END)
-		s->last = token_behind_value(s);
+		s->last = js_next_behind_value(s);
 	else if (s->p == s->end)
 		s->last = JSCAN_PARTIAL;
 	else if ((s->state == EXPECT_KEY_OR_END && *s->p == '}') ||
 	         (s->state == EXPECT_VALUE_OR_END && *s->p == ']'))
-		s->last = close_level(s);
+		s->last = js_close_level(s);
 	else if (s->state == EXPECT_KEY_OR_END)
-		s->last = key(s);
+		s->last = js_read_key(s);
 	else
-		s->last = value(s);
+		s->last = js_read_value(s);
 	return s->last;
 }
 
@@ -466,7 +507,7 @@ size_t jscan_pos(const struct jscan *s)
 
 /* -------------------------------------------------------------- unescaping */
 
-static size_t put_utf8(unsigned v, char *out)
+static size_t js_put_utf8(unsigned v, char *out)
 {
 	if (v < 0x80) {
 		out[0] = (char)v;
@@ -490,10 +531,12 @@ static size_t put_utf8(unsigned v, char *out)
 	return 4;
 }
 
-/* Take one byte or one whole escape from *raw, which is well-formed, and put
- * what it stands for into out. Returns the number of bytes put. */
-static size_t take(struct str *raw, char out[4])
+/* Decode the first byte or escape of *raw and remove it from *raw. Writes the
+ * decoded bytes to `out` and returns their number. `raw` was accepted by
+ * js_read_string, so its escapes are complete and surrogates come in pairs. */
+static size_t js_decode_next(struct str *raw, char out[4])
 {
+	/* pairs of the letter of an escape and its character */
 	static const char escapes[] = "\"\"\\\\//b\bf\fn\nr\rt\t";
 	const char *p = raw->p, *end = raw->p + raw->len;
 	unsigned v = 0, low = 0;
@@ -511,14 +554,15 @@ static size_t take(struct str *raw, char out[4])
 		*raw = str_from(*raw, 2);
 		return 1;
 	}
-	hex4(p + 2, end, &v);
+	js_read_hex4(p + 2, end, &v);
 	if (v < 0xd800 || v > 0xdfff) {
 		*raw = str_from(*raw, 6);
-		return put_utf8(v, out);
+		return js_put_utf8(v, out);
 	}
-	hex4(p + 8, end, &low);
+	js_read_hex4(p + 8, end, &low);
 	*raw = str_from(*raw, 12);
-	return put_utf8(0x10000 + ((v - 0xd800) << 10) + (low - 0xdc00), out);
+	return js_put_utf8(0x10000 + ((v - 0xd800) << 10) + (low - 0xdc00),
+	                   out);
 }
 
 size_t jscan_unescape(struct str raw, char *out)
@@ -527,7 +571,7 @@ size_t jscan_unescape(struct str raw, char *out)
 
 	while (raw.len > 0) {
 		char piece[4];
-		size_t len = take(&raw, piece);
+		size_t len = js_decode_next(&raw, piece);
 
 		memcpy(out + n, piece, len);
 		n += len;
@@ -539,7 +583,7 @@ struct str jscan_str(const struct jscan *s, struct arena *arena)
 {
 	char *p;
 
-	/* every escape is longer than what it stands for */
+	/* equal lengths mean no escapes: each is longer than its character */
 	if (s->decoded_len == s->text.len)
 		return s->text;
 	p = arena_alloc(arena, s->text.len);
@@ -548,19 +592,20 @@ struct str jscan_str(const struct jscan *s, struct arena *arena)
 	return str_of(p, jscan_unescape(s->text, p));
 }
 
-/* Unescaped bytes one by one. */
-struct reader {
-	struct str raw;
-	char piece[4];
-	size_t at, len;
+/* The unescaped bytes of a text, one after the other. */
+struct js_decoder {
+	struct str raw; /* not decoded yet */
+	char piece[4];  /* the last decoded character */
+	size_t at, len; /* of piece: the next byte, the number of bytes */
 };
 
-static int read_byte(struct reader *r)
+/* The next byte, -1 behind the last. */
+static int js_decode_byte(struct js_decoder *r)
 {
 	if (r->at == r->len) {
 		if (r->raw.len == 0)
 			return -1;
-		r->len = take(&r->raw, r->piece);
+		r->len = js_decode_next(&r->raw, r->piece);
 		r->at = 0;
 	}
 	return (unsigned char)r->piece[r->at++];
@@ -568,12 +613,12 @@ static int read_byte(struct reader *r)
 
 int jscan_compare(struct str raw_a, struct str raw_b)
 {
-	struct reader a = {.raw = raw_a}, b = {.raw = raw_b};
+	struct js_decoder a = {.raw = raw_a}, b = {.raw = raw_b};
 	int ca, cb;
 
 	do {
-		ca = read_byte(&a);
-		cb = read_byte(&b);
+		ca = js_decode_byte(&a);
+		cb = js_decode_byte(&b);
 	} while (ca == cb && ca >= 0);
 	return ca - cb;
 }

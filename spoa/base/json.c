@@ -1,4 +1,12 @@
-/* base/json: the door to cJSON. */
+/*
+ * base/json: JSON documents in memory, and the only user of cJSON.
+ *
+ *   text -> json_blank_comments -> jscan + json_check_token -> cJSON -> root
+ *           (only the config)      syntax, depth, keys, digits
+ *
+ * A struct json is a cJSON node under another name: no other file sees a
+ * member of it.
+ */
 #include "base/json.h"
 
 #include "base/jscan.h"
@@ -9,114 +17,128 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* cJSON 1.7.15 copies a number into 64 bytes and splits longer ones. */
+/* cJSON 1.7.15 (Debian 12) copies a number into a buffer of 64 bytes and would
+ * read the rest of a longer one as something else. */
 enum { NUMBER_MAX = 63 };
 
-static const char no_memory[] = "out of memory";
+static const char json_no_memory[] = "out of memory";
 
-struct key {
-	struct str raw;
-	size_t at;
+struct json_seen_key {
+	struct str raw; /* still escaped; a view into the text */
+	size_t at;      /* offset of the key in the text */
 };
 
-/* The keys of all objects that are open, innermost last. */
-struct checker {
+/* The state of the check. `keys` is a stack: the keys of all open objects, the
+ * innermost object last, at first[its depth]. */
+struct json_checker {
 	struct jscan s;
-	struct key *keys;
+	struct json_seen_key *keys;
 	size_t n, cap;
 	size_t first[JSON_MAX_DEPTH + 1]; /* of the object at that depth */
 	const char *error;
 	size_t error_at;
 };
 
-static bool fail(struct checker *c, const char *error, size_t at)
+static bool json_fail(struct json_checker *c, const char *error, size_t at)
 {
 	c->error = error;
 	c->error_at = at;
 	return false;
 }
 
-static bool key_push(struct checker *c)
+static bool json_push_key(struct json_checker *c)
 {
 	if (c->n == c->cap) {
 		size_t cap = c->cap ? c->cap * 2 : 32;
-		struct key *keys = realloc(c->keys, cap * sizeof(*keys));
+		struct json_seen_key *keys =
+			realloc(c->keys, cap * sizeof(*keys));
 
 		if (!keys)
-			return fail(c, no_memory, c->s.at);
+			return json_fail(c, json_no_memory, c->s.at);
 		c->keys = keys;
 		c->cap = cap;
 	}
-	c->keys[c->n++] = (struct key){c->s.text, c->s.at};
+	c->keys[c->n++] = (struct json_seen_key){c->s.text, c->s.at};
 	return true;
 }
 
-static int key_order(const void *va, const void *vb)
+/* By the unescaped key, then by place: the second of two equal keys is the one
+ * that is reported. */
+static int json_compare_keys(const void *va, const void *vb)
 {
-	const struct key *a = va, *b = vb;
+	const struct json_seen_key *a = va, *b = vb;
 	int d = jscan_compare(a->raw, b->raw);
 
 	return d ? d : (a->at > b->at) - (a->at < b->at);
 }
 
-/* Sorting keeps this from being quadratic: a stranger writes the token. */
-static bool object_end(struct checker *c)
+/* At the end of an object: remove its keys from the stack and fail when two of
+ * them are equal. They are sorted, as comparing each with each would take
+ * quadratic time and the header of a token is written by a stranger. */
+static bool json_check_keys(struct json_checker *c)
 {
 	size_t first = c->first[c->s.depth + 1];
 	size_t n = c->n - first;
-	struct key *k;
+	struct json_seen_key *k;
 
 	c->n = first;
 	if (n < 2)
 		return true;
-	k = c->keys + first; /* NULL while no object had a key */
-	qsort(k, n, sizeof(*k), key_order);
+	/* behind the test: c->keys is NULL while no object has had a key */
+	k = c->keys + first;
+	qsort(k, n, sizeof(*k), json_compare_keys);
 	for (size_t i = 1; i < n; i++)
 		if (jscan_compare(k[i - 1].raw, k[i].raw) == 0)
-			return fail(c, "the key stands twice in its object",
-			            k[i].at);
+			return json_fail(c,
+			                 "the key stands twice in its object",
+			                 k[i].at);
 	return true;
 }
 
-/* False at the end and on errors; then c->error tells. */
-static bool check_token(struct checker *c)
+/* Check the next token. False at the end (c->error is NULL) and on errors. */
+static bool json_check_token(struct json_checker *c)
 {
 	switch (jscan_next(&c->s)) {
 	case JSCAN_END:
 		return false;
 	case JSCAN_PARTIAL:
-		return fail(c, "the text ends too early",
-		            (size_t)(c->s.end - c->s.start));
+		return json_fail(c, "the text ends too early",
+		                 (size_t)(c->s.end - c->s.start));
 	case JSCAN_BAD:
-		return fail(c, c->s.error, c->s.error_at);
+		return json_fail(c, c->s.error, c->s.error_at);
 	case JSCAN_OBJECT:
 		c->first[c->s.depth] = c->n;
 		return true;
 	case JSCAN_KEY:
-		return key_push(c);
+		return json_push_key(c);
 	case JSCAN_OBJECT_END:
-		return object_end(c);
+		return json_check_keys(c);
 	case JSCAN_NUMBER:
 		return c->s.text.len <= NUMBER_MAX ||
-		       fail(c, "the number has too many digits", c->s.at);
+		       json_fail(c, "the number has too many digits", c->s.at);
 	default:
 		return true;
 	}
 }
 
-static struct json *build(struct str text, const char **error, size_t *error_at)
+/* Check the text and, when it is acceptable, let cJSON build the document.
+ * cJSON accepts everything that passed the check, so it fails only for memory.
+ */
+static struct json *json_build(struct str text, const char **error,
+                               size_t *error_at)
 {
-	struct checker c = {0};
+	struct json_checker c = {0};
 	cJSON *root = NULL;
 
 	jscan_init(&c.s, text, JSON_MAX_DEPTH);
-	while (check_token(&c))
+	while (json_check_token(&c))
 		;
 	free(c.keys);
+	/* the text is read a second time, by cJSON */
 	if (!c.error) {
 		root = cJSON_ParseWithLength(text.p, text.len);
 		if (!root)
-			fail(&c, no_memory, 0);
+			json_fail(&c, json_no_memory, 0);
 	}
 	if (!root) {
 		*error = c.error;
@@ -125,16 +147,18 @@ static struct json *build(struct str text, const char **error, size_t *error_at)
 	return (struct json *)root;
 }
 
-/* Blank from `at` up to `end`, but keep the lines. */
-static void blank(char *p, size_t at, size_t end)
+/* Overwrite the bytes from `at` to before `end` with blanks, but keep the line
+ * ends: lines and columns of messages stay those of the file. */
+static void json_blank_out(char *p, size_t at, size_t end)
 {
 	for (; at < end; at++)
 		if (p[at] != '\n' && p[at] != '\r')
 			p[at] = ' ';
 }
 
-/* The byte behind the string that begins at `at`. */
-static size_t string_end(const char *p, size_t at, size_t len)
+/* The offset behind the string whose quote is at `at`. A string that is not
+ * closed ends with the text; the check finds that later. */
+static size_t json_string_end(const char *p, size_t at, size_t len)
 {
 	for (at++; at < len && p[at] != '"'; at++)
 		if (p[at] == '\\')
@@ -142,9 +166,9 @@ static size_t string_end(const char *p, size_t at, size_t len)
 	return at < len ? at + 1 : len;
 }
 
-/* The byte behind the comment at `at`; `at` itself when there is none, and
+/* The offset behind the comment at `at`; `at` when no comment begins there, and
  * len + 1 when it is not closed. */
-static size_t comment_end(const char *p, size_t at, size_t len)
+static size_t json_comment_end(const char *p, size_t at, size_t len)
 {
 	size_t i = at + 2;
 
@@ -162,23 +186,26 @@ static size_t comment_end(const char *p, size_t at, size_t len)
 	return len + 1;
 }
 
-/* Comments become blanks, so that all else stays where it was. */
-static bool blank_comments(char *p, size_t len, size_t *error_at)
+/* Overwrite all comments outside strings. False, with *error_at set, when one
+ * is not closed. cJSON_Minify is not used: it moves the text, so that errors
+ * could not be placed, and it ignores a comment that is not closed. */
+static bool json_blank_comments(char *p, size_t len, size_t *error_at)
 {
 	size_t at = 0;
 
 	while (at < len) {
-		size_t end = comment_end(p, at, len);
+		size_t end = json_comment_end(p, at, len);
 
 		if (end > len) {
 			*error_at = at;
 			return false;
 		}
 		if (end > at) {
-			blank(p, at, end);
+			json_blank_out(p, at, end);
 			at = end;
 		} else {
-			at = p[at] == '"' ? string_end(p, at, len) : at + 1;
+			at = p[at] == '"' ? json_string_end(p, at, len)
+			                  : at + 1;
 		}
 	}
 	return true;
@@ -191,15 +218,15 @@ struct json *json_parse_with(struct str text, unsigned options,
 	char *copy;
 
 	if (!(options & JSON_COMMENTS))
-		return build(text, error, error_at);
+		return json_build(text, error, error_at);
 	copy = str_dup(text);
 	if (!copy) {
-		*error = no_memory;
+		*error = json_no_memory;
 		*error_at = 0;
-	} else if (!blank_comments(copy, text.len, error_at)) {
+	} else if (!json_blank_comments(copy, text.len, error_at)) {
 		*error = "the comment is not closed";
 	} else {
-		j = build(str_of(copy, text.len), error, error_at);
+		j = json_build(str_of(copy, text.len), error, error_at);
 	}
 	free(copy);
 	return j;
@@ -210,7 +237,7 @@ struct json *json_parse(struct str text, const char **error, size_t *error_at)
 	return json_parse_with(text, JSON_STRICT, error, error_at);
 }
 
-static const cJSON *node(const struct json *j)
+static const cJSON *json_node(const struct json *j)
 {
 	return (const cJSON *)j;
 }
@@ -232,8 +259,10 @@ enum json_type json_type(const struct json *j)
 		{cJSON_Object, JSON_OBJECT},
 	};
 
+	/* the upper bits of the type are flags of cJSON (reference, constant)
+	 */
 	for (size_t i = 0; j && i < sizeof(types) / sizeof(types[0]); i++)
-		if ((node(j)->type & 0xff) == types[i].cjson)
+		if ((json_node(j)->type & 0xff) == types[i].cjson)
 			return types[i].type;
 	return JSON_NONE;
 }
@@ -254,15 +283,16 @@ const struct json *json_get(const struct json *j, const char *name)
 {
 	if (json_type(j) != JSON_OBJECT)
 		return NULL;
-	return (const struct json *)cJSON_GetObjectItemCaseSensitive(node(j),
-	                                                             name);
+	return (const struct json *)cJSON_GetObjectItemCaseSensitive(
+		json_node(j), name);
 }
 
 bool json_str(const struct json *j, struct str *out)
 {
 	if (json_type(j) != JSON_STRING)
 		return false;
-	*out = str_c(node(j)->valuestring);
+	/* the length of a C string is that of the value: U+0000 was refused */
+	*out = str_c(json_node(j)->valuestring);
 	return true;
 }
 
@@ -270,21 +300,22 @@ bool json_bool(const struct json *j, bool *out)
 {
 	if (json_type(j) != JSON_BOOL)
 		return false;
-	*out = cJSON_IsTrue(node(j));
+	*out = cJSON_IsTrue(json_node(j));
 	return true;
 }
 
 bool json_number(const struct json *j, double *out)
 {
-	if (json_type(j) != JSON_NUMBER || !isfinite(node(j)->valuedouble))
+	if (json_type(j) != JSON_NUMBER || !isfinite(json_node(j)->valuedouble))
 		return false;
-	*out = node(j)->valuedouble;
+	*out = json_node(j)->valuedouble;
 	return true;
 }
 
 bool json_int(const struct json *j, int64_t *out)
 {
-	const double limit = 9007199254740991.0; /* 2^53 - 1 */
+	/* 2^53 - 1, the limit of RFC 8259, section 6 (and of JavaScript) */
+	const double limit = 9007199254740991.0;
 	double d;
 
 	if (!json_number(j, &d) || d < -limit || d > limit || d != trunc(d))
@@ -309,17 +340,17 @@ const struct json *json_first(const struct json *j)
 
 	if (t != JSON_ARRAY && t != JSON_OBJECT)
 		return NULL;
-	return (const struct json *)node(j)->child;
+	return (const struct json *)json_node(j)->child;
 }
 
 const struct json *json_next(const struct json *child)
 {
-	return child ? (const struct json *)node(child)->next : NULL;
+	return child ? (const struct json *)json_node(child)->next : NULL;
 }
 
 struct str json_key(const struct json *member)
 {
-	return member ? str_c(node(member)->string) : STR_NONE;
+	return member ? str_c(json_node(member)->string) : STR_NONE;
 }
 
 void json_place(struct str text, size_t at, unsigned *line, unsigned *column)
@@ -331,6 +362,7 @@ void json_place(struct str text, size_t at, unsigned *line, unsigned *column)
 			l++;
 			c = 1;
 		} else if (((unsigned char)text.p[i] & 0xc0) != 0x80) {
+			/* not a tail byte of UTF-8: a new character */
 			c++;
 		}
 	}

@@ -1,4 +1,8 @@
-/* base/log: one line to standard error, key=value, prefixed by its area. */
+/*
+ * base/log: log lines of key=value fields on standard error.
+ *
+ *   log_at -> line[] -> log_put_line -> log_held.text -> log_flush -> write(2)
+ */
 #include "base/log.h"
 
 #include "base/clock.h"
@@ -7,19 +11,22 @@
 #include <stdio.h>
 #include <unistd.h>
 
+/* PIPE_BUF of Linux: a write() of at most this many bytes to a pipe is atomic,
+ * so lines of several workers on one pipe do not mix (pipe(7)). */
 enum { LOG_LINE_MAX = 4096 };
 
 static enum log_level log_min = LOG_INFO;
 
-/* Lines that wait, and who is told that they do. */
+/* The buffer of log_collect(). Also used without it: a line is then written
+ * before log_put_line returns. */
 static struct {
 	char text[LOG_LINE_MAX];
 	size_t len;
-	void (*begun)(void *ctx);
+	void (*begun)(void *ctx); /* NULL: lines are not collected */
 	void *ctx;
-} held;
+} log_held;
 
-static const char *const level_names[] = {
+static const char *const log_level_names[] = {
 	[LOG_DEBUG] = "debug",
 	[LOG_INFO] = "info",
 	[LOG_WARN] = "warn",
@@ -38,52 +45,55 @@ bool log_enabled(enum log_level level)
 
 void log_flush(void)
 {
-	size_t n = held.len;
+	size_t n = log_held.len;
 
-	held.len = 0;
-	/* one write, so lines of several workers do not mix; if standard
-	 * error is gone there is nobody left to tell */
-	if (n > 0 && write(STDERR_FILENO, held.text, n) < 0)
+	log_held.len = 0;
+	/* one write() for all, see LOG_LINE_MAX; an error of standard error
+	 * itself cannot be reported anywhere */
+	if (n > 0 && write(STDERR_FILENO, log_held.text, n) < 0)
 		return;
 }
 
 void log_collect(void (*begun)(void *ctx), void *ctx)
 {
 	log_flush();
-	held.begun = begun;
-	held.ctx = ctx;
+	log_held.begun = begun;
+	log_held.ctx = ctx;
 }
 
-static void put(enum log_level level, const char *line, size_t n)
+static void log_put_line(enum log_level level, const char *line, size_t n)
 {
 	bool first;
 
-	if (n > sizeof(held.text) - held.len)
+	/* a line is at most as long as the empty buffer */
+	if (n > sizeof(log_held.text) - log_held.len)
 		log_flush();
-	first = held.len == 0;
-	memcpy(held.text + held.len, line, n);
-	held.len += n;
-	if (!held.begun || level >= LOG_WARN)
+	first = log_held.len == 0;
+	memcpy(log_held.text + log_held.len, line, n);
+	log_held.len += n;
+	if (!log_held.begun || level >= LOG_WARN)
 		log_flush();
 	else if (first)
-		held.begun(held.ctx);
+		log_held.begun(log_held.ctx);
 }
 
 void log_at(enum log_level level, const char *area, const char *fmt, ...)
 {
 	char line[LOG_LINE_MAX], when[25];
-	size_t room = sizeof(line) - 1; /* keeps the newline's place */
+	size_t room = sizeof(line) - 1; /* one byte is for the newline */
 	size_t n, wrote;
 	va_list ap;
 
 	if (!log_enabled(level))
 		return;
 	clock_iso8601(clock_real_ms(&clock_system), when);
-	n = (size_t)snprintf(line, room, "%s %s %s ", when, level_names[level],
-	                     area);
+	n = (size_t)snprintf(line, room, "%s %s %s ", when,
+	                     log_level_names[level], area);
 	va_start(ap, fmt);
 	wrote = (size_t)vsnprintf(line + n, room - n, fmt, ap);
 	va_end(ap);
+	/* vsnprintf returns the length of the whole text also where it had
+	 * to cut it; the cut text ends with a NUL, which "..." overwrites */
 	if (wrote >= room - n) {
 		n = room;
 		memcpy(line + n - 3, "...", 3);
@@ -91,10 +101,12 @@ void log_at(enum log_level level, const char *area, const char *fmt, ...)
 		n += wrote;
 	}
 	line[n++] = '\n';
-	put(level, line, n);
+	log_put_line(level, line, n);
 }
 
-static bool is_plain(struct str s)
+/* True for a value that needs no quotes: it has no blank, quote, '=' or control
+ * character. */
+static bool log_is_plain(struct str s)
 {
 	size_t i;
 
@@ -109,7 +121,7 @@ static bool is_plain(struct str s)
 	return true;
 }
 
-static void begin_field(struct buf *line, const char *key)
+static void log_begin_field(struct buf *line, const char *key)
 {
 	if (line->len > 0)
 		buf_add(line, " ", 1);
@@ -121,8 +133,8 @@ void log_field(struct buf *line, const char *key, struct str value)
 {
 	if (value.len == 0)
 		return;
-	begin_field(line, key);
-	if (is_plain(value))
+	log_begin_field(line, key);
+	if (log_is_plain(value))
 		buf_add_str(line, value);
 	else
 		buf_json(line, value);
@@ -130,6 +142,6 @@ void log_field(struct buf *line, const char *key, struct str value)
 
 void log_field_num(struct buf *line, const char *key, int64_t value)
 {
-	begin_field(line, key);
+	log_begin_field(line, key);
 	buf_num(line, value);
 }

@@ -1,4 +1,18 @@
-/* base/metrics: counters and gauges that all workers share. */
+/*
+ * base/metrics: counters, gauges and histograms that all workers share.
+ *
+ *   name --met_find_name--> met_names[] : type, help, bounds
+ *   (name, part, labels) --met_hash--> cells[] --met_get_cell--> struct metric
+ *
+ * The cells are an open-addressing hash table in memory that several processes
+ * change without a lock. A process claims a free cell with compare-and-swap of
+ * its hash, fills in the key, and then sets `ready` (release); readers look at
+ * the key only after they have seen `ready` (acquire). The key of a ready cell
+ * never changes, its value is an atomic number.
+ *
+ * A histogram has a cell for each bucket and one for the sum ("part"). Buckets
+ * are counted separately and added up when they are printed.
+ */
 #include "base/metrics.h"
 
 #include "base/utf8.h"
@@ -12,24 +26,27 @@
 
 enum metric_type { COUNTER = 0, GAUGE = 1, HISTOGRAM = 2 };
 
-/* What a row counts. `decimals` are behind the point when it is printed, so
- * that microseconds come out as the seconds Prometheus wants. */
+/* The type of a metric. Cells hold whole numbers; `decimals` of their digits
+ * are printed behind the point, so that microseconds appear as the seconds that
+ * Prometheus asks for. */
 struct metric_kind {
 	enum metric_type type;
 	unsigned decimals; /* of a COUNTER or HISTOGRAM */
-	/* upper bounds of the buckets of a HISTOGRAM, in what is observed */
+	/* the buckets of a HISTOGRAM: upper bound in the unit of the cells,
+	 * and as the label that is printed */
 	struct {
 		uint64_t at;
 		const char *le;
 	} v[METRIC_BUCKETS]; /* the last one used is +Inf */
 };
 
-static const struct metric_kind counter = {.type = COUNTER};
-static const struct metric_kind gauge = {.type = GAUGE};
-static const struct metric_kind nano_counter = {.type = COUNTER, .decimals = 9};
+static const struct metric_kind met_counter = {.type = COUNTER};
+static const struct metric_kind met_gauge = {.type = GAUGE};
+static const struct metric_kind met_nano_counter = {.type = COUNTER,
+                                                    .decimals = 9};
 
-/* What the agent itself does: microseconds to seconds. */
-static const struct metric_kind short_times = {
+/* Times of the agent's own work, which begin at some tens of microseconds. */
+static const struct metric_kind met_short_times = {
 	.type = HISTOGRAM,
 	.decimals = 6,
 	.v = {{50, "5e-05"},
@@ -50,8 +67,8 @@ static const struct metric_kind short_times = {
               {UINT64_MAX, "+Inf"}},
 };
 
-/* What may have to wait for a server that is away. */
-static const struct metric_kind long_times = {
+/* Times that include an outage of Redis: up to five minutes. */
+static const struct metric_kind met_long_times = {
 	.type = HISTOGRAM,
 	.decimals = 6,
 	.v = {{100, "0.0001"},
@@ -72,8 +89,9 @@ static const struct metric_kind long_times = {
               {UINT64_MAX, "+Inf"}},
 };
 
-/* The two below are those of the OpenTelemetry conventions for GenAI. */
-static const struct metric_kind gen_ai_times = {
+/* The bounds of this one and the next are those that the OpenTelemetry
+ * conventions for GenAI recommend. */
+static const struct metric_kind met_gen_ai_times = {
 	.type = HISTOGRAM,
 	.decimals = 6,
 	.v = {{10000, "0.01"},
@@ -93,7 +111,7 @@ static const struct metric_kind gen_ai_times = {
               {UINT64_MAX, "+Inf"}},
 };
 
-static const struct metric_kind gen_ai_tokens = {
+static const struct metric_kind met_gen_ai_tokens = {
 	.type = HISTOGRAM,
 	.v = {{1, "1"},
               {4, "4"},
@@ -118,164 +136,173 @@ struct metric_name {
 	const char *help;
 };
 
-/* One row a metric, in the order of their names; labels in the comments are
- * what callers give. */
-static const struct metric_name names[] = {
+/* One row per metric, sorted by name in the order of strcmp (met_find_name
+ * searches in halves). The comment of a row names its labels, which callers
+ * append; "-" is none. */
+static const struct metric_name met_names[] = {
 	/* version */
-	{"foundry_build_info", &gauge, "Always 1; the version is a label."},
+	{"foundry_build_info", &met_gauge, "Always 1; the version is a label."},
 	/* consumer, gen_ai_request_model, verdict */
-	{"foundry_consumer_requests_total", &counter,
+	{"foundry_consumer_requests_total", &met_counter,
          "Decided requests of known callers."},
 	/* consumer, gen_ai_request_model */
-	{"foundry_consumer_streams", &gauge,
+	{"foundry_consumer_streams", &met_gauge,
          "Admitted requests whose end was not reported yet. An end that is "
          "lost stays counted until the agent restarts."},
 	/* those of usage/count */
-	{"foundry_cost_usd_total", &nano_counter,
+	{"foundry_cost_usd_total", &met_nano_counter,
          "Cost by the prices of the configuration, estimates included."},
 	/* - */
-	{"foundry_decision_seconds", &short_times,
+	{"foundry_decision_seconds", &met_short_times,
          "Time from a NOTIFY to its ACK."},
 	/* those of usage/count, gen_ai_token_type */
-	{"foundry_estimated_tokens_total", &counter,
+	{"foundry_estimated_tokens_total", &met_counter,
          "Tokens charged by an estimate because no usage was reported."},
 	/* worker */
-	{"foundry_inflight_requests", &gauge,
+	{"foundry_inflight_requests", &met_gauge,
          "Requests that wait for their decision."},
 	/* tenant, result */
-	{"foundry_jwks_fetches_total", &counter, "Fetches of signing keys."},
+	{"foundry_jwks_fetches_total", &met_counter,
+         "Fetches of signing keys."},
 	/* tenant, worker */
-	{"foundry_jwks_keys", &gauge,
+	{"foundry_jwks_keys", &met_gauge,
          "Signing keys of the tenant that the worker holds; with 0 it cannot "
          "verify a token of that tenant."},
 	/* result */
-	{"foundry_ledger_records_total", &counter,
+	{"foundry_ledger_records_total", &met_counter,
          "Lines of the ledger, written and lost."},
 	/* mode: exact, lease, memory */
-	{"foundry_limit_decisions_total", &counter,
+	{"foundry_limit_decisions_total", &met_counter,
          "Requests by what decided on their limits: Redis, what the worker "
          "knew of Redis, or its own memory."},
 	/* limit */
-	{"foundry_limit_warnings_total", &counter,
+	{"foundry_limit_warnings_total", &met_counter,
          "Requests that passed with a limit used beyond its warn_at."},
 	/* - */
-	{"foundry_metrics_dropped_total", &counter,
+	{"foundry_metrics_dropped_total", &met_counter,
          "Series that found no place in the table."},
 	/* result */
-	{"foundry_reloads_total", &counter, "Reloads of the configuration."},
+	{"foundry_reloads_total", &met_counter,
+         "Reloads of the configuration."},
 	/* verdict, code, operation */
-	{"foundry_requests_total", &counter, "Decided requests."},
+	{"foundry_requests_total", &met_counter, "Decided requests."},
 	/* - */
-	{"foundry_reservations_expired_total", &counter,
+	{"foundry_reservations_expired_total", &met_counter,
          "Reservations of this agent that nothing has settled for two hours: "
          "they stay charged with the estimate."},
 	/* - */
-	{"foundry_reservations_open", &gauge,
+	{"foundry_reservations_open", &met_gauge,
          "Requests that this agent has allowed and whose end it was not told, "
          "at most two hours old."},
 	/* - */
-	{"foundry_settle_lag_seconds", &long_times,
+	{"foundry_settle_lag_seconds", &met_long_times,
          "Time from the arrival of a usage record to its settlement."},
 	/* - */
-	{"foundry_spop_acks_total", &counter, "ACKs sent to HAProxy."},
+	{"foundry_spop_acks_total", &met_counter, "ACKs sent to HAProxy."},
 	/* worker */
-	{"foundry_spop_connections", &gauge, "Connections from HAProxy."},
+	{"foundry_spop_connections", &met_gauge, "Connections from HAProxy."},
 	/* code */
-	{"foundry_spop_errors_total", &counter,
+	{"foundry_spop_errors_total", &met_counter,
          "Connections ended by an error, by SPOP status code."},
 	/* - */
-	{"foundry_spop_frames_total", &counter,
+	{"foundry_spop_frames_total", &met_counter,
          "NOTIFYs received from HAProxy."},
 	/* - */
-	{"foundry_spop_refused_total", &counter,
+	{"foundry_spop_refused_total", &met_counter,
          "Connections closed at accept because there are too many."},
 	/* step */
-	{"foundry_step_seconds", &short_times,
+	{"foundry_step_seconds", &met_short_times,
          "Time in one step of the decision."},
 	/* worker */
-	{"foundry_store_connected", &gauge,
+	{"foundry_store_connected", &met_gauge,
          "Whether the store can be reached."},
 	/* op */
-	{"foundry_store_errors_total", &counter,
+	{"foundry_store_errors_total", &met_counter,
          "Operations of the store that failed."},
 	/* - */
-	{"foundry_store_seconds", &short_times,
+	{"foundry_store_seconds", &met_short_times,
          "Time of one operation of the store."},
 	/* - */
-	{"foundry_store_writes_dropped_total", &counter,
+	{"foundry_store_writes_dropped_total", &met_counter,
          "Reservations and settlements given up while the store was "
          "away."},
 	/* worker */
-	{"foundry_store_writes_pending", &gauge,
+	{"foundry_store_writes_pending", &met_gauge,
          "Reservations and settlements that wait for the store."},
 	/* consumer, gen_ai_request_model */
-	{"foundry_streams_cut_total", &counter,
+	{"foundry_streams_cut_total", &met_counter,
          "Running streams that were cut because their caller was blocked."},
 	/* result */
-	{"foundry_token_cache_total", &counter, "Look-ups of verified tokens."},
+	{"foundry_token_cache_total", &met_counter,
+         "Look-ups of verified tokens."},
 	/* credential, audience, worker */
-	{"foundry_token_expiry_seconds", &gauge,
+	{"foundry_token_expiry_seconds", &met_gauge,
          "Unix time at which the outbound token that the worker holds ends; "
          "0 before the first one. Past that time requests are refused."},
 	/* credential, result */
-	{"foundry_token_fetches_total", &counter,
+	{"foundry_token_fetches_total", &met_counter,
          "Fetches of outbound tokens."},
 	/* resource, status */
-	{"foundry_upstream_errors_total", &counter,
+	{"foundry_upstream_errors_total", &met_counter,
          "Errors answered by a resource."},
 	/* result */
-	{"foundry_usage_records_total", &counter,
+	{"foundry_usage_records_total", &met_counter,
          "Usage records received from HAProxy."},
 	/* worker */
-	{"foundry_worker_ready", &gauge, "Whether the worker decides."},
+	{"foundry_worker_ready", &met_gauge, "Whether the worker decides."},
 	/* All below: those of usage/count. */
 	{"gen_ai_client_inference_usage_cache_read_input_tokens_total",
-         &counter, "Input tokens that were read from a cache."},
-	{"gen_ai_client_inference_usage_input_tokens_total", &counter,
+         &met_counter, "Input tokens that were read from a cache."},
+	{"gen_ai_client_inference_usage_input_tokens_total", &met_counter,
          "Input tokens reported as used, cached ones included."},
-	{"gen_ai_client_inference_usage_output_tokens_total", &counter,
+	{"gen_ai_client_inference_usage_output_tokens_total", &met_counter,
          "Output tokens reported as used, reasoning included."},
 	{"gen_ai_client_inference_usage_reasoning_output_tokens_total",
-         &counter, "Output tokens that were spent on reasoning."},
-	{"gen_ai_client_operation_duration_seconds", &gen_ai_times,
+         &met_counter, "Output tokens that were spent on reasoning."},
+	{"gen_ai_client_operation_duration_seconds", &met_gen_ai_times,
          "Time from the request to the end of its answer."},
-	{"gen_ai_client_operation_time_to_first_chunk_seconds", &gen_ai_times,
+	{"gen_ai_client_operation_time_to_first_chunk_seconds",
+         &met_gen_ai_times,
          "Time from the request to the beginning of a streamed answer."},
-	{"gen_ai_client_token_usage", &gen_ai_tokens,
+	{"gen_ai_client_token_usage", &met_gen_ai_tokens,
          "Tokens of one request, as reported."},
 };
 
 enum {
-	N_NAMES = sizeof(names) / sizeof(names[0]),
-	PART_SUM = METRIC_BUCKETS, /* parts 0.. are the buckets */
+	N_NAMES = sizeof(met_names) / sizeof(met_names[0]),
+	PART_SUM = METRIC_BUCKETS, /* parts below it are the buckets */
+	/* 4 MB. A consumer takes about 10 cells for each model and resource, an
+	 * operation on a model up to 64 for its histograms (usage/count). */
 	N_CELLS = 16384,
-	/* how far from its place a series may be: with a full table a look-up
-	 * must not walk through all of it */
+	/* cells that a look-up tries: in a full table it must not walk through
+	 * all of them in the path of a request */
 	MAX_PROBES = 256,
+	/* a cell then has 248 bytes */
 	MAX_LABELS = 224,
-	/* how often to give way to whoever is filling in a cell */
+	/* calls of sched_yield() to wait for a process that fills in a cell */
 	MAX_WAITS = 100,
 };
+
+_Static_assert(N_NAMES <= UINT8_MAX + 1, "struct cell keeps it in a byte");
 
 struct metric {
 	_Atomic int64_t value;
 };
 
-/* A cell is claimed by setting its hash, filled in, and then made ready; it
- * never changes after that but for its value. */
+/* One number of one series. See the head of the file for who may write what. */
 struct cell {
 	_Atomic uint64_t hash; /* 0: free */
-	_Atomic bool ready;
-	uint8_t name; /* index in names */
-	uint8_t part; /* of a histogram */
+	_Atomic bool ready;    /* the key below is complete */
+	uint8_t name;          /* index in met_names */
+	uint8_t part;          /* of a histogram */
 	uint8_t labels_len;
 	char labels[MAX_LABELS];
 	struct metric m;
 };
 
 struct metrics {
-	struct metric dropped;
-	struct metric nowhere; /* where series without a place count */
+	struct metric dropped; /* look-ups that found no cell */
+	struct metric nowhere; /* the cell they got; never printed */
 	struct cell cells[N_CELLS];
 };
 
@@ -294,13 +321,13 @@ void metrics_free(struct metrics *m)
 		munmap(m, sizeof(*m));
 }
 
-static unsigned name_index(const char *name)
+static unsigned met_find_name(const char *name)
 {
 	unsigned from = 0, to = N_NAMES;
 
 	while (from < to) {
 		unsigned i = from + (to - from) / 2;
-		int order = strcmp(name, names[i].name);
+		int order = strcmp(name, met_names[i].name);
 
 		if (order == 0)
 			return i;
@@ -313,8 +340,9 @@ static unsigned name_index(const char *name)
 	return 0;
 }
 
-/* FNV-1a; never 0, as that means a free cell. */
-static uint64_t hash_of(unsigned name, unsigned part, struct str labels)
+/* FNV-1a of the key of a cell. Without a random seed: labels do not come from
+ * clients, and all processes must agree. Never 0, which marks a free cell. */
+static uint64_t met_hash(unsigned name, unsigned part, struct str labels)
 {
 	uint64_t h = 0xcbf29ce484222325ULL;
 	size_t i;
@@ -323,36 +351,38 @@ static uint64_t hash_of(unsigned name, unsigned part, struct str labels)
 	h = (h ^ part) * 0x100000001b3ULL;
 	for (i = 0; i < labels.len; i++)
 		h = (h ^ (unsigned char)labels.p[i]) * 0x100000001b3ULL;
-	/* its low bits alone are weak */
+	/* the index is taken from the low bits, which FNV mixes least */
 	h ^= h >> 32;
 	return h ? h : 1;
 }
 
-static bool is_ready(struct cell *c)
+static bool met_is_ready(struct cell *c)
 {
 	return atomic_load_explicit(&c->ready, memory_order_acquire);
 }
 
-/* A worker may die between claiming a cell and filling it in, so the wait is
- * bounded: the cell is then lost and the series goes to the next one. */
-static bool wait_ready(struct cell *c)
+/* Wait until the process that claimed the cell has filled it in. It may have
+ * died before that, so the wait is bounded: the cell is then lost, and the
+ * series gets another one (and, where that process was only slow, two). */
+static bool met_wait_ready(struct cell *c)
 {
 	unsigned i;
 
-	for (i = 0; i < MAX_WAITS && !is_ready(c); i++)
+	for (i = 0; i < MAX_WAITS && !met_is_ready(c); i++)
 		sched_yield();
-	return is_ready(c);
+	return met_is_ready(c);
 }
 
-static struct str cell_labels(const struct cell *c)
+static struct str met_cell_labels(const struct cell *c)
 {
 	return str_of(c->labels, c->labels_len);
 }
 
-static struct metric *find(struct metrics *m, unsigned name, unsigned part,
-                           struct str labels)
+/* Find the cell of a key, or claim the first free one of its probes. */
+static struct metric *met_get_cell(struct metrics *m, unsigned name,
+                                   unsigned part, struct str labels)
 {
-	uint64_t hash = hash_of(name, part, labels);
+	uint64_t hash = met_hash(name, part, labels);
 	size_t i;
 
 	for (i = 0; i < MAX_PROBES && labels.len <= MAX_LABELS; i++) {
@@ -360,7 +390,9 @@ static struct metric *find(struct metrics *m, unsigned name, unsigned part,
 		uint64_t was =
 			atomic_load_explicit(&c->hash, memory_order_relaxed);
 
-		/* most often it is there, or somebody else's */
+		/* The expensive compare-and-swap is tried only on a free cell.
+		 * When another process wins it, `was` is the hash that it
+		 * stored, which may be that of the same series. */
 		if (was == 0 &&
 		    atomic_compare_exchange_strong(&c->hash, &was, hash)) {
 			c->name = (uint8_t)name;
@@ -372,8 +404,8 @@ static struct metric *find(struct metrics *m, unsigned name, unsigned part,
 			                      memory_order_release);
 			return &c->m;
 		}
-		if (was == hash && wait_ready(c) && c->name == name &&
-		    c->part == part && str_eq(cell_labels(c), labels))
+		if (was == hash && met_wait_ready(c) && c->name == name &&
+		    c->part == part && str_eq(met_cell_labels(c), labels))
 			return &c->m;
 	}
 	metric_add(&m->dropped, 1);
@@ -383,10 +415,10 @@ static struct metric *find(struct metrics *m, unsigned name, unsigned part,
 struct metric *metrics_get(struct metrics *m, const char *name,
                            struct str labels)
 {
-	unsigned i = name_index(name);
+	unsigned i = met_find_name(name);
 
-	assert(names[i].kind->type != HISTOGRAM);
-	return find(m, i, 0, labels);
+	assert(met_names[i].kind->type != HISTOGRAM);
+	return met_get_cell(m, i, 0, labels);
 }
 
 void metrics_label(struct buf *labels, const char *key, struct str value)
@@ -399,7 +431,8 @@ void metrics_label(struct buf *labels, const char *key, struct str value)
 		size_t n = utf8_len(value);
 		char c = value.p[0];
 
-		/* the format is UTF-8; one bad byte would spoil the page */
+		/* the format is UTF-8: a scraper rejects the whole page for
+		 * one invalid byte */
 		if (n == 0)
 			buf_add_str(labels, STR("\xef\xbf\xbd"));
 		else if (c == '\n')
@@ -448,18 +481,20 @@ int64_t metric_value(const struct metric *c)
 void metrics_histogram(struct metrics *m, const char *name, struct str labels,
                        struct metric_histogram *out)
 {
-	unsigned i = name_index(name);
+	unsigned i = met_find_name(name);
 	unsigned part;
 
-	assert(names[i].kind->type == HISTOGRAM);
-	out->kind = names[i].kind;
+	assert(met_names[i].kind->type == HISTOGRAM);
+	out->kind = met_names[i].kind;
 	for (part = 0; part < METRIC_BUCKETS; part++)
-		out->buckets[part] =
-			out->kind->v[part].le ? find(m, i, part, labels) : NULL;
-	out->sum = find(m, i, PART_SUM, labels);
+		out->buckets[part] = out->kind->v[part].le
+		                             ? met_get_cell(m, i, part, labels)
+		                             : NULL;
+	out->sum = met_get_cell(m, i, PART_SUM, labels);
 }
 
-static unsigned bucket_of(const struct metric_kind *k, uint64_t n)
+/* The bucket of the value n; the bound of the last one is UINT64_MAX. */
+static unsigned met_bucket_index(const struct metric_kind *k, uint64_t n)
 {
 	unsigned i = 0;
 
@@ -470,21 +505,25 @@ static unsigned bucket_of(const struct metric_kind *k, uint64_t n)
 
 void metric_observe(struct metric_histogram *h, uint64_t n)
 {
-	metric_add(h->buckets[bucket_of(h->kind, n)], 1);
+	metric_add(h->buckets[met_bucket_index(h->kind, n)], 1);
 	metric_add(h->sum, (int64_t)n);
 }
 
 void metrics_observe(struct metrics *m, const char *name, struct str labels,
                      uint64_t n)
 {
-	unsigned i = name_index(name);
+	unsigned i = met_find_name(name);
 
-	assert(names[i].kind->type == HISTOGRAM);
-	metric_add(find(m, i, bucket_of(names[i].kind, n), labels), 1);
-	metric_add(find(m, i, PART_SUM, labels), (int64_t)n);
+	assert(met_names[i].kind->type == HISTOGRAM);
+	metric_add(met_get_cell(m, i, met_bucket_index(met_names[i].kind, n),
+	                        labels),
+	           1);
+	metric_add(met_get_cell(m, i, PART_SUM, labels), (int64_t)n);
 }
 
-static int compare(const void *a, const void *b)
+/* The order of the page: cells of one name together, in it those of one series,
+ * in it the parts of a histogram. */
+static int met_compare_cells(const void *a, const void *b)
 {
 	const struct cell *x = *(struct cell *const *)a;
 	const struct cell *y = *(struct cell *const *)b;
@@ -502,12 +541,13 @@ static int compare(const void *a, const void *b)
 	return x->part - y->part;
 }
 
-static bool same_series(const struct cell *x, const struct cell *y)
+static bool met_is_same_series(const struct cell *x, const struct cell *y)
 {
-	return x->name == y->name && str_eq(cell_labels(x), cell_labels(y));
+	return x->name == y->name &&
+	       str_eq(met_cell_labels(x), met_cell_labels(y));
 }
 
-static void print_head(struct buf *out, const struct metric_name *name)
+static void met_print_head(struct buf *out, const struct metric_name *name)
 {
 	static const char *const types[] = {"counter", "gauge", "histogram"};
 
@@ -515,27 +555,28 @@ static void print_head(struct buf *out, const struct metric_name *name)
 	        name->name, types[name->kind->type]);
 }
 
-static void print_series(struct buf *out, const char *name, const char *suffix,
-                         struct str labels)
+static void met_print_series(struct buf *out, const char *name,
+                             const char *suffix, struct str labels)
 {
 	buf_fmt(out, "%s%s", name, suffix);
 	if (labels.len)
 		buf_fmt(out, "{%" STR_FMT "}", STR_ARG(labels));
 }
 
-static void print_value(struct buf *out, int64_t value)
+static void met_print_value(struct buf *out, int64_t value)
 {
 	buf_fmt(out, " %lld\n", (long long)value);
 }
 
-/* With so many decimals of it behind the point; such values only rise. */
-static void print_decimal(struct buf *out, int64_t value, unsigned decimals)
+/* Print the value with that many decimals. It must not be negative: such
+ * metrics only rise. */
+static void met_print_decimal(struct buf *out, int64_t value, unsigned decimals)
 {
 	int64_t one = 1;
 	unsigned i;
 
 	if (decimals == 0) {
-		print_value(out, value);
+		met_print_value(out, value);
 		return;
 	}
 	for (i = 0; i < decimals; i++)
@@ -544,22 +585,23 @@ static void print_decimal(struct buf *out, int64_t value, unsigned decimals)
 	        (long long)(value % one));
 }
 
-/* The cells of one histogram, in order of their parts. A part is missing when
- * nothing was counted in it or the table was full, and may be there twice (see
- * wait_ready). The count is the sum of the buckets, so that it never differs
- * from le="+Inf". */
-static size_t print_histogram(struct buf *out, struct cell *const *cells,
-                              size_t n)
+/* Print the histogram whose cells are the first of `cells`, sorted by part, and
+ * return their number. A part may have no cell (nothing was counted in it, or
+ * the table was full) or two (met_wait_ready). The buckets of the format are
+ * cumulative. The count is printed as their sum, so it always equals the bucket
+ * of +Inf, although other workers count meanwhile. */
+static size_t met_print_histogram(struct buf *out, struct cell *const *cells,
+                                  size_t n)
 {
-	const struct metric_name *name = &names[cells[0]->name];
-	struct str labels = cell_labels(cells[0]);
+	const struct metric_name *name = &met_names[cells[0]->name];
+	struct str labels = met_cell_labels(cells[0]);
 	const char *comma = labels.len ? "," : "";
 	int64_t count = 0, sum = 0;
 	unsigned part;
 	size_t i = 0;
 
 	for (part = 0; part <= PART_SUM; part++) {
-		for (; i < n && same_series(cells[0], cells[i]) &&
+		for (; i < n && met_is_same_series(cells[0], cells[i]) &&
 		       cells[i]->part == part;
 		     i++)
 			*(part == PART_SUM ? &sum : &count) +=
@@ -568,48 +610,52 @@ static size_t print_histogram(struct buf *out, struct cell *const *cells,
 			continue;
 		buf_fmt(out, "%s_bucket{%" STR_FMT "%sle=\"%s\"}", name->name,
 		        STR_ARG(labels), comma, name->kind->v[part].le);
-		print_value(out, count);
+		met_print_value(out, count);
 	}
-	print_series(out, name->name, "_sum", labels);
-	print_decimal(out, sum, name->kind->decimals);
-	print_series(out, name->name, "_count", labels);
-	print_value(out, count);
+	met_print_series(out, name->name, "_sum", labels);
+	met_print_decimal(out, sum, name->kind->decimals);
+	met_print_series(out, name->name, "_count", labels);
+	met_print_value(out, count);
 	return i;
 }
 
-static size_t print_plain(struct buf *out, struct cell *const *cells, size_t n)
+/* Print the counter or gauge whose cells are the first of `cells`, and return
+ * their number (more than one: met_wait_ready). */
+static size_t met_print_plain(struct buf *out, struct cell *const *cells,
+                              size_t n)
 {
 	int64_t value = 0;
 	size_t i;
 
-	for (i = 0; i < n && same_series(cells[0], cells[i]); i++)
+	for (i = 0; i < n && met_is_same_series(cells[0], cells[i]); i++)
 		value += metric_value(&cells[i]->m);
-	print_series(out, names[cells[0]->name].name, "",
-	             cell_labels(cells[0]));
-	print_decimal(out, value, names[cells[0]->name].kind->decimals);
+	met_print_series(out, met_names[cells[0]->name].name, "",
+	                 met_cell_labels(cells[0]));
+	met_print_decimal(out, value, met_names[cells[0]->name].kind->decimals);
 	return i;
 }
 
 void metrics_print(struct metrics *m, struct buf *out)
 {
-	struct cell *used[N_CELLS];
+	struct cell *used[N_CELLS]; /* 128 kB of the stack */
 	size_t i, n = 0;
 
 	for (i = 0; i < N_CELLS; i++)
-		if (is_ready(&m->cells[i]))
+		if (met_is_ready(&m->cells[i]))
 			used[n++] = &m->cells[i];
-	qsort(used, n, sizeof(used[0]), compare);
+	qsort(used, n, sizeof(used[0]), met_compare_cells);
 	for (i = 0; i < n;) {
-		const struct metric_name *name = &names[used[i]->name];
+		const struct metric_name *name = &met_names[used[i]->name];
 
 		if (i == 0 || used[i]->name != used[i - 1]->name)
-			print_head(out, name);
+			met_print_head(out, name);
 		i += name->kind->type == HISTOGRAM
-		             ? print_histogram(out, used + i, n - i)
-		             : print_plain(out, used + i, n - i);
+		             ? met_print_histogram(out, used + i, n - i)
+		             : met_print_plain(out, used + i, n - i);
 	}
-	i = name_index("foundry_metrics_dropped_total");
-	print_head(out, &names[i]);
-	print_series(out, names[i].name, "", STR_NONE);
-	print_value(out, metric_value(&m->dropped));
+	/* not a cell, as it counts what found none; always printed */
+	i = met_find_name("foundry_metrics_dropped_total");
+	met_print_head(out, &met_names[i]);
+	met_print_series(out, met_names[i].name, "", STR_NONE);
+	met_print_value(out, metric_value(&m->dropped));
 }

@@ -1,9 +1,14 @@
-/* base/str: a piece of text as pointer and length. */
+/*
+ * base/str: text as pointer and length.
+ *
+ * The functions of <ctype.h> and <strings.h> are not used: they depend on the
+ * locale and need NUL-terminated text.
+ */
 #include "base/str.h"
 
 #include <stdlib.h>
 
-static int lower(unsigned char c)
+static int str_lower(unsigned char c)
 {
 	return c >= 'A' && c <= 'Z' ? c + 32 : c;
 }
@@ -31,14 +36,15 @@ bool str_starts_nocase(struct str s, struct str prefix)
 	if (s.len < prefix.len)
 		return false;
 	for (i = 0; i < prefix.len; i++)
-		if (lower((unsigned char)s.p[i]) !=
-		    lower((unsigned char)prefix.p[i]))
+		if (str_lower((unsigned char)s.p[i]) !=
+		    str_lower((unsigned char)prefix.p[i]))
 			return false;
 	return true;
 }
 
 size_t str_find(struct str s, char c)
 {
+	/* memchr(NULL, c, 0) is undefined; an empty str may have no pointer */
 	const char *at = s.len ? memchr(s.p, c, s.len) : NULL;
 
 	return at ? (size_t)(at - s.p) : s.len;
@@ -56,16 +62,16 @@ bool str_has_word(struct str s, char sep, struct str needle)
 	return false;
 }
 
-static bool is_blank(char c)
+static bool str_is_blank(char c)
 {
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
 struct str str_trim(struct str s)
 {
-	while (s.len > 0 && is_blank(s.p[0]))
+	while (s.len > 0 && str_is_blank(s.p[0]))
 		s = str_from(s, 1);
-	while (s.len > 0 && is_blank(s.p[s.len - 1]))
+	while (s.len > 0 && str_is_blank(s.p[s.len - 1]))
 		s.len--;
 	return s;
 }
@@ -78,8 +84,10 @@ bool str_to_u64(struct str s, uint64_t *out)
 	if (s.len == 0)
 		return false;
 	for (i = 0; i < s.len; i++) {
+		/* bytes below '0' wrap around to large numbers */
 		unsigned d = (unsigned)(unsigned char)s.p[i] - '0';
 
+		/* v * 10 + d <= UINT64_MAX, without computing it */
 		if (d > 9 || v > (UINT64_MAX - d) / 10)
 			return false;
 		v = v * 10 + d;
@@ -96,6 +104,8 @@ bool str_glob(struct str pattern, struct str s)
 	if (star == pattern.len)
 		return str_eq(pattern, s);
 	tail = str_from(pattern, star + 1);
+	/* the length is compared first: "ab*ba" must not match "aba", where
+	 * the two parts would overlap */
 	return s.len >= star + tail.len &&
 	       str_starts(s, str_first(pattern, star)) && str_ends(s, tail);
 }
@@ -119,6 +129,7 @@ bool str_eq_secret(struct str a, struct str b)
 
 	if (a.len != b.len)
 		return false;
+	/* no early end: the loop runs over all bytes in any case */
 	for (i = 0; i < a.len; i++)
 		diff |= (unsigned char)(a.p[i] ^ b.p[i]);
 	return diff == 0;
@@ -137,11 +148,12 @@ void str_hex(const void *bytes, size_t len, char *out)
 	out[2 * len] = '\0';
 }
 
-static int hex_digit(char c)
+/* The value of a hex digit of either case, -1 for another byte. */
+static int str_hex_value(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
-	c = (char)lower((unsigned char)c);
+	c = (char)str_lower((unsigned char)c);
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
@@ -151,12 +163,16 @@ bool str_unhex(struct str s, uint8_t *out, size_t len)
 
 	if (s.len != 2 * len)
 		return false;
+	/* all digits are checked before the first byte is written */
 	for (i = 0; i < s.len; i++)
-		if (hex_digit(s.p[i]) < 0)
+		if (str_hex_value(s.p[i]) < 0)
 			return false;
-	for (i = 0; i < len; i++)
-		out[i] = (uint8_t)(hex_digit(s.p[2 * i]) << 4 |
-		                   hex_digit(s.p[2 * i + 1]));
+	for (i = 0; i < len; i++) {
+		unsigned high = (unsigned)str_hex_value(s.p[2 * i]);
+		unsigned low = (unsigned)str_hex_value(s.p[2 * i + 1]);
+
+		out[i] = (uint8_t)(high << 4 | low);
+	}
 	return true;
 }
 
@@ -169,7 +185,7 @@ bool str_is_guid(struct str s)
 	for (i = 0; i < s.len; i++) {
 		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
 
-		if (dash ? s.p[i] != '-' : hex_digit(s.p[i]) < 0)
+		if (dash ? s.p[i] != '-' : str_hex_value(s.p[i]) < 0)
 			return false;
 	}
 	return true;

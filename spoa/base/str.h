@@ -1,9 +1,13 @@
 /*
- * base/str: a piece of text as pointer and length.
+ * base/str: text as pointer and length.
  *
- * Text from the wire is never NUL-terminated and may hold any byte. A
- * `struct str` borrows: whoever made the bytes owns them, and every function
- * that keeps a str for longer than the call says so.
+ * Text from the wire is not NUL-terminated and may hold any byte, also NUL
+ * (STYLE 17). A `struct str` is a view: it does not own its bytes, and a
+ * function that keeps one for longer than the call says so in its contract.
+ *
+ * Everything here is passed by value, allocates nothing (but str_dup), and
+ * compares bytes: case, where it is ignored, is that of ASCII letters, as in
+ * names of headers, schemes and GUIDs.
  */
 #ifndef BASE_STR_H
 #define BASE_STR_H
@@ -18,7 +22,8 @@ struct str {
 	size_t len;
 };
 
-/* A str of a string literal; also usable in static initialisers. */
+/* A str of a string literal. STR is an expression, STR_INIT an initialiser of
+ * static data; `"" lit` refuses anything but a literal. */
 #define STR(lit) ((struct str){"" lit, sizeof(lit) - 1})
 #define STR_INIT(lit)                                                          \
 	{                                                                      \
@@ -26,7 +31,8 @@ struct str {
 	}
 #define STR_NONE ((struct str){NULL, 0})
 
-/* For printf: printf("%" STR_FMT, STR_ARG(s)). */
+/* For printf: printf("%" STR_FMT, STR_ARG(s)). The length is an int there: at
+ * most 2 GB. */
 #define STR_FMT    ".*s"
 #define STR_ARG(s) (int)(s).len, (s).p ? (s).p : ""
 
@@ -54,7 +60,7 @@ static inline struct str str_from(struct str s, size_t at)
 	return (struct str){s.p + at, s.len - at};
 }
 
-/* At most the first n bytes of s. */
+/* The first n bytes of s; all of it when it is shorter. */
 static inline struct str str_first(struct str s, size_t n)
 {
 	return (struct str){s.p, s.len < n ? s.len : n};
@@ -63,7 +69,7 @@ static inline struct str str_first(struct str s, size_t n)
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
 
-/* As the above, ASCII letters compared without case. */
+/* str_eq and str_starts without regard to the case of ASCII letters. */
 bool str_eq_nocase(struct str a, struct str b);
 bool str_starts_nocase(struct str s, struct str prefix);
 
@@ -74,31 +80,35 @@ size_t str_find(struct str s, char c);
  * repeated `sep` bytes. An empty needle is never a word. */
 bool str_has_word(struct str s, char sep, struct str needle);
 
-/* Without blanks, tabs, CR and LF at both ends. */
+/* s without the blanks, tabs, CR and LF at its two ends. */
 struct str str_trim(struct str s);
 
-/* Decimal digits only, the whole of s, no sign, no overflow. False leaves
- * *out untouched. */
+/* Read s as a decimal number: one or more digits and nothing else (no sign, no
+ * blanks), at most 2^64 - 1. False leaves *out untouched. */
 bool str_to_u64(struct str s, uint64_t *out);
 
-/* True when `s` matches `pattern`, in which one `*` stands for any run of
- * bytes (also none). At most one `*` has this meaning; conf refuses more. */
+/* True when `s` matches `pattern`. The first `*` of the pattern stands for any
+ * run of bytes, also an empty one; further ones are plain characters (the
+ * configuration refuses a pattern with more than one). */
 bool str_glob(struct str pattern, struct str s);
 
-/* A malloc'ed, NUL-terminated copy; the caller frees. NULL without memory. */
+/* A NUL-terminated copy from malloc(), which the caller frees. NULL when out of
+ * memory. */
 char *str_dup(struct str s);
 
-/* Equal, in time that depends on the lengths only: for secrets. */
+/* str_eq for secrets: the time depends on the lengths only, not on where the
+ * first difference is (STYLE 23). */
 bool str_eq_secret(struct str a, struct str b);
 
-/* `len` bytes as 2*len lower-case hex digits and a NUL into out. */
+/* Write `len` bytes as 2*len lower-case hex digits and a NUL into `out`. */
 void str_hex(const void *bytes, size_t len, char *out);
 
-/* Hex digits of either case into exactly `len` bytes; false when s is not
- * 2*len hex digits. */
+/* Read hex digits of either case into exactly `len` bytes. False, with *out
+ * untouched, when s is not 2*len hex digits. */
 bool str_unhex(struct str s, uint8_t *out, size_t len);
 
-/* 8-4-4-4-12 hex digits of either case: a GUID as Entra writes them. */
+/* True for 8-4-4-4-12 hex digits of either case, without braces: a GUID as
+ * Entra writes tenant, object and application ids. */
 bool str_is_guid(struct str s);
 
 #endif

@@ -1,21 +1,28 @@
-/* base/usd: US dollars as whole pico-dollars (10^-12), exact. */
+/*
+ * base/usd: amounts of US dollars as whole pico-dollars (10^-12 USD).
+ *
+ *   "2.5e-06" -> 25, 1 decimal, exponent -6 -> 25 * 10^(-6 - 1 + 12) = 2500000
+ */
 #include "base/usd.h"
 
 #include <inttypes.h>
 
 enum {
 	PICO_DECIMALS = 12,
-	MAX_EXPONENT = 400, /* more is 0 or nothing we could take */
+	/* beyond the range of a double; it keeps the sums of exponents far
+	 * from the limits of an int */
+	MAX_EXPONENT = 400,
 };
 
-static bool is_digit(char c)
+static bool usd_is_digit(char c)
 {
 	return c >= '0' && c <= '9';
 }
 
-/* The digits up to 'e' as one whole number, and how many stand behind the
- * point. False when they are too many. */
-static bool read_digits(struct str s, uint64_t *whole, int *decimals)
+/* Read "12.5" as the whole number 125 and the number of decimals, 1. False for
+ * a point without a digit on both sides, for any other character, and for more
+ * digits than a uint64_t is sure to hold. */
+static bool usd_read_digits(struct str s, uint64_t *whole, int *decimals)
 {
 	bool behind = false;
 	size_t i;
@@ -27,7 +34,7 @@ static bool read_digits(struct str s, uint64_t *whole, int *decimals)
 			behind = true;
 			continue;
 		}
-		if (!is_digit(s.p[i]) || *whole > UINT64_MAX / 10 - 1)
+		if (!usd_is_digit(s.p[i]) || *whole > UINT64_MAX / 10 - 1)
 			return false;
 		*whole = *whole * 10 + (uint64_t)(s.p[i] - '0');
 		*decimals += behind;
@@ -35,8 +42,8 @@ static bool read_digits(struct str s, uint64_t *whole, int *decimals)
 	return s.len > 0;
 }
 
-/* "-06", "+3", "7". */
-static bool read_exponent(struct str s, int *out)
+/* Read the part behind the "e": "-06", "+3", "7". */
+static bool usd_read_exponent(struct str s, int *out)
 {
 	bool negative = s.len > 0 && s.p[0] == '-';
 	uint64_t v;
@@ -57,17 +64,19 @@ bool usd_read(struct str number, uint64_t *pico)
 
 	if (e == number.len)
 		e = str_find(number, 'E');
-	if (!read_digits(str_first(number, e), &v, &decimals))
+	if (!usd_read_digits(str_first(number, e), &v, &decimals))
 		return false;
 	if (e < number.len &&
-	    !read_exponent(str_from(number, e + 1), &exponent))
+	    !usd_read_exponent(str_from(number, e + 1), &exponent))
 		return false;
+	/* From here on the amount is v * 10^exponent pico-dollars; v == 0 is 0
+	 * with any exponent. */
 	exponent += PICO_DECIMALS - decimals;
 	for (; v > 0 && exponent > 0 && v <= USD_PICO_MAX; exponent--)
 		v *= 10;
 	for (; v > 0 && exponent < 0; exponent++) {
 		if (v % 10 != 0)
-			return false;
+			return false; /* less than a pico-dollar */
 		v /= 10;
 	}
 	if (v > USD_PICO_MAX)

@@ -1,4 +1,4 @@
-/* version: the number of this program, for -V and foundry_build_info. */
+/* base/version: the version of this program, for -V and foundry_build_info. */
 #ifndef BASE_VERSION_H
 #define BASE_VERSION_H
 

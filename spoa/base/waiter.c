@@ -1,4 +1,11 @@
-/* base/waiter: a list of those who wait for one event. */
+/*
+ * base/waiter: a list of objects that wait for one event.
+ *
+ *   *head -> w1 -> w2 -> NULL      w1.prev == head, w2.prev == &w1.next
+ *
+ * `prev` is the address of the pointer that refers to the member, so a member
+ * can leave its list without knowing the head.
+ */
 #include "base/waiter.h"
 
 #include <stddef.h>
@@ -28,7 +35,9 @@ void waiters_wake(struct waiter **head)
 {
 	struct waiter *first = *head;
 
-	/* moved away first: who waits again waits for the next time */
+	/* The members move to a list of this call: what a callback adds to
+	 * *head is not woken by this loop, and a callback that cancels the
+	 * next member changes `first` through that member's prev. */
 	*head = NULL;
 	if (first)
 		first->prev = &first;

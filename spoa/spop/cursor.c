@@ -1,11 +1,17 @@
-/* spop/cursor: all reading of wire bytes. */
+/*
+ * spop/cursor: reading of wire bytes with bounds.
+ *
+ * Every read ends in cursor_take(), the only place that compares a length with
+ * what is left. It compares lengths, not pointers: p + n could overflow (STYLE
+ * 18).
+ */
 #include "spop/cursor.h"
 
 struct cursor cursor_of(struct str bytes)
 {
 	const unsigned char *p = (const unsigned char *)bytes.p;
 
-	/* NULL + 0 is undefined; an empty view keeps both ends equal */
+	/* NULL + 0 is undefined in C; an empty str may have no pointer */
 	return (struct cursor){p, bytes.len ? p + bytes.len : p, false};
 }
 
@@ -48,11 +54,13 @@ uint32_t cursor_be32(struct cursor *c)
 }
 
 /*
- * Below 240 the first byte is the value. Else its low nibble is the lowest
- * part and every further byte adds its whole self, continuation bit included,
- * 7 bits further up: so each value has exactly one encoding. A continuation
- * bit in the tenth byte (shift 60) would be 2^67 by itself, so that what does
- * not fit 64 bits is an error also limits the bytes to ten.
+ * A first byte below 240 is the value. Else it is the start of a sum: the byte,
+ * plus each further byte shifted by 4, 11, 18 ... bits. The last one is below
+ * 128. The whole bytes are added, with the bits that mark a continuation, so
+ * each value has exactly one encoding.
+ *
+ * The number of bytes needs no limit of its own: the tenth is shifted by 60
+ * bits, where a continuation bit alone exceeds 64 bits, which is an error.
  */
 uint64_t cursor_varint(struct cursor *c)
 {

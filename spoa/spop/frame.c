@@ -1,11 +1,18 @@
-/* spop/frame: bytes <-> frames (SPOE.txt 3.2), and the HELLO exchange. */
+/*
+ * spop/frame: bytes <-> frames (SPOE.txt 3.2), and the HELLO exchange.
+ *
+ *   | length: 4 | type: 1 | flags: 4 | stream id | frame id | payload ...
+ *     big endian            big endian  varint      varint
+ *
+ * The length does not count its own four bytes.
+ */
 #include "spop/frame.h"
 
 #include <assert.h>
 
 enum {
 	LENGTH_SIZE = 4,
-	/* type 1, flags 4, and two ids of at least one byte */
+	/* type, flags, and two ids of at least one byte */
 	SMALLEST_FRAME = 7,
 };
 
@@ -31,7 +38,7 @@ const char *spop_code_name(enum spop_code code)
 	return code <= SPOP_RESOURCE ? names[code] : "unknown error";
 }
 
-static enum frame_status fail(enum spop_code *code, enum spop_code why)
+static enum frame_status frame_fail(enum spop_code *code, enum spop_code why)
 {
 	*code = why;
 	return FRAME_ERROR;
@@ -49,14 +56,18 @@ enum frame_status frame_parse(struct str bytes, size_t max, struct frame *out,
 	if (bytes.len < LENGTH_SIZE)
 		return FRAME_AGAIN;
 	len = cursor_be32(&head);
+	/* before any byte of the frame is waited for: net/conn allocates what
+	 * *need asks for */
 	if (len > max)
-		return fail(code, SPOP_TOO_BIG);
+		return frame_fail(code, SPOP_TOO_BIG);
 	if (len < SMALLEST_FRAME)
-		return fail(code, SPOP_INVALID);
+		return frame_fail(code, SPOP_INVALID);
 	*need = LENGTH_SIZE + len;
 	if (bytes.len < *need)
 		return FRAME_AGAIN;
 
+	/* The frame is complete: reading beyond it is an error from here on,
+	 * although further bytes may follow. */
 	c = cursor_of(str_of(bytes.p + LENGTH_SIZE, len));
 	f.type = (enum frame_type)cursor_u8(&c);
 	f.flags = cursor_be32(&c);
@@ -64,12 +75,13 @@ enum frame_status frame_parse(struct str bytes, size_t max, struct frame *out,
 	f.frame_id = cursor_varint(&c);
 	f.payload = cursor_take(&c, cursor_left(&c));
 	if (c.bad)
-		return fail(code, SPOP_INVALID);
-	/* we never offer "fragmentation": neither a first fragment (no FIN),
-	 * nor a further one (UNSET), nor the end of an abandoned one */
+		return frame_fail(code, SPOP_INVALID);
+	/* The agent does not offer the capability "fragmentation" (SPOE.txt
+	 * 3.2.1), so a first fragment (no FIN), a further one (UNSET) and an
+	 * abandoned one (ABORT) break the protocol. */
 	if (f.type == FRAME_UNSET || !(f.flags & FRAME_FIN) ||
 	    (f.flags & FRAME_ABORT))
-		return fail(code, SPOP_FRAGMENTED);
+		return frame_fail(code, SPOP_FRAGMENTED);
 	*used = *need;
 	*out = f;
 	return FRAME_OK;
@@ -78,11 +90,12 @@ enum frame_status frame_parse(struct str bytes, size_t max, struct frame *out,
 size_t frame_begin(struct buf *out, enum frame_type type, uint64_t stream_id,
                    uint64_t frame_id)
 {
-	/* length (set by frame_end), type, flags = FIN */
+	/* length (set by frame_end), type, flags: FIN */
 	const unsigned char head[] = {0, 0, 0, 0,        (unsigned char)type,
 	                              0, 0, 0, FRAME_FIN};
 	size_t at = out->len;
 
+	/* after an earlier failure frame_drop() could not restore the buffer */
 	assert(!out->failed);
 	buf_add(out, head, sizeof(head));
 	value_write_varint(out, stream_id);
@@ -114,9 +127,10 @@ void frame_drop(struct buf *out, size_t at)
 	out->failed = false;
 }
 
-/* One entry of a KV-LIST (SPOE.txt 3.2.3); false at the end or when bad. */
-static bool next_item(struct cursor *c, struct str *name,
-                      struct spop_value *value)
+/* The next entry of a KV-LIST (SPOE.txt 3.2). False at the end and on errors,
+ * which `bad` of the cursor tells apart. */
+static bool frame_next_item(struct cursor *c, struct str *name,
+                            struct spop_value *value)
 {
 	if (cursor_left(c) == 0)
 		return false;
@@ -125,9 +139,10 @@ static bool next_item(struct cursor *c, struct str *name,
 	return !c->bad;
 }
 
-/* "Major.Minor, ..."; naming a minor version promises all lower ones, so any
- * 2.x will do for our 2.0 (SPOE.txt 3.2.4). */
-static bool speaks_version_2(struct str list)
+/* True when the list "Major.Minor, ..." has a version 2: support of a minor
+ * version includes all lower ones, so any 2.x includes the 2.0 that the agent
+ * speaks (SPOE.txt 3.2.4). */
+static bool frame_offers_version_2(struct str list)
 {
 	while (list.len > 0) {
 		size_t n = str_find(list, ',');
@@ -139,7 +154,9 @@ static bool speaks_version_2(struct str list)
 	return false;
 }
 
-static bool offers(struct str capabilities, struct str wanted)
+/* True when the list "a, b, ..." has the word `wanted`. Blanks around a word
+ * are ignored, which str_has_word() would not do. */
+static bool frame_offers_capability(struct str capabilities, struct str wanted)
 {
 	while (capabilities.len > 0) {
 		size_t n = str_find(capabilities, ',');
@@ -151,18 +168,18 @@ static bool offers(struct str capabilities, struct str wanted)
 	return false;
 }
 
-static bool is_integer(const struct spop_value *v)
+static bool frame_is_integer(const struct spop_value *v)
 {
 	return v->type >= SPOP_INT32 && v->type <= SPOP_UINT64;
 }
 
-/* The items of a HAPROXY-HELLO that we read; NULL type when not there. */
+/* The items of a HAPROXY-HELLO that are read; SPOP_NULL when missing. */
 struct hello_items {
 	struct spop_value versions, max_frame, capabilities, engine_id, check;
 };
 
-static enum spop_code hello_items(const struct frame *f,
-                                  struct hello_items *out)
+static enum spop_code frame_read_items(const struct frame *f,
+                                       struct hello_items *out)
 {
 	const struct {
 		struct str name;
@@ -180,7 +197,8 @@ static enum spop_code hello_items(const struct frame *f,
 	size_t i;
 
 	*out = (struct hello_items){.versions.type = SPOP_NULL};
-	while (next_item(&c, &name, &value))
+	/* unknown items are skipped; of a repeated one the last counts */
+	while (frame_next_item(&c, &name, &value))
 		for (i = 0; i < sizeof(items) / sizeof(items[0]); i++)
 			if (str_eq(name, items[i].name))
 				*items[i].value = value;
@@ -192,17 +210,18 @@ enum spop_code hello_read(const struct frame *f, struct hello *out)
 	struct hello_items in;
 	int64_t max;
 
+	/* both ids are 0 in frames that belong to no stream */
 	if (f->type != FRAME_HAPROXY_HELLO || f->stream_id != 0 ||
-	    f->frame_id != 0 || hello_items(f, &in) != SPOP_NORMAL)
+	    f->frame_id != 0 || frame_read_items(f, &in) != SPOP_NORMAL)
 		return SPOP_INVALID;
 	if (in.versions.type != SPOP_STR)
 		return SPOP_NO_VERSION;
-	if (!is_integer(&in.max_frame))
+	if (!frame_is_integer(&in.max_frame))
 		return SPOP_NO_FRAME_SIZE;
-	/* spop-check sends an empty string, not nothing */
+	/* `option spop-check` sends an empty string, which is a STR */
 	if (in.capabilities.type != SPOP_STR)
 		return SPOP_NO_CAPABILITIES;
-	if (!speaks_version_2(in.versions.bytes))
+	if (!frame_offers_version_2(in.versions.bytes))
 		return SPOP_BAD_VERSION;
 	max = in.max_frame.number;
 	if (max < SPOP_MIN_FRAME)
@@ -210,7 +229,9 @@ enum spop_code hello_read(const struct frame *f, struct hello *out)
 	*out = (struct hello){
 		.max_frame =
 			(uint32_t)(max < SPOP_MAX_FRAME ? max : SPOP_MAX_FRAME),
-		.pipelining = offers(in.capabilities.bytes, STR("pipelining")),
+		.pipelining = frame_offers_capability(in.capabilities.bytes,
+	                                              STR("pipelining")),
+		/* false, too, where the item is missing or not a boolean */
 		.healthcheck = in.check.boolean,
 		.engine_id = in.engine_id.bytes,
 	};
@@ -225,6 +246,7 @@ bool hello_write(struct buf *out, const struct hello *h)
 	value_write_str(out, STR("2.0"));
 	value_write_string(out, STR("max-frame-size"));
 	value_write_uint32(out, h->max_frame);
+	/* mandatory, also where it is empty (SPOE.txt 3.2.5) */
 	value_write_string(out, STR("capabilities"));
 	value_write_str(out, h->pipelining ? STR("pipelining") : STR_NONE);
 	return frame_end(out, at);
@@ -248,9 +270,11 @@ enum spop_code disconnect_read(const struct frame *f)
 	struct spop_value value;
 	struct str name;
 
-	while (next_item(&c, &name, &value))
-		if (str_eq(name, STR("status-code")) && is_integer(&value) &&
-		    value.number >= 0 && value.number <= SPOP_RESOURCE)
+	/* the message is not read: HAProxy's texts follow from the code */
+	while (frame_next_item(&c, &name, &value))
+		if (str_eq(name, STR("status-code")) &&
+		    frame_is_integer(&value) && value.number >= 0 &&
+		    value.number <= SPOP_RESOURCE)
 			code = (enum spop_code)value.number;
 	return c.bad ? SPOP_UNKNOWN : code;
 }

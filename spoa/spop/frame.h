@@ -1,17 +1,25 @@
 /*
  * spop/frame: bytes <-> frames (SPOE.txt 3.2), and the HELLO exchange.
  *
- *   bytes -> frame_parse -> struct frame -> hello_read / notify_next
- *   frame_begin / ack_* / frame_end -> bytes
+ *   in:  bytes -> frame_parse -> struct frame -> hello_read
+ *                                             -> notify_begin (spop/notify)
+ *                                             -> disconnect_read
+ *   out: frame_begin -> payload (spop/ack, spop/value) -> frame_end -> bytes
+ *        hello_write, disconnect_write: a complete frame
  *
- * No I/O, no logging, no memory of its own. A frame that is not complete yet
- * is FRAME_AGAIN, never an error.
+ * A codec: no I/O, no logging, no memory and no state of its own (STYLE 20).
+ * Sizes are bytes. Incomplete input is FRAME_AGAIN, never an error.
+ *
+ * Supported is SPOP 2.0 with the capability "pipelining", the only version
+ * that HAProxy 2.6 to 3.4 accepts. "fragmentation" and "async" are not
+ * offered: HAProxy 3.1 removed both (haproxy.md 1).
  */
 #ifndef SPOP_FRAME_H
 #define SPOP_FRAME_H
 
 #include "spop/value.h"
 
+/* The numbers of SPOE.txt 3.2.2. */
 enum frame_type {
 	FRAME_UNSET = 0,
 	FRAME_HAPROXY_HELLO = 1,
@@ -20,12 +28,16 @@ enum frame_type {
 	FRAME_AGENT_HELLO = 101,
 	FRAME_AGENT_DISCONNECT = 102,
 	FRAME_ACK = 103,
-	/* any other number may come out of frame_parse: to be ignored */
+	/* frame_parse may return any other number: the caller skips such a
+	 * frame, as SPOE.txt 3.2.2 allows */
 };
 
+/* Bits of the flags (SPOE.txt 3.2). */
 enum { FRAME_FIN = 1, FRAME_ABORT = 2 };
 
-/* SPOE.txt 3.5; the reason of a DISCONNECT. */
+/* The status code of a DISCONNECT (SPOE.txt 3.5). No codes of our own: HAProxy
+ * before 3.4 used the code of a reply to a health check as an unchecked index
+ * (haproxy.md 1). */
 enum spop_code {
 	SPOP_NORMAL = 0,
 	SPOP_IO = 1,
@@ -44,14 +56,18 @@ enum spop_code {
 	SPOP_UNKNOWN = 99,
 };
 
-/* What to call it in a DISCONNECT and in a log; a constant. */
+/* The text for a code, in a DISCONNECT and in logs; a constant. */
 const char *spop_code_name(enum spop_code code);
 
+/* Of frame_parse(). */
 enum frame_status { FRAME_OK = 0, FRAME_AGAIN = 1, FRAME_ERROR = 2 };
 
 enum {
+	/* SPOE.txt 3.2: every peer must accept 256 bytes */
 	SPOP_MIN_FRAME = 256,
-	SPOP_MAX_FRAME = 1048576, /* ours; HAProxy announces bufsize - 4 */
+	/* A limit of the agent, so that a peer cannot make it allocate more.
+	 * HAProxy announces tune.bufsize - 4; haproxy.cfg sets 262144. */
+	SPOP_MAX_FRAME = 1048576,
 };
 
 struct frame {
@@ -59,45 +75,56 @@ struct frame {
 	uint32_t flags;
 	uint64_t stream_id;
 	uint64_t frame_id;
-	struct str payload; /* view into the bytes given */
+	struct str payload; /* a view into the bytes given to frame_parse */
 };
 
-/* One frame from the start of `bytes`; `max` is the largest length allowed
- * (without its own 4 bytes). FRAME_OK: *used bytes belong to it. FRAME_AGAIN:
- * *need is the number of bytes that would complete it (4 when not even the
- * length is there). FRAME_ERROR: *code says what to tell HAProxy; fragments
- * (UNSET, no FIN, ABORT) are SPOP_FRAGMENTED, as we never offer them. */
+/* Parse the frame at the start of `bytes`. `max` is the largest length field
+ * that is accepted.
+ *
+ * FRAME_OK     *out is the frame, *used the number of its bytes.
+ * FRAME_AGAIN  the frame is not complete; *need is the number of bytes that it
+ *              needs in total (4 while the length is not known).
+ * FRAME_ERROR  *code is the reason for an AGENT-DISCONNECT: SPOP_TOO_BIG,
+ *              SPOP_INVALID, or SPOP_FRAGMENTED for any fragment. */
 enum frame_status frame_parse(struct str bytes, size_t max, struct frame *out,
                               size_t *used, size_t *need, enum spop_code *code);
 
-/* Building a frame: frame_begin returns where it starts in `out` (which must
- * not have failed), the caller appends the payload, frame_end fills in the
- * length. When something did not fit, frame_end takes the frame away again and
- * is false; frame_drop does so at any time. */
+/* Build a frame in `out`, which must not have failed (assert). frame_begin()
+ * appends the head and returns the offset of the frame, the caller appends the
+ * payload, frame_end() fills in the length.
+ *
+ * frame_end() returns false when the buffer failed in between; the frame is
+ * then removed and `failed` is cleared, so the buffer is as it was before
+ * frame_begin(). frame_drop() removes a frame at any time. */
 size_t frame_begin(struct buf *out, enum frame_type type, uint64_t stream_id,
                    uint64_t frame_id);
 bool frame_end(struct buf *out, size_t at);
 void frame_drop(struct buf *out, size_t at);
 
+/* What both sides agree on. */
 struct hello {
-	uint32_t max_frame; /* min(SPOP_MAX_FRAME, announced) */
-	bool pipelining;    /* HAProxy offers it */
-	bool healthcheck;
-	struct str engine_id; /* view; empty for health checks */
+	uint32_t max_frame;   /* the smaller of SPOP_MAX_FRAME and HAProxy's */
+	bool pipelining;      /* HAProxy offers it; the agent always accepts */
+	bool healthcheck;     /* of `option spop-check`: no NOTIFY follows */
+	struct str engine_id; /* a view; empty when not announced */
 };
 
-/* Reads a HAPROXY-HELLO. SPOP_NORMAL when it is good. */
+/* Read a HAPROXY-HELLO (SPOE.txt 3.2.4). SPOP_NORMAL, or the code for an
+ * AGENT-DISCONNECT; *out is then untouched. */
 enum spop_code hello_read(const struct frame *f, struct hello *out);
 
-/* The AGENT-HELLO that answers it: version 2.0, max-frame-size, and exactly
- * "pipelining" where it was offered. A complete frame. */
+/* Append the AGENT-HELLO that answers it (SPOE.txt 3.2.5): version 2.0, the
+ * max-frame-size of `h`, and the capability "pipelining" where HAProxy offered
+ * it. False, with nothing appended, when the buffer is too small. */
 bool hello_write(struct buf *out, const struct hello *h);
 
-/* An AGENT-DISCONNECT. `message` is a constant. */
+/* Append an AGENT-DISCONNECT (SPOE.txt 3.2.9). False, with nothing appended,
+ * when the buffer is too small. */
 bool disconnect_write(struct buf *out, enum spop_code code,
                       const char *message);
 
-/* A HAPROXY-DISCONNECT's code; SPOP_UNKNOWN when it cannot be read. */
+/* The code of a HAPROXY-DISCONNECT (SPOE.txt 3.2.8); SPOP_UNKNOWN when it is
+ * missing, malformed or not in enum spop_code. */
 enum spop_code disconnect_read(const struct frame *f);
 
 #endif

@@ -1,4 +1,8 @@
-/* spop/notify: the messages of a NOTIFY frame (SPOE.txt 3.2.6). */
+/*
+ * spop/notify: the messages of a NOTIFY frame (SPOE.txt 3.2.6, 3.3).
+ *
+ * Values are read into a local first, so that outputs are untouched on errors.
+ */
 #include "spop/notify.h"
 
 struct cursor notify_begin(const struct frame *f)
@@ -40,8 +44,9 @@ bool notify_header(struct cursor *c, struct str *name, struct str *value)
 	if (c->bad)
 		return false;
 	if (n.len == 0) {
-		/* HAProxy ends the list by two empty strings and has no
-		 * header without a name */
+		/* The end of the list is two empty strings. HAProxy rejects a
+		 * header without a name, so an empty name with a value is not
+		 * a header but a malformed list. */
 		c->bad = v.len != 0;
 		return false;
 	}
