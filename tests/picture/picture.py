@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 import httpx  # noqa: E402
 from harness import Stack  # noqa: E402
 from promql import Expression, Samples, series  # noqa: E402
+from steps import with_ledger  # noqa: E402
 from svg import Picture  # noqa: E402
 
 SECONDS = 60
@@ -52,7 +53,7 @@ def app(name):
 
 
 def change(config):
-    config["ledger"] = {"file": config["listen"]["spop"][1].removeprefix("unix:").replace("spop.sock", "ledger.jsonl")}
+    with_ledger(config)
     config["workers"] = 2
     config["log_level"] = "warn"
     config["consumers"] = {
