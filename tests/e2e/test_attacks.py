@@ -1,7 +1,7 @@
 """Attacks on the gateway, each named by what it tries.
 
 Each test compares what the simulator received and ran with what the agent decided and what the
-caller was told."""
+caller was told. Bodies, paths and framing that try to name another model are in hostile.py."""
 import contextlib
 import json
 import re
@@ -43,65 +43,6 @@ def ran_what_was_decided(gw, answer, model="gpt-4o", deployment="gpt-4o-east"):
 
 # ---------------------------------------------- a model that is not the model
 
-# Bodies in which some JSON readers find another model than the gateway does.
-TWO_MODELS = {
-    "duplicate-key": b'{"model":"gpt-4o","model":"forbidden-model",%s}',
-    "duplicate-key-first-wins": b'{"model":"forbidden-model","model":"gpt-4o",%s}',
-    "duplicate-same-value": b'{"model":"gpt-4o","model":"gpt-4o",%s}',
-    "escaped-key": b'{"model":"gpt-4o","\\u006dodel":"forbidden-model",%s}',
-    "escaped-key-first": b'{"\\u006dodel":"forbidden-model","model":"gpt-4o",%s}',
-    "all-escaped-key": b'{"\\u006d\\u006f\\u0064\\u0065\\u006c":"forbidden-model","model":"gpt-4o",%s}',
-    "key-in-other-case": b'{"model":"gpt-4o","Model":"forbidden-model",%s}',
-    "key-in-capitals": b'{"MODEL":"forbidden-model","model":"gpt-4o",%s}',
-    "nul-in-key": b'{"model":"gpt-4o","model\\u0000":"forbidden-model",%s}',
-    "nul-in-value": b'{"model":"gpt-4o\\u0000forbidden-model",%s}',
-    "nul-byte-behind": b'{"model":"gpt-4o",%s}\x00{"model":"forbidden-model"}',
-    "second-document": b'{"model":"gpt-4o",%s}{"model":"forbidden-model"}',
-    "second-document-on-a-new-line": b'{"model":"gpt-4o",%s}\n{"model":"forbidden-model"}',
-    "garbage-behind": b'{"model":"gpt-4o",%s}x',
-    "bom": b'\xef\xbb\xbf{"model":"gpt-4o",%s}',
-    "utf-16": '{"model":"gpt-4o"}'.encode("utf-16"),
-    "array-around": b'[{"model":"gpt-4o",%s}]',
-    "overlong-utf-8": b'{"model":"gpt-4o","\xc1\xadodel":"forbidden-model",%s}',
-    "lone-surrogate": b'{"model":"gpt-4o\\ud800",%s}',
-    "raw-control-in-string": b'{"model":"gpt-4o\n",%s}',
-    "model-is-an-array": b'{"model":["gpt-4o","forbidden-model"],%s}',
-    "model-is-an-object": b'{"model":{"id":"gpt-4o"},%s}',
-    "duplicate-max-tokens": b'{"model":"gpt-4o","max_tokens":1,"max_tokens":100000,%s}',
-    "duplicate-stream": b'{"model":"gpt-4o","stream":false,"stream":true,%s}',
-    "escaped-stream": b'{"model":"gpt-4o","stream":false,"\\u0073tream":true,%s}',
-    "max-tokens-as-float": b'{"model":"gpt-4o","max_tokens":1e9,%s}',
-    "nan": b'{"model":"gpt-4o","temperature":NaN,%s}',
-    "leading-zero": b'{"model":"gpt-4o","max_tokens":007,%s}',
-    "comment-hides-key": b'{"model":"gpt-4o"/*,"model":"x"*/,%s}',
-    "form-feed-as-blank": b'{\x0c"model":"gpt-4o",%s}',
-    "no-break-space-as-blank": b'{\xc2\xa0"model":"gpt-4o",%s}',
-}
-
-
-@pytest.mark.parametrize("name", TWO_MODELS)
-def test_body_with_two_meanings_is_refused(gw, name):
-    body = TWO_MODELS[name].replace(b"%s", MESSAGES)
-    for path in (CHAT, "/openai/deployments/gpt-4o/chat/completions"):
-        refused(gw, gw.chat(path=path, content=body), 400, "invalid_json")
-
-
-# Bodies that have one meaning only, although they look as if they had two.
-ONE_MODEL = {
-    "escaped-value": b'{"model":"\\u0067pt-4o",%s}',
-    "escaped-key": b'{"\\u006dodel":"gpt-4o",%s}',
-    "model-nested": b'{"metadata":{"model":"forbidden-model"},"model":"gpt-4o",%s}',
-    "model-in-a-string": b'{"user":"\\"model\\":\\"forbidden-model\\"","model":"gpt-4o",%s}',
-    "model-in-a-message": b'{"model":"gpt-4o","messages":[{"role":"user","content":"x","model":"forbidden-model"}]}',
-    "blanks": b' \r\n\t{ "model" : "gpt-4o" , %s }\r\n\t ',
-}
-
-
-@pytest.mark.parametrize("name", ONE_MODEL)
-def test_body_that_only_looks_like_two_models_is_served(gw, name):
-    ran_what_was_decided(gw, gw.chat(content=ONE_MODEL[name].replace(b"%s", MESSAGES)))
-
-
 def test_model_of_the_path_counts_where_the_body_names_another(gw):
     """The resource uses the path, so the path is what must be authorized."""
     answer = gw.chat(path="/openai/deployments/gpt-4o/chat/completions", model="forbidden-model")
@@ -116,72 +57,7 @@ def test_model_from_query_or_header_is_ignored(gw):
     assert "forbidden" not in json.dumps([seen["headers"], seen["query"], seen["path"]])
 
 
-@pytest.mark.parametrize("model", ["GPT-4o", "gpt-4o ", " gpt-4o", "gpt-4o/../forbidden-model", "gpt-4о", "gpt*", "*",
-                                   "gpt-4o\n"])
-def test_model_name_in_another_spelling_is_unknown(gw, model):
-    refused(gw, gw.chat(model=model), 404, "model_not_found")
-
-
 # ------------------------------------------------------------------ the path
-
-PATHS = [
-    "/openai/deployments/gpt-4o%2fchat/completions",
-    "/openai/deployments/gpt-4o/..%2fforbidden-model/chat/completions",
-    "/openai/deployments/gpt-4o/../forbidden-model/chat/completions",
-    "/openai/deployments/gpt-4o/%2e%2e/forbidden-model/chat/completions",
-    "/openai/deployments/gpt-4o%2f..%2fforbidden-model/chat/completions",
-    "/openai/deployments/gpt-4o%5c..%5cforbidden-model/chat/completions",
-    "/openai/deployments/gpt-4o\\..\\forbidden-model/chat/completions",
-    "/openai/deployments/gpt-4o;x/chat/completions",
-    "/openai/deployments/gpt-4o;/../forbidden-model/chat/completions",
-    "/openai/deployments/gpt-4o/;x/chat/completions",
-    "/openai/deployments/gpt-4o/..;/forbidden-model/chat/completions",
-    "/openai//deployments/gpt-4o/chat/completions",
-    "//openai/deployments/gpt-4o/chat/completions",
-    "/openai/deployments//gpt-4o/chat/completions",
-    "/openai/deployments/gpt-4o//chat/completions",
-    "/openai/deployments/gpt-4o/chat/completions/",
-    "/openai/deployments/gpt-4o/chat/completions/.",
-    "/openai/deployments/gpt-4o/chat/completions/..",
-    "/openai/deployments/gpt-4o/chat/completions%2f",
-    "/openai/deployments/gpt-4o/chat/completions%00",
-    "/openai/deployments/gpt-4o/chat/completions%20",
-    "/openai/deployments/gpt-4o/chat%2fcompletions",
-    "/openai/deployments/gpt-4o/chat/completions;x=y",
-    "/openai/deployments/gpt-4o%00/chat/completions",
-    "/openai/deployments/gpt-4o%0d%0aHost:%20evil/chat/completions",
-    "/openai/deployments/gpt-4o%3fx/chat/completions",
-    "/openai/deployments/gpt-4o%23x/chat/completions",
-    "/openai/deployments/gpt-4o%252fx/chat/completions",
-    "/openai/deployments/%67pt-4o/%2e/chat/completions",
-    "/openai/deployments/./chat/completions",
-    "/openai/deployments/../chat/completions",
-    "/openai/deployments/%2e%2e/chat/completions",
-    "/openai/deployments/gpt-4o/deployments/forbidden-model/chat/completions",
-    "/openai/deployments/forbidden-model/x/openai/deployments/gpt-4o/chat/completions",
-    "/openai/Deployments/gpt-4o/chat/completions",
-    "/openai/%64eployments/forbidden-model/chat/completions",
-    "/openai/deployments/gpt-4o%/chat/completions",
-    "/openai/deployments/gpt-4o%zz/chat/completions",
-    "/openai/deployments/gpt-4o%c0%af/chat/completions",
-    "/openai/deployments/gpt-4o%ff/chat/completions",
-    "/OPENAI/V1/CHAT/COMPLETIONS",
-    "/openai/v1/../../control/reset",
-    "/openai/v1/chat/completions/../../../../control/reset",
-    "/openai/v1/%2e%2e/%2e%2e/control/reset",
-]
-
-
-@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
-def test_path_that_means_something_else_upstream(gw, tls):
-    token = gw.token()
-    for path in PATHS:
-        answer = raw_chat(gw, tls=tls, path=path, token=token)
-        assert answer.status_code in (404, *NOT_HTTP), (path, answer.raw)
-        assert data_requests(gw) == [], path
-        if answer.status_code == 404:
-            code = gw.decision(answer.headers["x-request-id"])["code"]
-            assert code in ("unknown_operation", "model_not_found"), (path, code)
 
 
 def test_escaped_name_in_the_path_is_the_name(gw):
@@ -499,8 +375,9 @@ def test_upgrades_and_other_protocols_are_refused(gw):
         assert answer.status_code != 101
         for seen in data_requests(gw):
             assert not header_values(seen, "upgrade") and not header_values(seen, "http2-settings")
-    for line in (b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % gw.ports["sim"], b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n",
-                 b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /x HTTP/0.9\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
+    for line in (b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % gw.ports["sim"],
+                 b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+                 b"GET /x HTTP/0.9\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
         gw.sim.reset()
         raw = exchange(gw, line + LAST)
         assert not raw.startswith((b"HTTP/1.1 2", b"HTTP/1.0 2")), raw

@@ -13,6 +13,15 @@ from harness import APP, PATIENCE, header_value
 from hostile import CHAT, HARMLESS, RUNS, SAFE, TABLE
 from refusals import Answer, data_requests, exchange, split_answers
 
+# Bodies that name no model, and are served where the path does.
+NO_MODEL = ("model is null", "model is empty", "no model", "only nested")
+
+# What the agent may give as the reason.
+CODES = {
+    400: ("invalid_json", "invalid_form", "model_missing", "no_deployment"),
+    404: ("unknown_operation", "model_not_found", "object_not_found"),
+}
+
 RICH_APP = "44444444-4444-4444-4444-444444444444"
 
 
@@ -87,6 +96,9 @@ def judge(gw, row, answer):
         assert gw.decision(answer.headers["x-request-id"])["model"] == "cheap", told
     else:
         assert ran == [], told
+    if answer.status_code in CODES and "x-request-id" in answer.headers:
+        code = gw.decision(answer.headers["x-request-id"])["code"]
+        assert code in CODES[answer.status_code], (code, *told)
     if row.expect == RUNS:
         assert answer.status_code == 200, told
     elif row.expect == SAFE:
@@ -98,6 +110,13 @@ def judge(gw, row, answer):
 @pytest.mark.parametrize("row", TABLE, ids=lambda r: r.name)
 def test_what_runs_is_what_was_authorized(gw, row):
     judge(gw, row, ask(gw, row))
+
+
+@pytest.mark.parametrize("row", [r for r in hostile.BODIES if r.expect == 400], ids=lambda r: r.name)
+def test_body_that_is_refused_is_also_refused_with_the_model_in_the_path(gw, row):
+    """Unless it only lacks a model."""
+    at_path = row._replace(path=hostile.D + "cheap/chat/completions")
+    judge(gw, at_path._replace(expect=SAFE if row.name in NO_MODEL else 400), ask(gw, at_path))
 
 
 def test_what_runs_is_what_was_authorized_over_tls(gw):
@@ -123,7 +142,7 @@ def test_without_the_gateway_dear_would_run(gw):
     for row in hostile.BODIES:
         gw.sim.reset()
         with contextlib.suppress(httpx.HTTPError):
-            httpx.post(gw.sim.url + CHAT, content=row.content(), trust_env=False, timeout=PATIENCE,
+            httpx.post(gw.sim.url + CHAT, content=row.content(), trust_env=False, verify=False, timeout=PATIENCE,
                        headers={"api-key": "sim-resource-key", "content-type": "application/json"})
         if "dear" in executed(gw):
             fooled.add(row.name)
