@@ -24,7 +24,8 @@ def test_list_as_azure(gw, path):
     assert gw.decision(request_id(answer))["verdict"] == "answer"
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/models", "/openai/models?api-version=2024-10-21", "/openai/v1/models"])
+@pytest.mark.parametrize("path", ["/v1/models", "/models", "/openai/models?api-version=2024-10-21",
+                                  "/openai/v1/models"])
 @pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
 def test_list_as_openai(gw, path, http2):
     with gw.client(http2=http2) as client:
@@ -38,7 +39,8 @@ def test_list_as_openai(gw, path, http2):
 
 def test_get_one_model(gw):
     answer = gw.get("/deployments/gpt-4o")
-    assert answer.json() == {"name": "gpt-4o", "properties": {"model": {"format": "OpenAI", "name": "gpt-4o", "version": ""}}}
+    assert answer.json() == {
+        "name": "gpt-4o", "properties": {"model": {"format": "OpenAI", "name": "gpt-4o", "version": ""}}}
     answer = gw.get("/v1/models/gpt-4o")
     assert answer.json()["id"] == "gpt-4o"
     # an alias answers under the name that was asked for
@@ -74,7 +76,8 @@ def test_models_are_shown_only_with_a_credential(gw):
 def test_only_models_that_rules_allow_are_shown(make_stack):
     def change(config):
         config["rules"] = [
-            {"name": "tiny", "effect": "allow", "consumers": ["tiny"], "models": ["gpt-4o-mini"], "operations": ["chat"]},
+            {"name": "tiny", "effect": "allow", "consumers": ["tiny"], "models": ["gpt-4o-mini"],
+             "operations": ["chat"]},
             {"name": "demo", "effect": "allow", "consumers": ["demo"]},
         ]
 

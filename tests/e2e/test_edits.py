@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import json
 import re
-import socket
 import threading
 
 import httpx

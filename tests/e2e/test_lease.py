@@ -5,12 +5,11 @@ import os
 import random
 import time
 
-import httpx
 import pytest
 
 from fleet import (AGENTS, FREE, STREAMS, TIGHT, books_agree, by_id, consumers, crowd, decisions, month, one_stream,
                    read_files, running, served_by_sim)
-from harness import request_id, wait_until
+from harness import http_get, request_id, wait_until
 from promql import series
 from steps import command, day, limits, tokens_of
 
@@ -41,7 +40,7 @@ def fleet(tmp_path, certificate, simulators):
 
 def decided(fleet, mode):
     """The counter of decisions, summed over the agents."""
-    pages = (httpx.get(f"http://127.0.0.1:{p['http']}/metrics", trust_env=False).text for p in fleet.agent_ports)
+    pages = (http_get(f"http://127.0.0.1:{p['http']}/metrics").text for p in fleet.agent_ports)
     return sum(value for page in pages for name, labels, value in series(page)
                if (name, labels) == ("foundry_limit_decisions_total", {"mode": mode}))
 

@@ -55,7 +55,8 @@ def test_upstream_sees_the_token_of_the_gateway_and_none_of_the_caller(gw):
 
 
 def test_path_is_rewritten_to_the_deployment(gw):
-    answer = gw.chat(model="gpt-4o-latest", path="/openai/deployments/gpt-4o-latest/chat/completions?api-version=2024-06-01")
+    answer = gw.chat(model="gpt-4o-latest",
+                     path="/openai/deployments/gpt-4o-latest/chat/completions?api-version=2024-06-01")
     assert answer.status_code == 200, answer.text
     (seen,) = data_requests(gw)
     assert seen["path"] == "/openai/deployments/gpt-4o-east/chat/completions"

@@ -4,13 +4,11 @@ import collections
 import json
 import re
 import sys
-import threading
 from xml.etree import ElementTree
 
-import httpx
 import pytest
 
-from harness import ROOT, STREAMED, TINY_APP, agent_command, request_id, told_usage, wait_until
+from harness import ROOT, STREAMED, TINY_APP, agent_command, http_get, request_id, told_usage, wait_until
 from promql import Expression, Samples, needs, series
 from steps import (Load, Stream, by_day_without_end, endless_streams, fast_streams, slow_streams, usage_records,
                    with_ledger)
@@ -189,7 +187,7 @@ def panels(dashboard):
 
 
 def pages(stack):
-    haproxy = httpx.get(f"http://127.0.0.1:{stack.ports['stats']}/metrics", trust_env=False).text
+    haproxy = http_get(f"http://127.0.0.1:{stack.ports['stats']}/metrics").text
     return series(stack.agent_get("/metrics").text) + series(haproxy)
 
 

@@ -1,4 +1,4 @@
-"""Every operation of the table, and objects that belong to their caller."""
+"""Every operation of operations.cases; objects belong to the caller who made them."""
 import base64
 import hashlib
 import json
@@ -301,7 +301,8 @@ def test_realtime_session_of_a_forbidden_model(gw, alice):
                  {"model": "gpt-realtime", "input_audio_transcription": {"model": "forbidden-model"}},
                  {"input_audio_transcription": {"model": "gpt-realtime", "Model": "forbidden-model"}}):
         assert alice.ask("POST", f"{V1}/realtime/transcription_sessions", json=body).status_code in (400, 403)
-    assert alice.ask("POST", f"{V1}/realtime/client_secrets", json={"session": {"model": "forbidden-model"}}).status_code == 403
+    session = {"session": {"model": "forbidden-model"}}
+    assert alice.ask("POST", f"{V1}/realtime/client_secrets", json=session).status_code == 403
 
 
 # ------------------------------------------------------------------ WebSockets
@@ -530,7 +531,6 @@ def test_rule_for_models_does_not_allow_batches(make_stack):
     alice = Caller(stack)
     name = alice.response()
     alice.good("GET", f"{V1}/responses/{name}")
-    file = alice.file()  # named, and runs no model
-    # its lines may name any model
-    assert alice.ask("POST", f"{V1}/batches", json={"input_file_id": file, "endpoint": "/v1/responses"}).status_code == 403
+    batch = {"input_file_id": alice.file(), "endpoint": "/v1/responses"}  # its lines may name any model
+    assert alice.ask("POST", f"{V1}/batches", json=batch).status_code == 403
     assert alice.ask("POST", f"{V1}/conversations", json={}).status_code == 403

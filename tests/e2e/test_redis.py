@@ -1,6 +1,5 @@
 """Redis as operators run it: a primary with a replica, a cluster, a user with few rights, and Entra
 tokens in place of a password."""
-import json
 import re
 import signal
 
@@ -95,7 +94,8 @@ def test_replica_takes_over(make_stack):
     wait_until("all settles", lambda: stack.metric("foundry_store_writes_pending") == 0)
     counted = {e["id"] for e in stream_entries(stack)}
     assert {s.id for s in streams} <= counted
-    assert {u["id"] for u in stack.lines("usage", after=connected)} & counted
+    wait_until("a usage line of a counted request",
+               lambda: {u["id"] for u in stack.lines("usage", after=connected)} & counted)
     wait_until("the books to agree", lambda: books_agree(stack))
     assert not {s.id for s in streams} & open_records(stack)
     assert spent(stack) >= of_first + used(stack, *[s.id for s in streams])

@@ -263,8 +263,9 @@ def test_unknown_model(gw, shape):
     assert "no-such" in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("path, shape", [("/openai/v1/containers/secret", "openai"), ("/", "openai"), ("/chat", "openai"),
-                                         ("/openai/assistants", "openai"), ("/anthropic/v1/skills", "anthropic")])
+@pytest.mark.parametrize("path, shape", [("/openai/v1/containers/secret", "openai"), ("/", "openai"),
+                                         ("/chat", "openai"), ("/openai/assistants", "openai"),
+                                         ("/anthropic/v1/skills", "anthropic")])
 def test_unknown_operation(gw, path, shape):
     refused(gw, gw.post(path, json={"model": "gpt-4o"}), 404, "unknown_operation", shape)
 

@@ -286,8 +286,8 @@ def test_realtime(gw, make):
     with make(gw, Sync) as client, client.realtime.connect(model="gpt-realtime") as connection:
         assert connection.recv().type == "session.created"
         for text in ("Hello", "x" * 3000):
-            connection.send({"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": [
-                {"type": "input_text", "text": text}]}})
+            connection.send({"type": "conversation.item.create", "item": {
+                "type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}})
             assert json.loads(connection.recv_bytes())["item"]["content"][0]["text"] == text
     (seen,) = data_requests(gw)
     assert seen["path"] == "/openai/v1/realtime" and seen["query"] == "model=gpt-realtime"

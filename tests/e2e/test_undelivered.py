@@ -60,7 +60,9 @@ def test_client_hangs_up_before_the_decision(make_stack, workers, leave):
     wait_until("the decisions", lambda: stack.metric("foundry_requests_total") == N)
     wait_until("every reservation to be given back", lambda: open_records(stack) == set())
     wait_until("every end to be counted", lambda: stack.metric("foundry_consumer_streams") == 0)
-    told = [end for end in stack.lines("usage") if "termination" in end]
+    ends = lambda: [end for end in stack.lines("usage") if "termination" in end]
+    wait_until("their lines", lambda: len(ends()) >= usage_records(stack, "settled", "estimated"))
+    told = ends()
     assert all(end["termination"][0] == "C" for end in told)
     assert all((int(end["input"]) > 0) == (end["termination"][1] not in "RQC") for end in told)
     assert spent(stack) == sum(int(end["input"]) for end in told)
@@ -77,7 +79,9 @@ def test_record_comes_before_the_decision(make_stack, workers):
         wait_until("HAProxy to stop waiting", lambda: usage_records(stack, "undecided") == N)
         assert stack.metric("foundry_requests_total") == 0
     wait_until("the decisions", lambda: stack.metric("foundry_requests_total") == N)
-    assert stack.children["agent"].log().count("answer=nobody-waits") == N
+    late = lambda: stack.children["agent"].log().count("answer=nobody-waits")
+    wait_until("their lines", lambda: late() >= N)  # the agent collects lines for some milliseconds
+    assert late() == N
     nothing_was_charged(stack)
 
 

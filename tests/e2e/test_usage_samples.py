@@ -1,8 +1,6 @@
 """The usage object of every API, as its documentation shows it. An answer takes one of two ways:
 HAProxy's rules read it when it is short JSON (backend r.*), the Lua filter when it is a stream or
 when its request was edited (backend s.*)."""
-import json
-
 import pytest
 
 from harness import STREAMED, request_id
@@ -40,8 +38,8 @@ SSE = {
               '"usage":{"total_tokens":100,"input_tokens":50,"output_tokens":50}}\n\n' % LONG, (50, 0, 50)),
     "transcription": ('data: {"type":"transcript.text.delta","delta":" of"}\n\n'
                       'data: {"type":"transcript.text.done","text":"of",%s}\n\n' % AUDIO, (14, 0, 45)),
-    "speech": ('data: {"type":"speech.audio.done","usage":{"input_tokens":14,"output_tokens":101,"total_tokens":115}}\n\n',
-               (14, 0, 101)),
+    "speech": ('data: {"type":"speech.audio.done","usage":{"input_tokens":14,"output_tokens":101,'
+               '"total_tokens":115}}\n\n', (14, 0, 101)),
     "chat": ('data: {"choices":[{"delta":{"content":"a"}}],"usage":null}\r\n\r\ndata: {"choices":[],%s}\r\n\r\n'
              'data: [DONE]\r\n\r\n' % CHAT, (1706, 1664, 2)),
 }

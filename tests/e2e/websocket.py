@@ -8,8 +8,9 @@ class WebSocket:
     def __init__(self, stack, path, headers):
         self.s = socket.create_connection(("127.0.0.1", stack.ports["http"]), timeout=PATIENCE)
         head = "".join(f"{k}: {v}\r\n" for k, v in headers.items())
-        self.s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
-                       f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{head}\r\n".encode())
+        self.s.sendall((f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\n"
+                        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                        f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{head}\r\n").encode())
         self.buf = b""
         while b"\r\n\r\n" not in self.buf:
             self._more()
