@@ -1,12 +1,13 @@
-r"""The whole gateway, private to a test run.
+r"""Starts the whole gateway for tests, sends requests through it and reads what it logs and counts.
 
     httpx --TLS--> haproxy --SPOP--> foundry-spoa --> redis
                       \--HTTP--> foundry-sim (plays Azure)
 
-Every Stack has its own folder and free ports, knows its children by handle,
-and waits for what they say or answer, never for a time. HAPROXY, AGENT, SIM
-and REDIS_SERVER in the environment choose the binaries.
+Every Stack has its own folder and ports and knows its processes by handle. Tests wait for what the
+processes log or answer, never for a fixed time. HAPROXY, AGENT, SIM and REDIS_SERVER in the
+environment choose the binaries.
 """
+import base64
 import contextlib
 import hashlib
 import itertools
@@ -26,6 +27,8 @@ from pathlib import Path
 import httpx
 import redis
 
+from certificates import make_certificate
+
 ROOT = Path(__file__).resolve().parents[2]
 HAPROXY = os.environ.get("HAPROXY") or shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin")
 AGENT = Path(os.environ.get("AGENT", ROOT / "build/foundry-spoa"))
@@ -38,14 +41,17 @@ APP = "22222222-2222-2222-2222-222222222222"
 TINY_APP = "33333333-3333-3333-3333-333333333333"
 GATEWAY_KEY = "test-gateway-key-dev"
 
+CHAT = "/openai/v1/chat/completions"
+HELLO = [{"role": "user", "content": "Hello"}]
+STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
+
 
 _ports = itertools.cycle(random.sample(range(10240, 32768), 22528))
 
 
 def free_port(kind=socket.SOCK_STREAM):
-    """Each port once: two programs of one stack must not get the same. Below
-    the range that the kernel gives to outgoing connections: one of those could
-    take it before it is listened on."""
+    """A port that no other call returned. It lies below the range that the kernel uses for outgoing
+    connections: one of those could take the port before a program listens on it."""
     for port in _ports:
         with socket.socket(socket.AF_INET, kind) as s, contextlib.suppress(OSError):
             s.bind(("127.0.0.1", port))
@@ -53,15 +59,21 @@ def free_port(kind=socket.SOCK_STREAM):
 
 
 def wait_until(what, condition, patience=PATIENCE):
-    """Ask until condition() is true; the pause only keeps the CPU free."""
-    end = time.monotonic() + patience
+    """Calls condition() until it is true and returns what it returned. The pauses only keep the CPU free."""
+    end, pause = time.monotonic() + patience, 0.001
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
             raise AssertionError(f"waited {patience} s for {what}")
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.02)
+
+
+def http_get(url, **more):
+    """Without TLS; verify=False because httpx would load all authorities of the system."""
+    return httpx.get(url, trust_env=False, verify=False, timeout=PATIENCE, **more)
 
 
 def answers(port):
@@ -71,8 +83,13 @@ def answers(port):
     return False
 
 
+def agent_command(*words):
+    """Runs foundry-spoa WORDS until it ends."""
+    return subprocess.run([AGENT, *map(str, words)], capture_output=True, text=True, timeout=60)
+
+
 class Child:
-    """A process with its output in a file; ended by its own handle."""
+    """A process whose output goes to a file. It is ended by its own handle, never by name."""
 
     def __init__(self, name, folder, argv, env=None):
         self.name = name
@@ -98,7 +115,12 @@ class Child:
     def log(self):
         return self.log_path.read_text(errors="replace")
 
+    def mark(self):
+        """Where the log ends now, for wait_log(after=)."""
+        return len(self.log())
+
     def wait_log(self, pattern, after=0):
+        """Waits until the log matches behind `after`; the match."""
         def look():
             assert self.alive() or re.search(pattern, self.log()[after:]), (
                 f"{self.name} ended with {self.process.returncode}:\n{self.log()[-4000:]}"
@@ -109,6 +131,19 @@ class Child:
 
     def signal(self, signum):
         self.process.send_signal(signum)
+
+    @contextlib.contextmanager
+    def frozen(self):
+        """Within the block the process does not run."""
+        self.signal(signals.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(signals.SIGCONT)
+
+    def wait_end(self):
+        """The exit code of a process that was told to end."""
+        return self.process.wait(PATIENCE)
 
     def stop(self, signum=signals.SIGTERM):
         if self.alive():
@@ -122,9 +157,9 @@ class Child:
         return self.process.returncode
 
     def complaints(self):
-        """What a program that was ended in order should not have said: a
-        sanitizer's report, or an exit code of its own; or that it did not end.
-        Ended by SIGKILL is else a test's doing."""
+        """What is wrong with how the program ended: it did not end when it was told to, a sanitizer
+        reported something, or the exit code is not 0. None if nothing is. A test may kill a program
+        with SIGKILL: that is no complaint."""
         if self.had_to_be_killed:
             return f"{self.name} did not end when it was told to:\n{self.log()[-4000:]}"
         found = re.search(r"(?m)^.*(ERROR: (Address|Leak)Sanitizer|runtime error:)(.*\n){0,40}", self.log())
@@ -136,7 +171,7 @@ class Child:
 
 
 def base_config(ports, folder):
-    """A gateway.json as a dict; tests change what they are about."""
+    """A gateway.json as a dict. Tests change the parts that they test."""
     sim = f"http://127.0.0.1:{ports['sim']}"
     return {
         "log_level": "info",
@@ -200,29 +235,20 @@ def base_config(ports, folder):
     }
 
 
-def make_certificate(folder):
-    """A CA and a certificate for localhost, for this run only. With every
-    extension that Python asks for from 3.13 on (VERIFY_X509_STRICT)."""
-    ca, key, csr, pem = (folder / n for n in ("ca.pem", "gw.key", "gw.csr", "gateway.pem"))
-    ext = folder / "ext"
-    ext.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n"
-                   "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n")
-    run = lambda *a: subprocess.run(["openssl", *map(str, a)], check=True, capture_output=True)
-    run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test CA",
-        "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", folder / "ca.key", "-out", ca)
-    run("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", key, "-out", csr)
-    run("x509", "-req", "-in", csr, "-CA", ca, "-CAkey", folder / "ca.key", "-CAcreateserial",
-        "-days", "2", "-extfile", ext, "-out", folder / "gw.crt")
-    pem.write_bytes((folder / "gw.crt").read_bytes() + key.read_bytes())
-    return ca, pem
-
-
 class Sim:
-    """The simulator's control endpoint, as a test sees it."""
+    """A simulator, and its control endpoint."""
 
-    def __init__(self, port):
+    def __init__(self, folder, port, name="sim", tls=()):
+        self.port = port
         self.url = f"http://127.0.0.1:{port}"
-        self.http = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
+        self.http = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False, verify=False)
+        self.changed = False  # something that reset() does not undo
+        self.child = Child(name, folder, [SIM, "--listen", f"127.0.0.1:{port}", *tls])
+        try:
+            self.child.wait_log("listening on")
+        except BaseException:
+            self.child.stop()
+            raise
 
     def post(self, path, **body):
         answer = self.http.post(path, json=body)
@@ -234,26 +260,80 @@ class Sim:
         return self.post("/control/token", **body).text.strip()
 
     def reset(self):
+        """Removes faults, defaults and what was recorded."""
         self.post("/control/reset")
 
+    def rotate(self, **how):
+        """Makes a new signing key."""
+        self.changed = True
+        self.post("/control/rotate", **how)
+
     def fault(self, **fault):
+        """The next `times` requests that match fail as told. (A delay lasts although its caller left.)"""
+        self.changed |= "delay_ms" in fault
         self.post("/control/fault", **fault)
 
-    def requests(self, since=0):
-        """Data-plane requests received: dicts with method, path, headers, ..."""
-        return self.http.get("/control/requests", params={"since": since}).json()
+    def clear_faults(self):
+        self.http.delete("/control/fault").raise_for_status()
+
+    def defaults(self, **defaults):
+        """How the simulator answers where no fault and no x-sim-* header says otherwise."""
+        self.post("/control/defaults", **defaults)
+
+    def wait(self, **counts):
+        """Waits until the counts of /control/wait are reached."""
+        answer = self.http.get("/control/wait", params={"timeout_ms": int(PATIENCE * 1000) - 1000, **counts})
+        assert answer.status_code == 200, f"waited for {counts}: {answer.text}"
+
+    def requests(self, endpoint=None):
+        """Requests received, or those to one endpoint (data, imds, token, jwks, ...): dicts with
+        method, path, headers, ..."""
+        seen = self.http.get("/control/requests", params={"since": 0}).json()
+        return [r for r in seen if endpoint in (None, r["endpoint"])]
 
     def stats(self):
         return self.http.get("/control/stats").json()
 
 
+class Simulators:
+    """Simulators for stacks, used again after a reset: a new one makes RSA keys for a second or two."""
+
+    def __init__(self, folder):
+        self.folder, self.started, self.free = folder, [], []
+
+    def take(self):
+        if not self.free:
+            sim = Sim(self.folder, free_port(), f"sim{len(self.started)}")
+            self.started.append(sim)
+            return sim
+        return self.free.pop()
+
+    def give_back(self, sim):
+        assert sim.child.alive(), f"the simulator died:\n{sim.child.log()[-4000:]}"
+        if sim.changed:
+            sim.child.stop()
+            return
+        wait_until("the simulator to be idle", lambda: sim.stats()["streams_open"] == 0)
+        sim.reset()
+        self.free.append(sim)
+
+    def stop(self):
+        for sim in self.started:
+            sim.child.stop()
+
+
 class Stack:
-    def __init__(self, folder, change=None, certificate=None, redis_server=True, env=None,
-                 usage_port=None):
+    def __init__(self, folder, change=None, certificate=None, redis_server=True, env=None, simulators=None):
+        """change(config) is called with the dict of base_config(). env is added to the environment of
+        HAProxy. The simulator is taken from `simulators`, or is one of the stack's own."""
         self.folder = Path(folder)
         self.children = {}
-        self.ports = {n: free_port() for n in ("https", "http", "spop", "agent_http", "redis", "stats", "sim")}
-        self.ports["usage"] = usage_port or free_port(socket.SOCK_DGRAM)
+        self.contexts = {}
+        self.ports = {n: free_port() for n in ("https", "http", "spop", "agent_http", "redis", "stats")}
+        self.ports["usage"] = free_port(socket.SOCK_DGRAM)
+        self.simulators = simulators
+        self.sim = simulators.take() if simulators else None
+        self.ports["sim"] = self.sim.port if self.sim else free_port()
         self.haproxy_env = env or {}
         self.ca, self.pem = certificate or make_certificate(self.folder)
         self.config = base_config(self.ports, self.folder)
@@ -263,26 +343,30 @@ class Stack:
 
     # ---- starting and stopping
 
-    def start(self):
+    def start(self, before_agent=None, ready=True, redis_args=()):
+        """before_agent(stack) is called when Redis and the simulator run and the agent does not:
+        it prepares what the agent meets first. ready=False does not wait for /readyz."""
         try:
             if self.with_redis:
-                self.start_redis()
+                self.start_redis(*redis_args)
             self.start_sim()
-            self.start_agent()
+            if before_agent:
+                before_agent(self)
+            self.start_agent(ready=ready)
             self.start_haproxy()
         except BaseException:
             self.stop()
             raise
         return self
 
-    def _start(self, name, argv, env=None):
+    def start_child(self, name, argv, env=None):
         self.children[name] = Child(name, self.folder, argv, env)
         return self.children[name]
 
     def start_redis(self, *args):
         (self.folder / "redis").mkdir(exist_ok=True)
-        self._start("redis", [REDIS, "--bind", "127.0.0.1", "--port", self.ports["redis"], "--save", "",
-                              "--appendonly", "no", "--dir", self.folder / "redis", *args])
+        self.start_child("redis", [REDIS, "--bind", "127.0.0.1", "--port", self.ports["redis"], "--save", "",
+                                   "--appendonly", "no", "--dir", self.folder / "redis", *args])
         self.redis = redis.Redis(port=self.ports["redis"], decode_responses=True)
 
         def ping():
@@ -292,8 +376,9 @@ class Stack:
         wait_until("redis", ping)
 
     def start_sim(self):
-        self._start("sim", [SIM, "--listen", f"127.0.0.1:{self.ports['sim']}"]).wait_log("listening on")
-        self.sim = Sim(self.ports["sim"])
+        if not self.simulators:
+            self.sim = Sim(self.folder, self.ports["sim"])
+        self.children["sim"] = self.sim.child
 
     def write_config(self):
         path = self.folder / "gateway.json"
@@ -302,16 +387,16 @@ class Stack:
 
     def start_agent(self, ready=True):
         path = self.write_config()
-        backends = subprocess.run([AGENT, "render-haproxy", path], capture_output=True, text=True)
+        backends = agent_command("render-haproxy", path)
         assert backends.returncode == 0, backends.stderr
         (self.folder / "backends.cfg").write_text(backends.stdout)
-        agent = self._start("agent", [AGENT, "run", path])
+        agent = self.start_child("agent", [AGENT, "run", path])
         if ready:
             self.wait_ready()
         return agent
 
     def agent_get(self, path):
-        return httpx.get(f"http://127.0.0.1:{self.ports['agent_http']}{path}", trust_env=False, timeout=PATIENCE)
+        return http_get(f"http://127.0.0.1:{self.ports['agent_http']}{path}")
 
     def wait_ready(self):
         def ready():
@@ -320,6 +405,21 @@ class Stack:
                 return self.agent_get("/readyz").status_code == 200
 
         wait_until("the agent to be ready", ready)
+
+    def restart_agent(self):
+        """The agent with the configuration of now, seen by HAProxy."""
+        self.children["agent"].stop()
+        self.start_agent()
+        self.wait_agent_up()
+
+    def reload_agent(self, expect="gateway.json loaded"):
+        """Writes the configuration, sends SIGHUP and waits for a log line; what was logged since."""
+        agent = self.children["agent"]
+        mark = agent.mark()
+        self.write_config()
+        agent.signal(signals.SIGHUP)
+        agent.wait_log(expect, after=mark)
+        return agent.log()[mark:]
 
     def haproxy_argv(self):
         return [HAPROXY, "-db", "-f", ROOT / "haproxy-conf/haproxy.cfg", "-f", self.folder / "backends.cfg"]
@@ -343,11 +443,19 @@ class Stack:
         }
 
     def start_haproxy(self):
-        haproxy = self._start("haproxy", self.haproxy_argv(), self.full_haproxy_env())
+        haproxy = self.start_child("haproxy", self.haproxy_argv(), self.full_haproxy_env())
         for name in ("https", "http", "stats"):
             wait_until(f"haproxy on {name}", lambda: haproxy.alive() and answers(self.ports[name]) or
                        self._fail_if_dead(haproxy))
         self.wait_agent_up()
+
+    def haproxy_says(self, command):
+        """The answer of HAProxy's runtime socket."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(PATIENCE)
+            s.connect(str(self.folder / "haproxy.sock"))
+            s.sendall(command.encode() + b"\n")
+            return b"".join(iter(lambda: s.recv(65536), b"")).decode()
 
     @staticmethod
     def _fail_if_dead(child):
@@ -355,14 +463,30 @@ class Stack:
 
     def wait_agent_up(self):
         """HAProxy's health check sees the agent."""
-        wait_until("haproxy to see the agent", lambda: httpx.get(
-            f"http://127.0.0.1:{self.ports['stats']}/healthz", trust_env=False).status_code == 200)
+        wait_until("haproxy to see the agent", lambda: http_get(
+            f"http://127.0.0.1:{self.ports['stats']}/healthz").status_code == 200)
 
     def stop(self):
-        for child in reversed(list(self.children.values())):
-            child.stop()
-        said = "agent" in self.children and self.children["agent"].complaints()
-        assert not said, said
+        for name, child in reversed(list(self.children.items())):
+            if name != "sim" or not self.simulators:
+                child.stop()
+        if self.simulators and self.sim:
+            self.simulators.give_back(self.sim)
+            self.sim = None
+        for name, child in self.children.items():
+            said = name.startswith("agent") and child.complaints()
+            assert not said, said
+
+    # ---- sharing
+
+    def clear(self):
+        """Faults, records and counts in Redis of earlier tests are gone."""
+        self.sim.reset()
+        self.redis.flushall()
+
+    def check_alive(self):
+        for name, child in self.children.items():
+            assert child.alive(), f"{name} died:\n{child.log()[-4000:]}"
 
     def logs(self):
         return "\n".join(f"--- {n}\n{c.log()[-6000:]}" for n, c in self.children.items())
@@ -370,36 +494,62 @@ class Stack:
     # ---- asking
 
     def client(self, http2=False, tls=True, **more):
+        more = {"timeout": PATIENCE, "trust_env": False, **more}
         if not tls:
-            return httpx.Client(base_url=f"http://127.0.0.1:{self.ports['http']}", timeout=PATIENCE,
-                                trust_env=False, **more)
-        context = ssl.create_default_context(cafile=str(self.ca))
-        return httpx.Client(base_url=f"https://localhost:{self.ports['https']}", verify=context, http2=http2,
-                            timeout=PATIENCE, trust_env=False, **more)
+            return httpx.Client(base_url=f"http://127.0.0.1:{self.ports['http']}", **more)
+        if http2 not in self.contexts:  # httpx sets the ALPN of its context: one for each
+            self.contexts[http2] = ssl.create_default_context(cafile=str(self.ca))
+        return httpx.Client(base_url=f"https://localhost:{self.ports['https']}", verify=self.contexts[http2],
+                            http2=http2, **more)
 
     def token(self, **claims):
+        """An Entra token of the app of consumer `demo`, unless the claims say otherwise."""
         return self.sim.token(claims)
 
-    def chat(self, model="gpt-4o", token=None, headers=None, path="/openai/v1/chat/completions", content=None,
-             client=None, **body):
-        """One chat request; the answer of httpx. token="" sends none."""
-        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], **body}
-        head = {"content-type": "application/json"}
+    def request(self, method, path, token=None, headers=None, client=None, **more):
+        """One request through the gateway; the answer of httpx. Without `token` it has one of
+        consumer `demo`; token="" sends none. `client` keeps its connection."""
         token = self.token() if token is None else token
-        if token:
-            head["authorization"] = f"Bearer {token}"
-        head.update(headers or {})
-        with contextlib.ExitStack() as exit_stack:
-            client = client or exit_stack.enter_context(self.client())
-            return client.post(path, content=content if content is not None else json.dumps(body), headers=head)
+        head = {**(bearer(token) if token else {}), **(headers or {})}
+        with contextlib.ExitStack() as ends:
+            client = client or ends.enter_context(self.client())
+            return client.request(method, path, headers=head, **more)
+
+    def get(self, path, **more):
+        return self.request("GET", path, **more)
+
+    def post(self, path, **more):
+        return self.request("POST", path, **more)
+
+    def chat(self, model="gpt-4o", token=None, headers=None, path=CHAT, content=None, client=None, **body):
+        """One chat request. `content` replaces the whole body."""
+        if content is None:
+            content = json.dumps({"model": model, "messages": HELLO, **body})
+        return self.post(path, token=token, client=client, content=content,
+                         headers={"content-type": "application/json", **(headers or {})})
+
+    def wait_served(self, **chat):
+        """Asks until a chat is answered with 200; that answer."""
+        return wait_until("an answer", lambda: (a := self.chat(**chat)).status_code == 200 and a)
 
     # ---- what the agent said
 
     def decision(self, request_id):
-        return fields(self.children["agent"].wait_log(rf"(?m)^\S+ info decision id={request_id} .*$").group(0))
+        """The fields of the decision line of a request."""
+        return self.next_line(f"decision id={request_id} ")
 
     def usage(self, request_id):
-        return fields(self.children["agent"].wait_log(rf"(?m)^\S+ info usage id={request_id} .*$").group(0))
+        """The fields of the usage line of a request."""
+        return self.next_line(f"usage id={request_id} ")
+
+    def next_line(self, begin, after=0):
+        """The fields of the first line that begins with these words, behind a mark of the log."""
+        return fields(self.children["agent"].wait_log(rf" info {begin}.*\n", after=after).group(0))
+
+    def lines(self, kind, after=0):
+        """The fields of all lines of a kind (decision, usage) that are there now."""
+        log = self.children["agent"].log()[after:]
+        return [fields(line) for line in log.splitlines() if f" info {kind} " in line]
 
     def metric(self, name, **labels):
         """The value of a series, summed over the labels not given."""
@@ -422,6 +572,34 @@ def fields(line):
     for key, quoted, plain in re.findall(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|(\S*))', line):
         found[key] = json.loads(f'"{quoted}"') if quoted else plain
     return found
+
+
+def bearer(token):
+    return {"authorization": f"Bearer {token}"}
+
+
+def jwt_part(token, n):
+    """Header (0) or claims (1) of a token."""
+    text = token.split(".")[n]
+    return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+
+
+def header_values(seen, name):
+    """All values of a header of a request that the simulator received."""
+    return [v for k, v in seen["headers"] if k.lower() == name]
+
+
+def header_value(seen, name):
+    """The value of a header that came exactly once."""
+    (value,) = header_values(seen, name)
+    return value
+
+
+def told_usage(answer):
+    """The usage object of an answer, streamed or not."""
+    if answer.headers["content-type"].startswith("text/event-stream"):
+        return json.loads(sse_events(answer.text)[-2])["usage"]
+    return answer.json()["usage"]
 
 
 def sse_events(text):

@@ -1,11 +1,11 @@
-r"""Requests that try to make the model that is authorized differ from the model
-that runs. The caller may use `cheap` and nothing else; `dear` is there.
+r"""Requests that try to make the model that runs differ from the model that was authorized. The
+caller may use `cheap` and nothing else; `dear` exists.
 
-Each row: what it tries, what must come of it, and the request. What must come:
+Each row: what it tries, what must happen, and the request. What must happen:
 
-    RUNS     it means `cheap`, however it looks: exactly that runs
-    400 ..   refused with that status, and nothing runs
-    SAFE     either of the two: servers may differ in what they accept
+    RUNS     the request means `cheap`, and exactly that runs
+    400 ..   it is refused with that status, and nothing runs
+    SAFE     either of the two: versions of HAProxy differ in what they accept
 
 In bodies, @ stands for the rest of a harmless request of that API.
 """
@@ -17,7 +17,6 @@ RUNS = "runs"
 SAFE = "safe"
 
 CHAT = "/openai/v1/chat/completions"
-PLAIN = "/chat/completions"
 RESP = "/openai/v1/responses"
 EMBED = "/openai/v1/embeddings"
 CLAUDE = "/anthropic/v1/messages"
@@ -78,28 +77,35 @@ BODIES = [
     Row("key twice, dear first",         400,  b'{"model":"dear","model":"cheap",@}'),
     Row("key twice, far apart",          400,  b'{"model":"cheap",@,"model":"dear"}'),
     Row("key three times",               400,  b'{"model":"cheap","model":"dear","model":"cheap",@}'),
+    Row("key twice, same value",         400,  b'{"model":"cheap","model":"cheap",@}'),
     Row("key twice, second is null",     400,  b'{"model":"cheap","model":null,@}'),
     Row("escaped key last",              400,  b'{"model":"cheap","\\u006dodel":"dear",@}'),
     Row("escaped key first",             400,  b'{"mode\\u006c":"dear","model":"cheap",@}'),
     Row("escaped key, upper hex",        400,  b'{"model":"cheap","\\u006D\\u006F\\u0064\\u0065\\u006C":"dear",@}'),
+    Row("escaped key, lower hex, first", 400,  b'{"\\u006d\\u006f\\u0064\\u0065\\u006c":"dear","model":"cheap",@}'),
     Row("escaped key alone",             RUNS, b'{"\\u006dodel":"cheap",@}'),
     Row("escaped value",                 RUNS, b'{"model":"\\u0063heap",@}'),
     Row("escaped value, dear",           403,  b'{"model":"\\u0064ear",@}'),
     Row("key in capitals",               400,  b'{"model":"cheap","MODEL":"dear",@}'),
     Row("key with a capital",            400,  b'{"Model":"dear","model":"cheap",@}'),
+    Row("key with a capital, last",      400,  b'{"model":"cheap","Model":"dear",@}'),
+    Row("key in capitals, first",        400,  b'{"MODEL":"dear","model":"cheap",@}'),
     Row("only a key with a capital",     400,  b'{"Model":"cheap",@}'),
     Row("key with a Kelvin-like letter", RUNS, b'{"model":"cheap","m\xd0\xbedel":"dear",@}'),
     Row("key with a long s",             RUNS, '{"model":"cheap","meſſages":"dear",@}'.encode()),
     Row("NUL behind the key",            400,  b'{"model":"cheap","model\\u0000":"dear",@}'),
     Row("NUL behind the value",          400,  b'{"model":"cheap\\u0000","x":"dear",@}'),
     Row("NUL between two names",         400,  b'{"model":"dear\\u0000cheap",@}'),
+    Row("NUL between two names, cheap first", 400, b'{"model":"cheap\\u0000dear",@}'),
     Row("raw NUL in the value",          400,  b'{"model":"cheap\x00dear",@}'),
     Row("NUL byte, second document",     400,  b'{"model":"cheap",@}\x00{"model":"dear",@}'),
     Row("second document",               400,  b'{"model":"cheap",@}{"model":"dear",@}'),
     Row("second document, new line",     400,  b'{"model":"cheap",@}\n{"model":"dear",@}\n'),
     Row("second document, record sep.",  400,  b'\x1e{"model":"cheap",@}\n\x1e{"model":"dear",@}\n'),
     Row("array of two",                  400,  b'[{"model":"cheap",@},{"model":"dear",@}]'),
+    Row("array of one",                  400,  b'[{"model":"cheap",@}]'),
     Row("closed too often",              400,  b'{"model":"cheap",@}}'),
+    Row("text behind the document",      400,  b'{"model":"cheap",@}x'),
     Row("not closed",                    400,  b'{"model":"cheap",@,"x":"'),
     Row("byte order mark",               400,  b'\xef\xbb\xbf{"model":"cheap",@}'),
     Row("UTF-16 with a mark",            400,  '{"model":"dear"}'.encode("utf-16")),
@@ -134,6 +140,7 @@ BODIES = [
     Row("comment hides the key",         400,  b'{/*"model":"cheap",*/"model":"dear",@}'),
     Row("line comment hides the key",    400,  b'{//"model":"cheap",\n"model":"dear",@}'),
     Row("hash comment",                  400,  b'{#"model":"cheap"\n"model":"dear",@}'),
+    Row("comment hides a second key",    400,  b'{"model":"cheap"/*,"model":"x"*/,@}'),
     Row("trailing comma",                400,  b'{"model":"cheap",@,}'),
     Row("missing comma",                 400,  b'{"model":"cheap" "model":"dear",@}'),
     Row("single quotes",                 400,  b"{'model':'cheap',@}"),
@@ -144,11 +151,18 @@ BODIES = [
     Row("huge exponent",                 RUNS, b'{"model":"cheap","seed":1e99999,@}'),
     Row("number with a hex prefix",      400,  b'{"model":"cheap","seed":0x10,@}'),
     Row("number with a plus",            400,  b'{"model":"cheap","seed":+1,@}'),
+    Row("number with a leading zero",    400,  b'{"model":"cheap","max_tokens":007,@}'),
+    Row("max_tokens as a float",         400,  b'{"model":"cheap","max_tokens":1e9,@}'),
+    Row("max_tokens twice",              400,  b'{"model":"cheap","max_tokens":1,"max_tokens":100000,@}'),
+    Row("stream twice",                  400,  b'{"model":"cheap","stream":false,"stream":true,@}'),
+    Row("stream twice, escaped",         400,  b'{"model":"cheap","stream":false,"\\u0073tream":true,@}'),
     Row("bad escape",                    400,  b'{"model":"cheap","x":"\\x6d",@}'),
     Row("escape of three digits",        400,  b'{"model":"cheap","\\u06d":"dear",@}'),
     Row("raw new line in a string",      400,  b'{"model":"cheap\n",@}'),
     Row("raw tab in a key",              400,  b'{"model":"cheap","model\t":"dear",@}'),
     Row("vertical tab as a blank",       400,  b'{\x0b"model":"cheap",@}'),
+    Row("form feed as a blank",          400,  b'{\x0c"model":"cheap",@}'),
+    Row("no-break space as a blank",     400,  b'{\xc2\xa0"model":"cheap",@}'),
     Row("Unicode blank as a blank",      400,  b'{\xe2\x80\x83"model":"cheap",@}'),
     Row("blanks that are allowed",       RUNS, b' \t\r\n{ "model" : "cheap" , @ } \n'),
     # ---- names that are nearly right
@@ -167,6 +181,7 @@ BODIES = [
     Row("two names",                     404,  b'{"model":"cheap,dear",@}'),
     Row("connection before the name",    404,  b'{"model":"gateway/cheap",@}'),
     Row("pattern of a rule",             404,  b'{"model":"*",@}'),
+    Row("pattern behind the name",       404,  b'{"model":"cheap*",@}'),
     Row("query behind the name",         404,  b'{"model":"cheap?model=dear",@}'),
     Row("header in the name",            404,  b'{"model":"cheap\\r\\nx-model: dear",@}'),
     Row("very long name",                400,  b'{"model":"' + b"cheap" * 20000 + b'",@}'),
@@ -198,22 +213,47 @@ PATHS = [
     Row("api-version with a path",       RUNS, HARMLESS, CHAT + "?api-version=../../deployments/dear"),
     Row("api-version with another",      RUNS, HARMLESS, CHAT + "?api-version=2024-10-21%26model=dear"),
     Row("encoded slash",                 404,  HARMLESS, D + "cheap%2f..%2fdear/chat/completions"),
+    Row("encoded slash behind the name", 404,  HARMLESS, D + "cheap%2fchat/completions"),
+    Row("encoded slash behind dots",     404,  HARMLESS, D + "cheap/..%2fdear/chat/completions"),
+    Row("encoded slash in the operation", 404,  HARMLESS, D + "cheap/chat%2fcompletions"),
+    Row("encoded slash at the end",      404,  HARMLESS, D + "cheap/chat/completions%2f"),
     Row("encoded backslash",             404,  HARMLESS, D + "cheap%5c..%5cdear/chat/completions"),
     Row("backslash",                     SAFE, HARMLESS, D + "cheap\\..\\dear/chat/completions"),
     Row("dot segments",                  404,  HARMLESS, D + "cheap/../dear/chat/completions"),
+    Row("dot in place of the name",      404,  HARMLESS, D + "./chat/completions"),
+    Row("dots in place of the name",     404,  HARMLESS, D + "../chat/completions"),
+    Row("encoded dots in place of the name", 404, HARMLESS, D + "%2e%2e/chat/completions"),
+    Row("encoded dot behind the name",   404,  HARMLESS, D + "%63heap/%2e/chat/completions"),
+    Row("dot at the end",                404,  HARMLESS, D + "cheap/chat/completions/."),
+    Row("dots at the end",               404,  HARMLESS, D + "cheap/chat/completions/.."),
+    Row("dots to the control endpoint",  404,  HARMLESS, "/openai/v1/../../control/reset"),
+    Row("dots behind the operation",     404,  HARMLESS, CHAT + "/../../../../control/reset"),
+    Row("encoded dots to the control endpoint", 404, HARMLESS, "/openai/v1/%2e%2e/%2e%2e/control/reset"),
     Row("encoded dot segments",          404,  HARMLESS, D + "cheap/%2e%2e/dear/chat/completions"),
     Row("dots with a parameter",         404,  HARMLESS, D + "cheap/..;/dear/chat/completions"),
     Row("path parameter",                404,  HARMLESS, D + "cheap;d=dear/chat/completions"),
+    Row("path parameter before dots",    404,  HARMLESS, D + "cheap;/../dear/chat/completions"),
+    Row("path parameter alone",          404,  HARMLESS, D + "cheap/;x/chat/completions"),
+    Row("path parameter at the end",     404,  HARMLESS, D + "cheap/chat/completions;x=y"),
     Row("encoded semicolon",             404,  HARMLESS, D + "cheap%3bdear/chat/completions"),
     Row("double slash",                  404,  HARMLESS, "//openai/deployments/dear/chat/completions"),
+    Row("double slash after openai",     404,  HARMLESS, "/openai//deployments/cheap/chat/completions"),
+    Row("double slash behind the name",  404,  HARMLESS, D + "cheap//chat/completions"),
     Row("double slash in the middle",    404,  HARMLESS, D + "/dear/chat/completions"),
     Row("encoded twice",                 404,  HARMLESS, D + "cheap%252f..%252fdear/chat/completions"),
     Row("encoded question mark",         404,  HARMLESS, D + "dear%3f/../cheap/chat/completions"),
     Row("encoded NUL",                   404,  HARMLESS, D + "cheap%00dear/chat/completions"),
+    Row("encoded NUL at the end",        404,  HARMLESS, D + "cheap/chat/completions%00"),
+    Row("encoded blank at the end",      404,  HARMLESS, D + "cheap/chat/completions%20"),
+    Row("encoded number sign",           404,  HARMLESS, D + "cheap%23x/chat/completions"),
+    Row("percent without digits",        404,  HARMLESS, D + "cheap%/chat/completions"),
+    Row("percent without hex digits",    404,  HARMLESS, D + "cheap%zz/chat/completions"),
+    Row("encoded byte that is not UTF-8", 404,  HARMLESS, D + "cheap%ff/chat/completions"),
     Row("encoded new line",              404,  HARMLESS, D + "cheap%0d%0ax:%20dear/chat/completions"),
     Row("fragment",                      SAFE, HARMLESS, D + "cheap#/../dear/chat/completions"),
     Row("overlong slash",                404,  HARMLESS, D + "cheap%c0%af..%c0%afdear/chat/completions"),
     Row("Deployments in another case",   404,  HARMLESS, "/openai/Deployments/dear/chat/completions"),
+    Row("path in capitals",              404,  HARMLESS, "/OPENAI/V1/CHAT/COMPLETIONS"),
     Row("deployments with an escape",    404,  HARMLESS, "/openai/%64eployments/dear/chat/completions"),
     Row("deployments twice",             404,  HARMLESS, D + "dear/deployments/cheap/chat/completions"),
     Row("deployments twice, apart",      404,  HARMLESS, D + "cheap/x/openai/deployments/dear/chat/completions"),
@@ -352,7 +392,7 @@ OTHERS = [
     Row("form, image edit, dear",        403,  form(FILE, field(b"model", b"dear")), IMAGE, FORM),
 ]
 
-# Whose request is it? `forged` and `unknown` are filled in by the test.
+# Who sent the request? The test fills in {good} and {forged}.
 CREDENTIALS = [
     # ---- what it tries                 comes  body
     Row("no credential",                 401,  HARMLESS, token=False),

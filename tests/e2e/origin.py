@@ -1,16 +1,18 @@
-"""A resource whose answers a test writes itself, in the pieces it wants."""
+"""A resource whose answers are written by the test, in pieces of its choice."""
 import contextlib
 import re
 import socket
 import threading
+
+from harness import Stack
 
 BREAK = object()  # in a script: close here, in the middle of the answer
 GONE = object()  # in a script: wait until the other side closes
 
 
 class Origin:
-    """Answers every request with its script. A text is a chunk and a write of
-    its own, an Event waits for the test."""
+    """Answers every request with its script: a text is sent as one chunk with one write, an Event
+    is waited for."""
 
     def __init__(self):
         self.socket = socket.create_server(("127.0.0.1", 0))
@@ -55,3 +57,16 @@ class Origin:
                 else:
                     connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece.encode()))
             connection.sendall(b"0\r\n\r\n")
+
+
+class OriginStack(Stack):
+    """A stack whose resource `east` is an Origin."""
+
+    def __init__(self, folder, **options):
+        super().__init__(folder, **options)
+        self.origin = Origin()
+        self.config["resources"]["east"] = {"url": f"http://127.0.0.1:{self.origin.port}", "credential": "mi"}
+
+    def stop(self):
+        super().stop()
+        self.origin.socket.close()

@@ -1,11 +1,10 @@
-"""As much of PromQL as the dashboard's expressions take: which series they need,
-and what they are worth.
+"""The part of PromQL that the expressions of the dashboard use: which series an expression needs, and
+its value.
 
     needs('sum by (a) (rate(x_total{b="c"}[5m]))')  ->  [("x_total", {"a": None, "b": "c"})]
     Expression("sum(x) / 2").value(samples, at)     ->  {labels: number}
 
-A name that is neither a function nor an aggregation nor a metric's place is an
-error, as is everything that does not parse."""
+Names and syntax outside of this part are errors."""
 import re
 
 AGGREGATIONS = {"sum": sum, "min": min, "max": max, "count": len, "avg": lambda v: sum(v) / len(v)}
@@ -17,11 +16,11 @@ TOKEN = re.compile(r"""\s*(?:(?P<range>\[(?:\$__rate_interval|\$__range|\d+[smhd
 
 
 # ------------------------------------------------------------------- functions
-# A vector is {labels: number}, labels as a frozenset of pairs.
+# A vector is {labels: number}; labels are a frozenset of pairs.
 
 
 class Range(dict):
-    """{labels: [(time, number)]}, of all that was seen from low to high."""
+    """{labels: [(time, number)]}: the samples from low to high."""
 
     def __init__(self, found, low, high):
         super().__init__(found)
@@ -33,13 +32,13 @@ def each(f):
 
 
 def growth(points):
-    """Of a counter, which begins anew at a restart."""
+    """How much a counter grew. It starts at 0 again after a restart."""
     return sum(b - a if b >= a else b for (_, a), (_, b) in zip(points, points[1:]))
 
 
 def extrapolated(points, low, high):
-    """As Prometheus does: to the ends of the window when the samples come near
-    them, else by half of what lies between two; never to below 0."""
+    """The growth as Prometheus extrapolates it: to the ends of the window if samples are near them,
+    otherwise by half of the mean interval between samples; never below 0."""
     grown, (first, value), last = growth(points), points[0], points[-1][0]
     before, behind, span = first - low, high - last, last - first
     if grown > 0:
@@ -62,7 +61,7 @@ def irate(ranges):
 
 
 def quantile(q, buckets):
-    """Linear within a bucket, as Prometheus has it."""
+    """As Prometheus computes it: linear within a bucket."""
     total = buckets[-1][1] if buckets else 0
     if not total or buckets[-1][0] != float("inf"):
         return None
@@ -96,7 +95,7 @@ def apply(op, a, b):
 
 
 def combine(op, a, b):
-    """Of vectors what has the same labels."""
+    """The operator on numbers and vectors; of two vectors, on the members with equal labels."""
     if not isinstance(a, dict) and not isinstance(b, dict):
         return apply(op, a, b)
     keys = a.keys() & b.keys() if isinstance(a, dict) and isinstance(b, dict) else a if isinstance(a, dict) else b
@@ -112,8 +111,8 @@ def matches(have, op, value):
 
 
 class Samples:
-    """Pages of /metrics, as they were read one after the other. `ranges` says
-    how many seconds $__rate_interval and $__range are."""
+    """Pages of /metrics that were read one after the other. `ranges` has the seconds of
+    $__rate_interval and $__range."""
 
     def __init__(self, ranges=None):
         self.ranges = ranges or {}
@@ -273,7 +272,7 @@ class Expression:
                 return Range(s.select(name, matchers, low, at), low, at)
 
             return window
-        # what was not seen for so long is gone
+        # a series without a sample for five seconds has ended
         return lambda s, at: {k: p[-1][1] for k, p in s.select(name, matchers, at - 5, at).items()}
 
 

@@ -1,18 +1,18 @@
-"""What every refusal has in common, and bytes that no client library sends."""
+"""Checks that every refusal passes, and requests that no client library sends."""
 import contextlib
 import json
 import re
 import socket
 import ssl
 
-from harness import PATIENCE, request_id
+from harness import CHAT, HELLO, PATIENCE, request_id
 
-# How a socket, plain or TLS, tells that HAProxy closed it while we sent.
+# What a socket, plain or TLS, raises when HAProxy closed it while the test was sending.
 CLOSED = (ConnectionError, ssl.SSLEOFError)
 
 # Paths of the APIs whose clients read errors in different shapes.
 SHAPES = {
-    "openai": "/openai/v1/chat/completions",
+    "openai": CHAT,
     "azure": "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21",
     "anthropic": "/anthropic/v1/messages",
 }
@@ -28,8 +28,8 @@ TYPES = {
 
 
 def data_requests(stack):
-    """What the data plane of the simulator received."""
-    return [r for r in stack.sim.requests() if r["endpoint"] == "data"]
+    """The requests that reached a resource."""
+    return stack.sim.requests("data")
 
 
 def nothing_sent(stack):
@@ -37,7 +37,7 @@ def nothing_sent(stack):
 
 
 def json_error(answer, shape, status, code):
-    """The body is an error as clients of that API read it; its message."""
+    """Checks that the body is an error as clients of that API read it; its message."""
     assert answer.headers["content-type"] == "application/json"
     body = answer.json()
     openai, anthropic = TYPES.get(status, ("invalid_request_error",) * 2)
@@ -55,7 +55,8 @@ def json_error(answer, shape, status, code):
 
 
 def refused(stack, answer, status, code, shape="openai", sent=0):
-    """The whole refusal; gives its decision line."""
+    """Checks status, headers, body and decision line of a refusal, and that the resources have
+    received `sent` requests; the fields of the decision line."""
     assert answer.status_code == status, (answer.status_code, answer.text)
     message = json_error(answer, shape, status, code)
     decision = stack.decision(request_id(answer))
@@ -110,8 +111,8 @@ def connect(stack, tls=False):
 
 
 def exchange(stack, data, tls=False):
-    """Send bytes on a connection of their own; everything that comes until
-    the other end closes it, so the bytes should ask for that."""
+    """Sends bytes on a new connection and reads until the other end closes it. The bytes should
+    ask for that."""
     with connect(stack, tls) as s:
         with contextlib.suppress(*CLOSED):
             s.sendall(data)
@@ -130,7 +131,7 @@ def read_all(s):
 
 
 def is_complete(raw):
-    """One whole answer is there."""
+    """The bytes hold one whole answer."""
     head, end, body = raw.partition(b"\r\n\r\n")
     length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
     if not end:
@@ -141,8 +142,8 @@ def is_complete(raw):
 
 
 def first_answer(stack, data, tls=False):
-    """Send bytes and read one answer. HAProxy 3.0 and later keep a connection
-    open behind a refusal, for what is missing of the body."""
+    """Sends bytes and reads one answer. HAProxy 3.0 and later keep the connection open after a
+    refusal, to read the rest of the body."""
     got = b""
     with connect(stack, tls) as s, contextlib.suppress(*CLOSED):
         with contextlib.suppress(*CLOSED):
@@ -160,10 +161,10 @@ def split_answers(raw):
     return [int(m) for m in re.findall(rb"(?:^|\n|\}|\r\n)HTTP/1\.1 (\d{3}) ", raw)]
 
 
-def chat_bytes(stack, body=None, head=(), path="/openai/v1/chat/completions", method="POST", length=True,
+def chat_bytes(stack, body=None, head=(), path=CHAT, method="POST", length=True,
                token=None, host="localhost", close=True):
-    """The bytes of a request; head: further header lines, as they are."""
-    body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}) if body is None else body
+    """The bytes of a request. `head` holds more header lines, which are sent as they are."""
+    body = json.dumps({"model": "gpt-4o", "messages": HELLO}) if body is None else body
     body = body if isinstance(body, bytes) else body.encode()
     token = stack.token() if token is None else token
     lines = [f"{method} {path} HTTP/1.1".encode()]

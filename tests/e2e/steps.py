@@ -1,17 +1,67 @@
-"""What the tests of failures have in common: exact sums, streams that run in
-the background, and requests that go on while something happens."""
+"""Steps that tests of several modules share: changes of the configuration, exact sums, blocked
+callers, and requests that run in the background."""
 import json
 import socket
 import threading
 
 import httpx
 
-from harness import request_id, sse_events, wait_until
+from harness import CHAT, HELLO, PATIENCE, STREAMED, agent_command, bearer, request_id, sse_events, wait_until
+
+# ------------------------------------------------------------- configurations
 
 
 def by_day(config, **limit):
     """demo's tokens per day: a fixed window, so sums in Redis are exact."""
     config["limits"]["demo-tokens"].update(window="day", **limit)
+
+
+def by_day_without_end(config):
+    by_day(config, amount=10**12)
+
+
+def with_ledger(config):
+    """A ledger file in the folder of the stack, and a limit that is never reached."""
+    by_day_without_end(config)
+    folder = config["listen"]["spop"][1].removeprefix("unix:").rsplit("/", 1)[0]
+    config["ledger"] = {"file": f"{folder}/ledger.jsonl"}
+
+
+def day(amount, unit="requests", per="consumer", **more):
+    return {"per": per, "unit": unit, "amount": amount, "window": "day", **more}
+
+
+def limits(config, consumer="demo", **named):
+    """A consumer has these limits and no others."""
+    config["limits"].update(named)
+    config["consumers"][consumer]["limits"] = list(named)
+    if not any("demo-tokens" in c["limits"] for c in config["consumers"].values()):
+        del config["limits"]["demo-tokens"]
+
+
+def with_objects(config):
+    """Files, batches and the like are kept at `west`. Its URL has another host name than that of
+    `east`, so tests see which of them was asked."""
+    sim = config["resources"]["east"]["url"]
+    config["resources"]["west"]["url"] = sim.replace("127.0.0.1", "localhost")
+    config["limits"]["tiny-tokens"]["amount"] = 10**9
+    config["objects"] = {"resource": "west"}
+    for name, surface in (("gpt-image-1", "azure"), ("whisper", "azure"), ("gpt-4o-transcribe", "v1"),
+                          ("tts", "azure"), ("gpt-realtime", "v1"), ("gpt-4o-realtime", "azure")):
+        config["models"][name] = {"deployments": [{"resource": "east", "name": name, "surface": surface}]}
+    config["models"]["gpt-4o-west"] = {"deployments": [{"resource": "west", "name": "gpt-4o-west", "surface": "v1"}]}
+
+
+def second_node(make_stack, first, change):
+    """Another HAProxy and agent, with the Redis of the first."""
+    def shared_redis(config):
+        config["redis"]["url"] = f"redis://127.0.0.1:{first.ports['redis']}/0"
+        change(config)
+
+    return make_stack(change=shared_redis, redis_server=False)
+
+
+# ----------------------------------------------------------------------- sums
 
 
 def spent(stack, account="demo", limit="demo-tokens"):
@@ -22,10 +72,19 @@ def spent(stack, account="demo", limit="demo-tokens"):
     return int(used)
 
 
+def tokens_of(line):
+    """Input and output of a usage line or of an entry of the ledger."""
+    return int(line["input"]) + int(line["output"])
+
+
+def reserved_by(decision):
+    """What a decision line says was reserved."""
+    return int(decision["prompt"]) + int(decision["output"])
+
+
 def used(stack, *answers):
-    """Tokens of the usage lines of these answers."""
-    lines = [stack.usage(a if isinstance(a, str) else request_id(a)) for a in answers]
-    return sum(int(u["input"]) + int(u["output"]) for u in lines)
+    """Tokens of the usage lines of these answers, or request ids."""
+    return sum(tokens_of(stack.usage(a if isinstance(a, str) else request_id(a))) for a in answers)
 
 
 def wait_spent(stack, tokens, account="demo", limit="demo-tokens"):
@@ -34,8 +93,8 @@ def wait_spent(stack, tokens, account="demo", limit="demo-tokens"):
 
 
 def open_records(stack, account="demo"):
-    """Ids of reservations in Redis that nobody has settled or cancelled; those
-    have a mark there for a while."""
+    """Ids of reservations in Redis that were neither settled nor cancelled. (Those leave a mark
+    there for a while.)"""
     keys = list(stack.redis.scan_iter(f"gw:{{{account}}}:r:*", count=1000))
     pipe = stack.redis.pipeline(transaction=False)
     for k in keys:
@@ -43,16 +102,50 @@ def open_records(stack, account="demo"):
     return {k.rsplit(":", 1)[1] for k, n in zip(keys, pipe.execute()) if (n or "").isdigit()}
 
 
+def stream_entries(stack, account="demo"):
+    """The ledger entries in Redis."""
+    return [json.loads(e["entry"]) for _, e in stack.redis.xrange(f"gw:{{{account}}}:ledger")]
+
+
+def usage_records(stack, *results):
+    """Usage records that the agent counted under these results, or under any."""
+    name = "foundry_usage_records_total"
+    return sum(stack.metric(name, result=r) for r in results) if results else stack.metric(name)
+
+
+# --------------------------------------------------------------- limit command
+
+
+def command(stack, verb, ok=True, **options):
+    """foundry-spoa limits VERB FILE --NAME VALUE ..: the fields of each line, or with ok=False what
+    it says on standard error."""
+    words = [w for name, value in options.items() for w in (f"--{name}", value)]
+    done = agent_command("limits", verb, stack.write_config(), *words)
+    assert (done.returncode == 0) == ok, (done.stdout, done.stderr)
+    return [line.split("\t") for line in done.stdout.splitlines()] if ok else done.stderr
+
+
+def blocked(stack, answer):
+    """The answer is that of a blocked caller."""
+    assert (answer.status_code, error_code(answer)) == (403, "caller_blocked"), answer.text
+    assert "retry-after" not in answer.headers
+    assert stack.decision(request_id(answer))["code"] == "caller_blocked"
+    return True
+
+
+# -------------------------------------------------------------------- answers
+
+
 def slow_streams(stack, tokens=60, event_delay_ms=30):
-    stack.sim.post("/control/defaults", tokens=tokens, event_delay_ms=event_delay_ms)
+    stack.sim.defaults(tokens=tokens, event_delay_ms=event_delay_ms)
+
+
+def endless_streams(stack):
+    slow_streams(stack, tokens=100000, event_delay_ms=20)
 
 
 def fast_streams(stack):
-    stack.sim.post("/control/defaults", tokens=-1, event_delay_ms=0)
-
-
-def clear_faults(stack):
-    stack.sim.http.delete("/control/fault").raise_for_status()
+    stack.sim.defaults(tokens=-1, event_delay_ms=0)
 
 
 def error_code(answer):
@@ -69,6 +162,7 @@ def retry_after(answer):
 
 
 def send_usage(stack, line):
+    """A usage record, as a dict or as bytes, to the port of the agent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.sendto(line if isinstance(line, bytes) else json.dumps(line, separators=(",", ":")).encode(),
                  ("127.0.0.1", stack.ports["usage"]))
@@ -85,13 +179,13 @@ def usage_line(number, tokens=7, **more):
 class Stream(threading.Thread):
     """A streamed chat in the background, read to its end."""
 
-    def __init__(self, stack, token=None, model="gpt-4o", headers=None, **body):
+    def __init__(self, stack, token=None, model="gpt-4o", headers=None, timeout=PATIENCE, **body):
         super().__init__(daemon=True)
+        self.timeout = timeout
         self.stack = stack
-        self.head = {"authorization": f"Bearer {token or stack.token()}"} if token != "" else {}
+        self.head = bearer(token or stack.token()) if token != "" else {}
         self.head.update(headers or {})
-        self.body = {"model": model, "stream": True, "stream_options": {"include_usage": True},
-                     "messages": [{"role": "user", "content": "Hello"}], **body}
+        self.body = {"model": model, "messages": HELLO, **STREAMED, **body}
         self.text = ""
         self.status = None
         self.id = None
@@ -102,8 +196,8 @@ class Stream(threading.Thread):
 
     def run(self):
         try:
-            with self.stack.client() as client, client.stream(
-                    "POST", "/openai/v1/chat/completions", json=self.body, headers=self.head) as answer:
+            with self.stack.client(timeout=self.timeout) as client, client.stream(
+                    "POST", CHAT, json=self.body, headers=self.head) as answer:
                 self.status = answer.status_code
                 self.id = request_id(answer)
                 for text in answer.iter_text():
@@ -117,7 +211,7 @@ class Stream(threading.Thread):
             self.begun.set()
 
     def wait_begun(self):
-        assert self.begun.wait(30), "no first event"
+        assert self.begun.wait(PATIENCE), "no first event"
         assert self.error is None and self.status == 200, (self.status, self.error, self.text)
         return self
 
@@ -125,9 +219,18 @@ class Stream(threading.Thread):
         return self.is_alive()
 
     def finish(self):
-        self.join(30)
+        self.join(PATIENCE)
         assert not self.is_alive(), "the stream does not end"
         return self
+
+    def hang_up(self):
+        """The client leaves in the middle of the stream."""
+        self.leave.set()
+        return self.finish()
+
+    def usage(self):
+        """The usage object that the stream told."""
+        return json.loads(sse_events(self.text)[-2])["usage"]
 
     def complete(self):
         """Everything arrived, the usage and [DONE] too."""
@@ -140,8 +243,8 @@ class Stream(threading.Thread):
 
 
 class Load:
-    """Requests one after the other, until told to stop. Keeps all answers.
-    With reuse=False each has a connection of its own."""
+    """Threads that send one request after the other until the block ends, and keep all answers.
+    With reuse=False each request has a connection of its own."""
 
     def __init__(self, stack, n_threads=2, token=None, reuse=True, **chat):
         self.stack = stack
@@ -165,7 +268,7 @@ class Load:
         return self.stack.chat(token=self.token, client=client if self.reuse else None, **self.chat)
 
     def wait_more(self, n=10):
-        """n more requests, begun and ended from now on."""
+        """Waits for n requests that begin and end from now on."""
         have = len(self.answers)
         wait_until(f"{n} more answers; errors {self.errors}",
                    lambda: len(self.answers) >= have + n + len(self.threads) or self.errors)
@@ -178,7 +281,7 @@ class Load:
     def __exit__(self, *exc):
         self.end.set()
         for t in self.threads:
-            t.join(30)
+            t.join(PATIENCE)
 
     def all_fine(self):
         assert not self.errors, self.errors

@@ -1,9 +1,8 @@
-"""A fake Foundry Agent Service, as it is known to call a gateway: every kind
-of connection, every credential, every turn of an agent.
+"""A client that calls the gateway as the Foundry Agent Service does: every kind of connection, every
+credential, every turn of an agent.
 
-It is a strict client. It always streams, reads the events to the letter, asks
-three times when an answer is not what it expects, and then only knows a
-"server_error"."""
+It is a strict client. It always streams, accepts no byte that does not belong to an event, asks
+three times when an answer is not what it expects, and then only reports a "server_error"."""
 import collections
 import hashlib
 import json
@@ -14,8 +13,9 @@ import uuid
 import httpx
 import pytest
 
-from harness import GATEWAY_KEY, PATIENCE, TENANT, Stack, request_id
+from harness import GATEWAY_KEY, PATIENCE, STREAMED, TENANT, bearer, request_id
 from refusals import data_requests
+from steps import day
 
 PROJECT_ID = "77777777-7777-7777-7777-777777777777"
 AGENT = "supply-agent:3"
@@ -28,7 +28,7 @@ MIRID = ("/subscriptions/99999999-9999-9999-9999-999999999999/resourceGroups/rg-
 # The app registration of a connection with OAuth2.
 OAUTH_APP = "66666666-6666-6666-6666-666666666666"
 OAUTH_SECRET = "sim-client-secret"
-# What a program uses that is no Foundry connection.
+# The key of a program that is not a Foundry connection.
 APP_KEY = "test-gateway-key-app"
 
 AZURE = "https://cognitiveservices.azure.com"
@@ -52,28 +52,20 @@ def configure(config):
     config["limits"] = {}
 
 
-@pytest.fixture(scope="module")
-def agents(tmp_path_factory, certificate):
-    stack = Stack(tmp_path_factory.mktemp("agents"), change=configure, certificate=certificate).start()
-    yield stack
-    stack.stop()
-
-
 @pytest.fixture
-def gw(agents):
-    agents.sim.reset()
-    return agents
+def gw(shared_stack):
+    return shared_stack(change=configure)
 
 
 # ---------------------------------------------------------------- the service
 
 
 class ServerError(Exception):
-    """All that the service says when a gateway does not do as it expects."""
+    """What the service reports, whatever the gateway answered."""
 
 
 def parse_events(answer):
-    """The JSON events of a chat stream; no byte may be anything else."""
+    """The JSON events of a chat stream. Every byte must belong to one."""
     assert answer.status_code == 200, (answer.status_code, answer.text)
     assert re.match(r"text/event-stream(;|$)", answer.headers["content-type"]), answer.headers
     text = answer.content.decode("utf-8")
@@ -87,15 +79,15 @@ def parse_events(answer):
 
 
 class Turn:
-    """What one streamed answer adds up to."""
+    """The text, tool calls and usage of one streamed answer."""
 
     def __init__(self, answer):
         self.answer = answer
         self.text, self.calls, self.finish, self.usage = "", {}, None, None
         for i, event in enumerate(parse_events(answer)):
-            # Azure begins with its verdict on the prompt, an object of no name
+            # Azure begins with the result of its filter on the prompt; that object has no type
             assert event["object"] == "chat.completion.chunk" or i == 0 and "prompt_filter_results" in event
-            assert self.usage is None, "nothing comes behind the usage"
+            assert self.usage is None, "an event after the usage"
             if event.get("usage"):
                 assert event["choices"] == []
                 self.usage = event["usage"]
@@ -155,13 +147,12 @@ class AgentService:
         }
 
     def ask(self, turn="plain", model="gpt-4o", target="", in_path=False, api_version=None):
-        """One turn of an agent; the service never says why it failed."""
-        body = {"stream": True, "stream_options": {"include_usage": True}, "max_completion_tokens": 16384,
-                "temperature": 0.3, **TURNS[turn]}
+        """One turn of an agent."""
+        body = {**STREAMED, "max_completion_tokens": 16384, "temperature": 0.3, **TURNS[turn]}
         if not in_path:
             body["model"] = model
         headers = self.headers(model)
-        if turn == "tools":  # what makes the simulator call one
+        if turn == "tools":  # the simulator then calls one
             headers["x-sim-tool"] = "get_stock"
         url = self.url(target, in_path, api_version, model)
         for _ in range(3):
@@ -188,10 +179,6 @@ def identity_token(stack, aud=AZURE, mirid=MIRID, **claims):
                             "xms_mirid": mirid, **claims}, version="1.0")
 
 
-def bearer(token):
-    return {"authorization": f"Bearer {token}"}
-
-
 # What the connection's authType, authConfig and customHeaders put on the wire.
 CREDENTIALS = {
     "api-key": lambda gw: {"api-key": GATEWAY_KEY},
@@ -205,7 +192,7 @@ CREDENTIALS = {
     "identity, resourcegroups": lambda gw: bearer(identity_token(gw, mirid=MIRID.replace("eGroups", "egroups"))),
     "identity and api-key": lambda gw: {**bearer(identity_token(gw)), "api-key": GATEWAY_KEY},
 }
-# What stands in front in connections that people have.
+# Paths before the API in the target URLs of connections.
 TARGETS = ["", "/api/v1/custom", "/v2/custom", "/openai", "/models", "/openai/v1", "/v1", "/default/models/openai/v1"]
 API_VERSIONS = [None, "", "2024-10-21", "v1"]
 
@@ -231,7 +218,7 @@ def test_agent_answers_through_the_gateway(gw, credential, in_path):
                     else:
                         assert turn.finish == "stop" and turn.text and not turn.calls, where
     n = len(TARGETS) * len(API_VERSIONS) * len(TURNS)
-    assert service.asked == n, "it had to ask again"
+    assert service.asked == n, "the service had to ask again"
     check_upstream(gw, n, sent)
     decision = gw.decision(request_id(service.answer))
     assert decision["consumer"] == "foundry" and decision["agent"] == AGENT and decision["project"] == PROJECT_ID
@@ -241,7 +228,7 @@ def test_agent_answers_through_the_gateway(gw, credential, in_path):
 
 
 def check_upstream(gw, n, sent):
-    """What the resource got: our credential, and nothing of Foundry's."""
+    """The resource received the gateway's credential and no header of Foundry's."""
     seen = data_requests(gw)
     assert len(seen) == n
     secrets = {v.split(" ")[-1] for v in sent.values()}
@@ -253,14 +240,14 @@ def check_upstream(gw, n, sent):
         assert request["deployment"] == "gpt-4o-east" and request["status"] == 200
         text = json.dumps(request)
         assert not [s for s in secrets if s in text]
-        assert "/openai/deployments/gpt-4o-east/chat/completions" == request["path"]
+        assert request["path"] == "/openai/deployments/gpt-4o-east/chat/completions"
         version = dict(urllib.parse.parse_qsl(request["query"]))
         assert list(version) == ["api-version"] and version["api-version"] == "2024-10-21"
 
 
 @pytest.mark.parametrize("in_path", [False, True], ids=["model in body", "model in path"])
-def test_model_name_that_must_be_escaped(make_stack, in_path):
-    """{deploymentName} is put into the path with quote(safe='')."""
+def test_model_name_that_must_be_escaped_is_found(make_stack, in_path):
+    """The service puts {deploymentName} into the path with quote(safe='')."""
     def change(config):
         configure(config)
         config["models"]["gpt-4.1 (ü)"] = {"deployments": [
@@ -272,8 +259,8 @@ def test_model_name_that_must_be_escaped(make_stack, in_path):
     assert [r["deployment"] for r in data_requests(gw)] == ["gpt-4o-east"]
 
 
-# Of connections that ask for their models: endpoints behind `target`, and where
-# the names stand in the answer.
+# For connections that ask for their models: paths behind the target URL, and the members of the
+# answer that hold the list and a name.
 DISCOVERY = {
     "AzureOpenAI": ("/deployments", "/deployments/{deploymentName}", "value", "name"),
     "OpenAI": ("/v1/models", "/v1/models/{deploymentName}", "data", "id"),
@@ -282,8 +269,8 @@ DISCOVERY = {
 
 @pytest.mark.parametrize("provider", DISCOVERY)
 @pytest.mark.parametrize("credential", ["api-key", "bearer key", "custom header", "oauth2", "identity"])
-def test_models_that_are_found_can_be_used(gw, credential, provider):
-    """Dynamic discovery: list, get each by its escaped name, then ask it."""
+def test_models_of_dynamic_discovery_can_be_used(gw, credential, provider):
+    """Lists the models, gets each by its escaped name, and asks each chat model."""
     list_at, get_at, members, key = DISCOVERY[provider]
     sent = CREDENTIALS[credential](gw)
     with gw.client() as client:
@@ -309,7 +296,7 @@ def test_models_that_are_found_can_be_used(gw, credential, provider):
 
 
 def check_found(found, name, provider):
-    """What the service insists on."""
+    """The members that the service reads."""
     if provider == "OpenAI":
         assert found["id"] == name and "properties" not in found
         return
@@ -317,26 +304,24 @@ def check_found(found, name, provider):
     assert found["properties"]["model"]["name"] and found["properties"]["model"]["format"] in ("OpenAI", "Anthropic")
 
 
-def test_path_wins_over_the_body(gw):
+def test_model_of_the_path_wins_over_that_of_the_body(gw):
     """Some versions of the service send both."""
     service = AgentService(gw, {"api-key": GATEWAY_KEY})
     answer = service.client.post("/deployments/gpt-4o/chat/completions", headers=service.headers("gpt-4o"),
-                                 json={"model": "gpt-4o-mini", "stream": True,
-                                       "stream_options": {"include_usage": True}, **TURNS["plain"]})
+                                 json={"model": "gpt-4o-mini", **STREAMED, **TURNS["plain"]})
     Turn(answer)
     assert [r["deployment"] for r in data_requests(gw)] == ["gpt-4o-east"]
 
 
-def test_chunks_of_any_size(gw):
-    """The stream is relayed, whatever the pieces it comes in."""
-    for chunk in (1, 7, 64):
-        service = AgentService(gw, {"api-key": GATEWAY_KEY, "x-sim-chunk": str(chunk)})
-        turn = service.ask("tools")
-        assert service.asked == 1
-        assert int(gw.usage(request_id(turn.answer))["output"]) == turn.usage["completion_tokens"]
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_stream_in_chunks_of_any_size(gw, size):
+    service = AgentService(gw, {"api-key": GATEWAY_KEY, "x-sim-chunk": str(size)})
+    turn = service.ask("tools")
+    assert service.asked == 1
+    assert int(gw.usage(request_id(turn.answer))["output"]) == turn.usage["completion_tokens"]
 
 
-# ----------------------------------------------------------------- who is not
+# ------------------------------------------------------------ who is refused
 
 
 def refused_service(gw, credential, **more):
@@ -364,26 +349,26 @@ def test_wrong_key_is_401(gw, credential):
     {"aud": "https://management.azure.com"},
     {"appid": "12345678-1234-1234-1234-123456789012"},
 ], ids=["longer-aud", "two-slashes", "other-aud", "unlisted-app"])
-def test_token_of_something_else(gw, claims):
+def test_token_for_another_audience_or_app_is_refused(gw, claims):
     aud = claims.pop("aud", AZURE)
     answer = refused_service(gw, bearer(identity_token(gw, aud=aud, **claims)))
     assert answer.status_code in (401, 403)
 
 
-def test_identity_of_another_account(gw):
-    """Names that only begin or end like ours, or none."""
-    for mirid in (MIRID.replace("Contoso", "Contoso2"), "/x" + MIRID, MIRID.replace("rg-Agents", "rg-Other"), None):
-        answer = refused_service(gw, bearer(identity_token(gw, mirid=mirid)))
-        assert answer.status_code == 403, mirid
+@pytest.mark.parametrize("mirid", [MIRID.replace("Contoso", "Contoso2"), "/x" + MIRID,
+                                   MIRID.replace("rg-Agents", "rg-Other"), None],
+                         ids=["longer account", "prefix", "other group", "none"])
+def test_identity_of_another_account_is_refused(gw, mirid):
+    assert refused_service(gw, bearer(identity_token(gw, mirid=mirid))).status_code == 403
 
 
-def test_unknown_model_is_404_with_json(gw):
-    for in_path in (False, True):
-        answer = refused_service(gw, {"api-key": GATEWAY_KEY}, model="no-such-model", in_path=in_path)
-        assert answer.status_code == 404 and answer.json()["error"]["message"]
+@pytest.mark.parametrize("in_path", [False, True], ids=["model in body", "model in path"])
+def test_unknown_model_is_404_with_json(gw, in_path):
+    answer = refused_service(gw, {"api-key": GATEWAY_KEY}, model="no-such-model", in_path=in_path)
+    assert answer.status_code == 404 and answer.json()["error"]["message"]
 
 
-def test_both_must_be_good_where_both_are_required(make_stack):
+def test_token_and_key_must_be_good_where_both_are_required(make_stack):
     def change(config):
         configure(config)
         config["keys"]["require"] = "both"
@@ -398,11 +383,11 @@ def test_both_must_be_good_where_both_are_required(make_stack):
         assert refused_service(gw, credential).status_code == 401
 
 
-# ------------------------------------------------- what Foundry says of itself
+# ------------------------------------------- headers that name agent and project
 
 
 def test_foundry_headers_of_a_program_are_ignored(gw):
-    """Anybody can send them; only a declared connection is believed."""
+    """Anybody can send them. The gateway uses them only for consumers with trust_foundry_headers."""
     service = AgentService(gw, {"api-key": APP_KEY})
     turn = service.ask()
     decision = gw.decision(request_id(turn.answer))
@@ -410,20 +395,21 @@ def test_foundry_headers_of_a_program_are_ignored(gw):
     usage = gw.usage(request_id(turn.answer))
     assert "agent" not in usage and "project" not in usage
     log = gw.children["agent"].log()
-    assert all(AGENT not in line for line in log.splitlines() if request_id(turn.answer) in line)
+    assert not any(AGENT in line for line in log.splitlines() if request_id(turn.answer) in line)
     check_upstream(gw, 1, {"api-key": APP_KEY})
 
 
-@pytest.fixture
-def per_agent(make_stack):
+def three_a_day(config):
     """Three requests a day for every agent."""
-    def change(config):
-        configure(config)
-        config["limits"] = {"agent-day": {"per": "agent", "unit": "requests", "amount": 3, "window": "day"}}
-        for consumer in config["consumers"].values():
-            consumer["limits"] = ["agent-day"]
+    configure(config)
+    config["limits"] = {"agent-day": day(3, per="agent")}
+    for consumer in config["consumers"].values():
+        consumer["limits"] = ["agent-day"]
 
-    return make_stack(change=change)
+
+@pytest.fixture
+def per_agent(shared_stack):
+    return shared_stack(change=three_a_day)
 
 
 def test_each_agent_has_its_own_budget(per_agent):
@@ -446,8 +432,7 @@ def test_new_version_of_an_agent_has_no_new_budget(per_agent):
 
 
 def test_program_cannot_name_itself_a_new_agent(per_agent):
-    """A name of one's own choice would be a budget of one's own choice, and
-    that of another agent could be used up."""
+    """Otherwise it could have a new budget whenever it likes, and use up that of another agent."""
     for i in range(3):
         AgentService(per_agent, {"api-key": APP_KEY}, agent=f"mine-{i}:1").ask()
     with pytest.raises(ServerError):

@@ -1,31 +1,28 @@
 """Attacks on the gateway, each named by what it tries.
 
-The measure is always the same: what the simulator received and ran, against
-what the agent decided and the caller was told."""
+Each test compares what the simulator received and ran with what the agent decided and what the
+caller was told. Bodies, paths and framing that try to name another model are in hostile.py."""
+import contextlib
 import json
 import re
 import uuid
 
 import pytest
 
-from harness import GATEWAY_KEY, TINY_APP, request_id, wait_until
+from harness import CHAT, GATEWAY_KEY, STREAMED, TINY_APP, header_values, request_id, wait_until
 from refusals import Answer, chat_bytes, data_requests, exchange, nothing_sent, raw_chat, refused, split_answers
+from steps import usage_records
 
-HELLO = [{"role": "user", "content": "Hello"}]
 MESSAGES = b'"messages":[{"role":"user","content":"Hello"}]'
 
 
-# Behind what leaves the connection open: whatever the gateway makes of it, it
-# then closes. (Closing our half would do too, but that is a caller who left.)
+# Sent after bytes that leave the connection open: the gateway closes it after this request.
+# (Closing the test's half of the connection would look like a caller who left.)
 LAST = b"GET /the-end HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
-# What is not HTTP gets a 400, or from HAProxy 3.2 just the end of the connection.
+# The answers to bytes that are not HTTP: 400, or from HAProxy 3.2 on a closed connection (0).
 NOT_HTTP = (0, 400)
-
-
-def values(seen, name):
-    return [v for k, v in seen["headers"] if k.lower() == name]
 
 
 def sent_once(gw):
@@ -34,158 +31,33 @@ def sent_once(gw):
 
 
 def ran_what_was_decided(gw, answer, model="gpt-4o", deployment="gpt-4o-east"):
-    """One request arrived, for the deployment that was authorized, under our
-    credential."""
+    """One request arrived, for the deployment that was authorized, with the gateway's credential."""
     assert answer.status_code == 200, answer.text
     seen = sent_once(gw)
     decision = gw.decision(answer.headers["x-request-id"])
     assert decision["model"] == model and decision["deployment"] == deployment == seen["deployment"]
-    (credential,) = values(seen, "authorization")
+    (credential,) = header_values(seen, "authorization")
     assert credential.startswith("Bearer ey")
     return seen
 
 
 # ---------------------------------------------- a model that is not the model
 
-# Bodies that some JSON reader takes for another model than ours does.
-TWO_MODELS = {
-    "duplicate-key": b'{"model":"gpt-4o","model":"forbidden-model",%s}',
-    "duplicate-key-first-wins": b'{"model":"forbidden-model","model":"gpt-4o",%s}',
-    "duplicate-same-value": b'{"model":"gpt-4o","model":"gpt-4o",%s}',
-    "escaped-key": b'{"model":"gpt-4o","\\u006dodel":"forbidden-model",%s}',
-    "escaped-key-first": b'{"\\u006dodel":"forbidden-model","model":"gpt-4o",%s}',
-    "all-escaped-key": b'{"\\u006d\\u006f\\u0064\\u0065\\u006c":"forbidden-model","model":"gpt-4o",%s}',
-    "key-in-other-case": b'{"model":"gpt-4o","Model":"forbidden-model",%s}',
-    "key-in-capitals": b'{"MODEL":"forbidden-model","model":"gpt-4o",%s}',
-    "nul-in-key": b'{"model":"gpt-4o","model\\u0000":"forbidden-model",%s}',
-    "nul-in-value": b'{"model":"gpt-4o\\u0000forbidden-model",%s}',
-    "nul-byte-behind": b'{"model":"gpt-4o",%s}\x00{"model":"forbidden-model"}',
-    "second-document": b'{"model":"gpt-4o",%s}{"model":"forbidden-model"}',
-    "second-document-on-a-new-line": b'{"model":"gpt-4o",%s}\n{"model":"forbidden-model"}',
-    "garbage-behind": b'{"model":"gpt-4o",%s}x',
-    "bom": b'\xef\xbb\xbf{"model":"gpt-4o",%s}',
-    "utf-16": '{"model":"gpt-4o"}'.encode("utf-16"),
-    "array-around": b'[{"model":"gpt-4o",%s}]',
-    "overlong-utf-8": b'{"model":"gpt-4o","\xc1\xadodel":"forbidden-model",%s}',
-    "lone-surrogate": b'{"model":"gpt-4o\\ud800",%s}',
-    "raw-control-in-string": b'{"model":"gpt-4o\n",%s}',
-    "model-is-an-array": b'{"model":["gpt-4o","forbidden-model"],%s}',
-    "model-is-an-object": b'{"model":{"id":"gpt-4o"},%s}',
-    "duplicate-max-tokens": b'{"model":"gpt-4o","max_tokens":1,"max_tokens":100000,%s}',
-    "duplicate-stream": b'{"model":"gpt-4o","stream":false,"stream":true,%s}',
-    "escaped-stream": b'{"model":"gpt-4o","stream":false,"\\u0073tream":true,%s}',
-    "max-tokens-as-float": b'{"model":"gpt-4o","max_tokens":1e9,%s}',
-    "nan": b'{"model":"gpt-4o","temperature":NaN,%s}',
-    "leading-zero": b'{"model":"gpt-4o","max_tokens":007,%s}',
-    "comment-hides-key": b'{"model":"gpt-4o"/*,"model":"x"*/,%s}',
-    "form-feed-as-blank": b'{\x0c"model":"gpt-4o",%s}',
-    "no-break-space-as-blank": b'{\xc2\xa0"model":"gpt-4o",%s}',
-}
-
-
-@pytest.mark.parametrize("name", TWO_MODELS)
-def test_body_with_two_meanings(gw, name):
-    body = TWO_MODELS[name].replace(b"%s", MESSAGES)
-    for path in ("/openai/v1/chat/completions", "/openai/deployments/gpt-4o/chat/completions"):
-        refused(gw, gw.chat(path=path, content=body), 400, "invalid_json")
-
-
-# Bodies with one meaning, whatever they look like.
-ONE_MODEL = {
-    "escaped-value": b'{"model":"\\u0067pt-4o",%s}',
-    "escaped-key": b'{"\\u006dodel":"gpt-4o",%s}',
-    "model-nested": b'{"metadata":{"model":"forbidden-model"},"model":"gpt-4o",%s}',
-    "model-in-a-string": b'{"user":"\\"model\\":\\"forbidden-model\\"","model":"gpt-4o",%s}',
-    "model-in-a-message": b'{"model":"gpt-4o","messages":[{"role":"user","content":"x","model":"forbidden-model"}]}',
-    "blanks": b' \r\n\t{ "model" : "gpt-4o" , %s }\r\n\t ',
-}
-
-
-@pytest.mark.parametrize("name", ONE_MODEL)
-def test_body_that_only_looks_like_two_models(gw, name):
-    ran_what_was_decided(gw, gw.chat(content=ONE_MODEL[name].replace(b"%s", MESSAGES)))
-
-
-def test_path_says_one_model_and_body_another(gw):
-    """The path is what the upstream obeys, so it is what is authorized."""
+def test_model_of_the_path_counts_where_the_body_names_another(gw):
+    """The resource uses the path, so the path is what must be authorized."""
     answer = gw.chat(path="/openai/deployments/gpt-4o/chat/completions", model="forbidden-model")
     ran_what_was_decided(gw, answer)
 
 
 def test_model_from_query_or_header_is_ignored(gw):
-    answer = gw.chat(path="/openai/v1/chat/completions?model=forbidden-model&deployment=forbidden-model",
+    answer = gw.chat(path=CHAT + "?model=forbidden-model&deployment=forbidden-model",
                      headers={"x-ms-model": "forbidden-model", "x-ms-spillover-deployment": "forbidden-model",
                               "azureml-model-deployment": "forbidden-model"})
     seen = ran_what_was_decided(gw, answer)
     assert "forbidden" not in json.dumps([seen["headers"], seen["query"], seen["path"]])
 
 
-def test_model_name_in_other_spellings_is_unknown(gw):
-    for model in ("GPT-4o", "gpt-4o ", " gpt-4o", "gpt-4o/../forbidden-model", "gpt-4о", "gpt*", "*", "gpt-4o\n"):
-        refused(gw, gw.chat(model=model), 404, "model_not_found")
-
-
 # ------------------------------------------------------------------ the path
-
-D = "/openai/deployments/gpt-4o"
-PATHS = [
-    "/openai/deployments/gpt-4o%2fchat/completions",
-    "/openai/deployments/gpt-4o/..%2fforbidden-model/chat/completions",
-    "/openai/deployments/gpt-4o/../forbidden-model/chat/completions",
-    "/openai/deployments/gpt-4o/%2e%2e/forbidden-model/chat/completions",
-    "/openai/deployments/gpt-4o%2f..%2fforbidden-model/chat/completions",
-    "/openai/deployments/gpt-4o%5c..%5cforbidden-model/chat/completions",
-    "/openai/deployments/gpt-4o\\..\\forbidden-model/chat/completions",
-    "/openai/deployments/gpt-4o;x/chat/completions",
-    "/openai/deployments/gpt-4o;/../forbidden-model/chat/completions",
-    "/openai/deployments/gpt-4o/;x/chat/completions",
-    "/openai/deployments/gpt-4o/..;/forbidden-model/chat/completions",
-    "/openai//deployments/gpt-4o/chat/completions",
-    "//openai/deployments/gpt-4o/chat/completions",
-    "/openai/deployments//gpt-4o/chat/completions",
-    "/openai/deployments/gpt-4o//chat/completions",
-    "/openai/deployments/gpt-4o/chat/completions/",
-    "/openai/deployments/gpt-4o/chat/completions/.",
-    "/openai/deployments/gpt-4o/chat/completions/..",
-    "/openai/deployments/gpt-4o/chat/completions%2f",
-    "/openai/deployments/gpt-4o/chat/completions%00",
-    "/openai/deployments/gpt-4o/chat/completions%20",
-    "/openai/deployments/gpt-4o/chat%2fcompletions",
-    "/openai/deployments/gpt-4o/chat/completions;x=y",
-    "/openai/deployments/gpt-4o%00/chat/completions",
-    "/openai/deployments/gpt-4o%0d%0aHost:%20evil/chat/completions",
-    "/openai/deployments/gpt-4o%3fx/chat/completions",
-    "/openai/deployments/gpt-4o%23x/chat/completions",
-    "/openai/deployments/gpt-4o%252fx/chat/completions",
-    "/openai/deployments/%67pt-4o/%2e/chat/completions",
-    "/openai/deployments/./chat/completions",
-    "/openai/deployments/../chat/completions",
-    "/openai/deployments/%2e%2e/chat/completions",
-    "/openai/deployments/gpt-4o/deployments/forbidden-model/chat/completions",
-    "/openai/deployments/forbidden-model/x/openai/deployments/gpt-4o/chat/completions",
-    "/openai/Deployments/gpt-4o/chat/completions",
-    "/openai/%64eployments/forbidden-model/chat/completions",
-    "/openai/deployments/gpt-4o%/chat/completions",
-    "/openai/deployments/gpt-4o%zz/chat/completions",
-    "/openai/deployments/gpt-4o%c0%af/chat/completions",
-    "/openai/deployments/gpt-4o%ff/chat/completions",
-    "/OPENAI/V1/CHAT/COMPLETIONS",
-    "/openai/v1/../../control/reset",
-    "/openai/v1/chat/completions/../../../../control/reset",
-    "/openai/v1/%2e%2e/%2e%2e/control/reset",
-]
-
-
-@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
-def test_path_that_means_something_else_upstream(gw, tls):
-    token = gw.token()
-    for path in PATHS:
-        answer = raw_chat(gw, tls=tls, path=path, token=token)
-        assert answer.status_code in (404, *NOT_HTTP), (path, answer.raw)
-        assert data_requests(gw) == [], path
-        if answer.status_code == 404:
-            code = gw.decision(answer.headers["x-request-id"])["code"]
-            assert code in ("unknown_operation", "model_not_found"), (path, code)
 
 
 def test_escaped_name_in_the_path_is_the_name(gw):
@@ -193,7 +65,7 @@ def test_escaped_name_in_the_path_is_the_name(gw):
     assert sent_once(gw)["path"] == "/openai/deployments/gpt-4o-east/chat/completions"
 
 
-def test_query_does_not_reach_the_upstream_but_for_the_version(gw):
+def test_only_the_api_version_of_a_query_reaches_the_upstream(gw):
     for query in ("api-version=2024-10-21%26x=1", "api-version=../../x", "api-version=2024-10-21%0d%0aX:%20y",
                   "x=1&api-key=secret", "subscription-key=secret", "api-version=%32024-10-21",
                   "api-version=2024-10-21&api-version=2020-01-01"):
@@ -213,7 +85,7 @@ def test_absolute_uri_does_not_choose_the_host(gw):
                 nothing_sent(gw)
                 continue
             seen = ran_what_was_decided(gw, answer)
-            assert values(seen, "host") == [f"127.0.0.1:{gw.ports['sim']}"]
+            assert header_values(seen, "host") == [f"127.0.0.1:{gw.ports['sim']}"]
             assert seen["path"].startswith("/openai/deployments/gpt-4o-east/")
 
 
@@ -223,23 +95,23 @@ def test_host_header_does_not_choose_the_host(gw):
                  ["X-Rewrite-URL: /control/reset"], ["X-HTTP-Method-Override: DELETE"], ["X-Method: DELETE"]):
         gw.sim.reset()
         seen = ran_what_was_decided(gw, raw_chat(gw, host="evil.example", head=head))
-        assert values(seen, "host") == [f"127.0.0.1:{gw.ports['sim']}"]
+        assert header_values(seen, "host") == [f"127.0.0.1:{gw.ports['sim']}"]
         assert seen["method"] == "POST"
         assert "evil" not in json.dumps(seen["headers"]) and "control" not in json.dumps(seen["headers"])
         assert "DELETE" not in json.dumps(seen["headers"])
 
 
-def test_two_host_headers(gw):
+def test_second_host_header_does_not_reach_the_upstream(gw):
     answer = raw_chat(gw, head=["Host: evil.example"])
     assert answer.status_code in (200, *NOT_HTTP)
     for seen in data_requests(gw):
-        assert values(seen, "host") == [f"127.0.0.1:{gw.ports['sim']}"]
+        assert header_values(seen, "host") == [f"127.0.0.1:{gw.ports['sim']}"]
 
 
 # ------------------------------------------------------------------ headers
 
 
-def test_header_of_a_name_that_only_we_may_use(gw):
+def test_headers_that_only_the_gateway_may_set_are_removed(gw):
     names = ["x-gw-verdict", "x-gw-backend", "X-GW-Auth-Value", "x-ms-foundry-agent-id", "x-ms-useragent",
              "x-ms-spillover-deployment", "X-MS-Authorization-Auxiliary", "azureml-model-deployment",
              "x-forwarded-for", "x-forwarded-proto", "x-real-ip", "forwarded", "via", "openai-project",
@@ -248,12 +120,12 @@ def test_header_of_a_name_that_only_we_may_use(gw):
     head = [f"{n}: smuggled" for n in names if n != "accept-encoding"] + ["Accept-Encoding: gzip"]
     seen = ran_what_was_decided(gw, raw_chat(gw, head=head))
     assert "smuggled" not in json.dumps(seen["headers"])
-    assert not values(seen, "accept-encoding")
+    assert not header_values(seen, "accept-encoding")
 
 
 @pytest.mark.parametrize("name", ["txn.gw.verdict", "api_key", "x_api_key", "ocp_apim_subscription_key",
                                   "x.ms.spillover", "authorization_", "x!gw"])
-def test_header_name_that_some_servers_read_as_another(gw, name):
+def test_header_name_that_some_servers_read_as_another_is_removed(gw, name):
     seen = ran_what_was_decided(gw, raw_chat(gw, head=[f"{name}: smuggled"]))
     assert "smuggled" not in json.dumps(seen["headers"])
 
@@ -261,7 +133,7 @@ def test_header_name_that_some_servers_read_as_another(gw, name):
 def test_variables_in_header_values_mean_nothing(gw):
     value = "%[var(txn.gw.auth_value)] %[env(PATH)] ${PATH} %ID"
     seen = ran_what_was_decided(gw, raw_chat(gw, head=[f"User-Agent: {value}"]))
-    assert values(seen, "user-agent") == [value]
+    assert header_values(seen, "user-agent") == [value]
 
 
 def test_format_of_haproxy_in_a_model_name_means_nothing(gw):
@@ -272,7 +144,7 @@ def test_format_of_haproxy_in_a_model_name_means_nothing(gw):
     assert model in answer.json()["error"]["message"]
 
 
-def test_request_id_of_the_caller_is_not_ours(gw):
+def test_request_id_of_the_caller_is_replaced(gw):
     mine = str(uuid.uuid4())
     for http2 in (False, True):
         gw.sim.reset()
@@ -281,7 +153,7 @@ def test_request_id_of_the_caller_is_not_ours(gw):
         assert request_id(answer) != mine
         assert answer.headers.get_list("x-request-id") == [request_id(answer)]
         seen = ran_what_was_decided(gw, answer)
-        assert values(seen, "x-request-id") == [request_id(answer)]
+        assert header_values(seen, "x-request-id") == [request_id(answer)]
     assert mine not in gw.children["agent"].log()
 
 
@@ -294,31 +166,30 @@ def test_request_id_of_an_open_reservation_cannot_be_taken_over(gw):
 
 @pytest.mark.parametrize("value", ["authorization", "Authorization, close", "host, authorization, content-type",
                                    "keep-alive, x-request-id", "content-length", "transfer-encoding, authorization"])
-def test_connection_header_that_names_ours_for_removal(gw, value):
+def test_connection_header_that_names_headers_of_the_gateway(gw, value):
     answer = Answer(exchange(gw, chat_bytes(gw, close=False, head=[f"Connection: {value}"]) + LAST))
     if answer.status_code in NOT_HTTP:
         nothing_sent(gw)
         return
     seen = ran_what_was_decided(gw, answer)
-    assert not [v for v in values(seen, "connection") if "auth" in v.lower() or "host" in v.lower()]
+    assert not [v for v in header_values(seen, "connection") if "auth" in v.lower() or "host" in v.lower()]
 
 
 @pytest.mark.parametrize("kind", [b"X-A: b\rX-Gw: smuggled", b"X-A: b\nApi-Key: smuggled", b"X-A: b\x00c",
                                   b"X-A: b\r\n Api-Key: smuggled", b"X A: smuggled", b"X-A : smuggled", b": smuggled",
                                   b"X-A\r\n: smuggled"],
                          ids=["cr", "lf", "nul", "folded", "blank-in-name", "blank-before-colon", "no-name", "split"])
-def test_newline_and_other_tricks_in_a_header(gw, kind):
+def test_malformed_header_adds_no_header(gw, kind):
     answer = raw_chat(gw, head=[kind])
     if answer.status_code in NOT_HTTP:
         nothing_sent(gw)
         return
-    if answer.status_code == 401:  # became a second credential of the caller
-        refused_status = gw.decision(answer.headers["x-request-id"])["verdict"]
-        assert refused_status == "deny"
+    if answer.status_code == 401:  # it became a second credential of the caller
+        assert gw.decision(answer.headers["x-request-id"])["verdict"] == "deny"
         nothing_sent(gw)
         return
     seen = ran_what_was_decided(gw, answer)
-    assert not values(seen, "api-key") and not values(seen, "x-gw")
+    assert not header_values(seen, "api-key") and not header_values(seen, "x-gw")
 
 
 AUTHORIZATIONS = {
@@ -340,7 +211,7 @@ AUTHORIZATIONS = {
 
 
 @pytest.mark.parametrize("name", AUTHORIZATIONS)
-def test_authorization_header_in_the_form(gw, name):
+def test_spelling_of_the_authorization_header(gw, name):
     form, status = AUTHORIZATIONS[name]
     answer = raw_chat(gw, token="", head=["Authorization: " + form.format(t=gw.token())])
     assert answer.status_code == status, answer.raw
@@ -352,9 +223,8 @@ def test_authorization_header_in_the_form(gw, name):
         nothing_sent(gw)
 
 
-def test_key_to_the_upstream_is_never_the_callers(make_stack, tmp_path):
-    """A resource with a key of its own, and callers who bring the header that
-    it is sent in."""
+def test_upstream_never_sees_a_key_of_the_caller(make_stack, tmp_path):
+    """The resource has a key, and callers send the header that the gateway sends it in."""
     def change(config):
         config["credentials"]["key"] = {"type": "key", "key_file": str(key_file)}
         config["resources"]["east"]["credential"] = "key"
@@ -363,7 +233,7 @@ def test_key_to_the_upstream_is_never_the_callers(make_stack, tmp_path):
     key_file.write_text("the-resources-own-key")
     key_file.chmod(0o600)
     stack = make_stack(change=change)
-    stack.sim.post("/control/defaults", auth=False)
+    stack.sim.defaults(auth=False)
     token = stack.token()
     for head in ([f"api-key: {GATEWAY_KEY}"], [f"Api-Key: {GATEWAY_KEY}", f"X-Api-Key: {GATEWAY_KEY}"],
                  [f"x-team-key: {GATEWAY_KEY}"], [f"api_key: {GATEWAY_KEY}", f"api-key: {GATEWAY_KEY}"]):
@@ -371,8 +241,8 @@ def test_key_to_the_upstream_is_never_the_callers(make_stack, tmp_path):
         answer = raw_chat(stack, token=token, head=head)
         assert answer.status_code == 200, answer.raw
         seen = data_requests(stack)[before]
-        assert values(seen, "api-key") == ["the-resources-own-key"]
-        assert not values(seen, "authorization")
+        assert header_values(seen, "api-key") == ["the-resources-own-key"]
+        assert not header_values(seen, "authorization")
         assert GATEWAY_KEY not in json.dumps(seen) and token not in json.dumps(seen)
 
 
@@ -399,9 +269,8 @@ def test_headers_of_100_kb(gw):
     nothing_sent(gw)
 
 
-def test_headers_that_fill_the_agents_workspace(gw):
-    """Each is within its bound, together they are more than a request's
-    memory."""
+def test_headers_that_fill_the_memory_of_a_request(gw):
+    """Each is within its bound. Together they exceed the memory that the agent has for a request."""
     head = ["Authorization: Bearer " + "eyJ" + "A" * 15000 + ".B.C", f"api-key: {'k' * 1024}",
             f"x-api-key: {'k' * 1024}", f"x-team-key: {'k' * 1024}", "x-ms-foundry-agent-id: " + "i" * 4000]
     path = "/openai/v1/" + "p" * 1900 + "/chat/completions?" + "q" * 2000
@@ -411,8 +280,8 @@ def test_headers_that_fill_the_agents_workspace(gw):
     assert gw.chat().status_code == 200
 
 
-def test_caller_named_by_headers_is_not_believed(gw):
-    """X-MS-CLIENT-PRINCIPAL and such are App Service's, not a caller's."""
+def test_headers_that_name_a_caller_are_ignored(gw):
+    """X-MS-CLIENT-PRINCIPAL and the like are set by App Service. Here a caller sent them."""
     head = ["X-MS-CLIENT-PRINCIPAL: e30=", f"X-MS-CLIENT-PRINCIPAL-ID: {TINY_APP}", "X-Consumer: tiny"]
     answer = raw_chat(gw, token="", head=head)
     assert answer.status_code == 401
@@ -427,8 +296,8 @@ SMUGGLED = b"POST /openai/deployments/forbidden-model/chat/completions HTTP/1.1\
 
 
 def smuggle(gw, head, body):
-    """Gives the status of every answer; the hidden request must get none of
-    the first one's credentials and never run."""
+    """Sends a request with another one hidden in its body; the status of every answer. The hidden
+    request must not get the credential of the first, and must not run."""
     data = chat_bytes(gw, body=body, length=False, close=False, head=head)
     raw = exchange(gw, data + LAST)
     for seen in data_requests(gw):
@@ -483,38 +352,39 @@ def test_request_smuggling_by(gw, name):
     if not answers:
         nothing_sent(gw)
         return
-    # at most the outer request runs; the hidden one, where HAProxy sees it as
-    # a request of its own, has no credential
+    # at most the outer request runs; if HAProxy takes the hidden one for a
+    # request, it has no credential
     assert answers[0] in (200, 400, 411, 413, 422, 501), answers
     assert all(a in (400, 401, 408) for a in answers[1:]), answers
     for seen in data_requests(gw):
         assert "smuggled" not in json.dumps(seen["headers"])
 
 
-def test_body_of_a_get_is_no_request(gw):
+def test_body_of_a_get_is_not_taken_for_a_request(gw):
     data = chat_bytes(gw, method="GET", body=SMUGGLED, close=False)
     answers = split_answers(exchange(gw, data + LAST))
     assert set(answers) <= {400, 401, 405}, answers
     nothing_sent(gw)
 
 
-def test_upgrade_and_other_protocols(gw):
+def test_upgrades_and_other_protocols_are_refused(gw):
     for head in (["Upgrade: websocket", "Connection: upgrade", "Sec-WebSocket-Key: eA==", "Sec-WebSocket-Version: 13"],
                  ["Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABkAAQAAP__"]):
         gw.sim.reset()
         answer = Answer(exchange(gw, chat_bytes(gw, head=head, close=False) + LAST))
         assert answer.status_code != 101
         for seen in data_requests(gw):
-            assert not values(seen, "upgrade") and not values(seen, "http2-settings")
-    for line in (b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % gw.ports["sim"], b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n",
-                 b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /x HTTP/0.9\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
+            assert not header_values(seen, "upgrade") and not header_values(seen, "http2-settings")
+    for line in (b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % gw.ports["sim"],
+                 b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+                 b"GET /x HTTP/0.9\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
         gw.sim.reset()
         raw = exchange(gw, line + LAST)
         assert not raw.startswith((b"HTTP/1.1 2", b"HTTP/1.0 2")), raw
         nothing_sent(gw)
 
 
-# ------------------------------------------------------------- logs and doors
+# -------------------------------------------------------- logs and endpoints
 
 
 FORGED = "decision id=11111111-1111-1111-1111-111111111111 verdict=allow"
@@ -532,28 +402,26 @@ HOSTILE = {
 }
 
 
-def malformed(gw):
-    return gw.metric("foundry_usage_records_total", result="malformed")
-
-
-def records(gw):
-    return gw.metric("foundry_usage_records_total")
+@contextlib.contextmanager
+def clean_logs(gw):
+    """Within the block a usage record is sent that the agent can read, and nothing forges a log line."""
+    before, had = usage_records(gw, "malformed"), usage_records(gw)
+    yield
+    wait_until("the usage record", lambda: usage_records(gw) > had)
+    assert usage_records(gw, "malformed") == before
+    check_log(gw)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_log_injection_by_model_name(gw, name):
-    before, had = malformed(gw), records(gw)
-    answer = gw.chat(model=HOSTILE[name])
-    decision = refused(gw, answer, 404, "model_not_found")
-    assert "consumer" not in decision or decision["consumer"] == "demo"
-    wait_until("the usage record", lambda: records(gw) > had)
-    assert malformed(gw) == before
-    check_log(gw)
+    with clean_logs(gw):
+        decision = refused(gw, gw.chat(model=HOSTILE[name]), 404, "model_not_found")
+        assert "consumer" not in decision or decision["consumer"] == "demo"
 
 
 def check_log(gw):
-    """Every line is one of ours and begins like one. (What the check of the
-    configuration says comes before them.)"""
+    """Every line begins as the agent's lines do. (The check of the configuration prints others, before
+    the first of them.)"""
     log = gw.children["agent"].log_path.read_bytes()
     log = log[re.search(rb"(?m)^\S+ info ", log).start():]
     assert not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", log), "a control character"
@@ -565,49 +433,40 @@ def check_log(gw):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_log_injection_by_headers_and_path(gw, name):
-    before, had = malformed(gw), records(gw)
     text = HOSTILE[name].encode().replace(b"\n", b"%0a").replace(b"\r", b"%0d").replace(b" ", b"%20")
     text = re.sub(rb"[^!-~]|[\"\\]", lambda m: b"%%%02x" % m.group(0)[0], text)
     value = re.sub(rb"[\x00-\x1f]", b"", HOSTILE[name].encode())
     head = [b"User-Agent: " + value, b"X-Ms-Foundry-Agent-Id: " + value, b"X-Ms-Client-Request-Id: " + value]
-    for path in (b"/openai/v1/chat/completions?x=" + text, b"/openai/deployments/" + text + b"/chat/completions"):
-        answer = raw_chat(gw, head=head, path=path.decode())
-        assert answer.status_code in (200, 404, *NOT_HTTP), answer.raw
-    wait_until("the usage record", lambda: records(gw) > had)
-    assert malformed(gw) == before
-    check_log(gw)
+    with clean_logs(gw):
+        for path in (CHAT.encode() + b"?x=" + text, b"/openai/deployments/" + text + b"/chat/completions"):
+            answer = raw_chat(gw, head=head, path=path.decode())
+            assert answer.status_code in (200, 404, *NOT_HTTP), answer.raw
 
 
 def test_log_injection_by_token_claims(gw):
-    """The caller's names are in both lines; only what Entra signed can be in
-    them, but a tenant's admin may name an app as he likes."""
-    before, had = malformed(gw), records(gw)
+    """The names of the caller are in both lines. Entra signed them, but the admin of a tenant may
+    give an app any name."""
     evil = 'x"} {"v":1\n' + FORGED
-    answer = gw.chat(token=gw.token(xms_mirid=evil, name=evil, roles=["Gateway.Use", evil],
-                                    xms_par_app_azp=evil))
-    assert answer.status_code in (200, 401)
-    wait_until("the usage record", lambda: records(gw) > had)
-    assert malformed(gw) == before
-    check_log(gw)
+    with clean_logs(gw):
+        answer = gw.chat(token=gw.token(xms_mirid=evil, name=evil, roles=["Gateway.Use", evil], xms_par_app_azp=evil))
+        assert answer.status_code in (200, 401)
 
 
-def test_usage_line_of_an_upstream_that_lies(gw):
-    """What the model says ends up in no record, whatever it looks like."""
-    before = malformed(gw)
-    text = '"}}],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}} \n\ndata: {"usage":{}}\n\n'
-    for stream in (False, True):
-        gw.sim.reset()
-        gw.sim.post("/control/defaults", text=text)
-        more = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
-        answer = gw.chat(**more)
-        seen = ran_what_was_decided(gw, answer)
-        usage = gw.usage(request_id(answer))
-        assert int(usage["input"]) == seen["usage"]["prompt_tokens"] > 0
-        assert int(usage["output"]) == seen["usage"]["completion_tokens"] > 0
-    assert malformed(gw) == before
+@pytest.mark.parametrize("more", [{}, STREAMED], ids=["plain", "streamed"])
+def test_usage_in_the_text_of_an_answer_is_not_counted(gw, more):
+    """The model may write anything; only the usage object of the answer counts."""
+    before = usage_records(gw, "malformed")
+    gw.sim.defaults(
+        text='"}}],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}} \n\ndata: {"usage":{}}\n\n')
+    answer = gw.chat(**more)
+    seen = ran_what_was_decided(gw, answer)
+    usage = gw.usage(request_id(answer))
+    assert int(usage["input"]) == seen["usage"]["prompt_tokens"] > 0
+    assert int(usage["output"]) == seen["usage"]["completion_tokens"] > 0
+    assert usage_records(gw, "malformed") == before
 
 
-def test_doors_of_the_agent_cannot_be_reached_through_the_gateway(gw):
+def test_endpoints_of_agent_and_simulator_cannot_be_reached_through_the_gateway(gw):
     token = gw.token()
     for path in ("/metrics", "/healthz", "/readyz", "/stats", "/control/stats", "/control/reset",
                  "/metadata/identity/oauth2/token?resource=https://cognitiveservices.azure.com"):
@@ -620,8 +479,7 @@ def test_doors_of_the_agent_cannot_be_reached_through_the_gateway(gw):
     nothing_sent(gw)
 
 
-def test_answer_to_a_refused_caller_holds_no_secret(gw):
-    """Neither the token nor the key comes back, in the text or in the log."""
+def test_refused_credential_is_neither_answered_nor_logged(gw):
     token = gw.token(aud="https://other.example")
     answer = gw.chat(token=token, headers={"api-key": "a-key-that-nobody-may-see"})
     assert answer.status_code == 401

@@ -1,5 +1,5 @@
-"""The kill switch on what runs already: cut for whom it is, and for nobody
-else, whatever the agent, Redis and the stream are doing."""
+"""Blocking a caller cuts the streams that it has, and those of no other caller, whatever the agent,
+Redis and the stream are doing."""
 import contextlib
 import re
 import socket
@@ -8,14 +8,10 @@ import threading
 import httpx
 import pytest
 
-from harness import APP, TINY_APP, request_id, wait_until
-from steps import Stream, by_day, error_code, fast_streams, open_records, slow_streams, wait_spent
-from test_limits import blocked, command, second_node
-from test_operations import Socket, with_objects
-
-
-def endless(stack):
-    slow_streams(stack, tokens=100000, event_delay_ms=20)
+from harness import APP, CHAT, GATEWAY_KEY, PATIENCE, TINY_APP, bearer, request_id, wait_until
+from steps import (Stream, blocked, by_day, command, endless_streams, error_code, fast_streams, open_records,
+                   second_node, tokens_of, wait_spent, with_objects)
+from websocket import WebSocket
 
 
 def roomy(config):
@@ -33,7 +29,7 @@ def known(stack, line):
 
 
 def goes_on(*streams):
-    """More arrives, and more again: the first may have been under way."""
+    """Three times more of each stream arrives; the first part may have been under way before."""
     for stream in streams:
         for _ in range(3):
             had = len(stream.text)
@@ -43,19 +39,18 @@ def goes_on(*streams):
 
 def leave(*streams):
     for stream in streams:
-        stream.leave.set()
-        stream.finish()
+        stream.hang_up()
 
 
-def let_in(stack):
-    """A stream that runs. On a slow machine the first may still be cut, as
-    HAProxy has not read that it need not be."""
+def admitted_stream(stack):
+    """A stream that runs. The first tries may still be cut, until HAProxy has read that the caller is
+    not blocked any more."""
     def begin():
         stream = Stream(stack)
         stream.begun.wait(30)
         return stream.text and stream
 
-    return wait_until("a stream to be let in", begin)
+    return wait_until("a stream to be admitted", begin)
 
 
 def was_cut(stack, stream):
@@ -72,7 +67,7 @@ def test_running_streams_are_cut_on_all_nodes_and_others_go_on(make_stack):
     second = second_node(make_stack, first, roomy)
     cut, rest = [], []
     for stack in (first, second):
-        endless(stack)
+        endless_streams(stack)
         cut += [Stream(stack).wait_begun() for _ in range(2)]
         rest.append(Stream(stack, token=tiny(stack)).wait_begun())
     command(first, "block", consumer="demo")
@@ -80,33 +75,33 @@ def test_running_streams_are_cut_on_all_nodes_and_others_go_on(make_stack):
     lines = [was_cut(s.stack, s) for s in cut]
     goes_on(*rest)
     for stack in (first, second):
-        # the resource sees it, and pays for no more
+        # the resource sees it, too
         wait_until("the resource to have one stream", lambda: stack.sim.stats()["streams_open"] == 1)
         assert stack.metric("foundry_streams_cut_total", consumer="demo") == 2
         assert stack.metric("foundry_streams_cut_total") == 2
 
-    # what streamed so far is paid, once, and nothing stays reserved
+    # what was streamed is charged once, and nothing stays reserved
     wait_until("what was reserved to be settled", lambda: not open_records(first))
     for line, stream in zip(lines, cut):
         events = stream.text.count("\ndata:") + stream.text.startswith("data:")
         assert int(line["output"]) >= events > 0
-    wait_spent(first, sum(int(u["input"]) + int(u["output"]) for u in lines))
+    wait_spent(first, sum(map(tokens_of, lines)))
 
     command(second, "unblock", consumer="demo")
-    again = [let_in(stack) for stack in (first, second)]
+    again = [admitted_stream(stack) for stack in (first, second)]
     goes_on(*again, *rest)
     leave(*again, *rest)
 
 
 @pytest.mark.parametrize("kind, name", [("app", APP), ("agent", "proj/bad"), ("app", "dev-key")])
-def test_whoever_can_be_blocked_is_cut(make_stack, kind, name):
+def test_streams_of_a_blocked_app_agent_or_key_are_cut(make_stack, kind, name):
     def change(config):
         roomy(config)
         config["consumers"]["demo"]["trust_foundry_headers"] = True
 
     stack = make_stack(change=change)
-    endless(stack)
-    key = {"api-key": "test-gateway-key-dev"}
+    endless_streams(stack)
+    key = {"api-key": GATEWAY_KEY}
     headers = {"x-ms-foundry-agent-id": "bad:3", "x-ms-foundry-project-id": "proj"}
     bad = Stream(stack, token="", headers=key) if name == "dev-key" else Stream(stack, headers=headers)
     good = Stream(stack, token=tiny(stack), headers={**headers, "x-ms-foundry-agent-id": "good:3"})
@@ -119,16 +114,14 @@ def test_whoever_can_be_blocked_is_cut(make_stack, kind, name):
     leave(good)
 
 
-def test_http_2_streams_of_one_connection_are_cut_one_by_one(make_stack):
-    """And the connection goes on. (2.6 ends a stream that is cut, by whomever,
-    like any other; later ones reset it.)"""
+def test_http_2_stream_is_cut_and_its_connection_stays(make_stack):
+    """HAProxy 2.6 ends a stream that was cut like any other; later versions reset it."""
     stack = make_stack(change=roomy)
-    endless(stack)
+    endless_streams(stack)
     body = {"model": "gpt-4o", "stream": True, "messages": []}
     with stack.client(http2=True) as client:
         def stream(token):
-            return client.stream("POST", "/openai/v1/chat/completions", json=body,
-                                 headers={"authorization": f"Bearer {token}"})
+            return client.stream("POST", CHAT, json=body, headers=bearer(token))
 
         with stream(stack.token()) as bad, stream(tiny(stack)) as good:
             assert (bad.http_version, bad.status_code, good.status_code) == ("HTTP/2", 200, 200)
@@ -142,7 +135,7 @@ def test_http_2_streams_of_one_connection_are_cut_one_by_one(make_stack):
     assert stack.usage(request_id(bad))["code"] == "caller_blocked"
 
 
-def test_a_stream_that_says_nothing_is_cut(make_stack):
+def test_stream_that_sends_nothing_is_cut(make_stack):
     """A model may think for minutes between two events."""
     stack = make_stack(change=roomy)
     stack.sim.fault(stall_after_events=2, stall_forever=True, times=2)
@@ -151,37 +144,32 @@ def test_a_stream_that_says_nothing_is_cut(make_stack):
     was_cut(stack, bad)
     wait_until("the resource to have one stream", lambda: stack.sim.stats()["streams_open"] == 1)
     assert good.running()
-    leave_stalled(stack, good)
+    command(stack, "block", consumer="tiny")  # ends it
+    was_cut(stack, good)
 
 
-def leave_stalled(stack, stream):
-    command(stack, "block", consumer="tiny")
-    was_cut(stack, stream)
-
-
-def test_a_websocket_is_cut(make_stack):
+def test_websocket_is_cut(make_stack):
     stack = make_stack(change=with_objects)
-    heads = [{"authorization": f"Bearer {token}"} for token in (stack.token(), tiny(stack))]
-    bad, good = (Socket(stack, "/openai/v1/realtime?model=gpt-realtime", head) for head in heads)
-    for ws in (bad, good):
-        ws.hear()
-        ws.say(b"one")
-        assert ws.hear() == b"one"
-    command(stack, "block", consumer="demo")
-    with contextlib.suppress(ConnectionResetError):
-        assert bad.s.recv(65536) == b""  # it says nothing, and nobody speaks to it
-    good.say(b"two")
-    assert good.hear() == b"two"
-    for ws in (bad, good):
-        ws.close()
+    with contextlib.ExitStack() as ends:
+        bad, good = (ends.enter_context(WebSocket(stack, "/openai/v1/realtime?model=gpt-realtime", bearer(token)))
+                     for token in (stack.token(), tiny(stack)))
+        for ws in (bad, good):
+            ws.hear()
+            ws.say(b"one")
+            assert ws.hear() == b"one"
+        command(stack, "block", consumer="demo")
+        with contextlib.suppress(ConnectionResetError):
+            assert bad.s.recv(65536) == b""  # cut although neither side sends anything
+        good.say(b"two")
+        assert good.hear() == b"two"
     wait_until("the line of the session that was cut",
                lambda: re.search(r"usage .* code=caller_blocked .*operation=realtime", stack.children["agent"].log()))
     assert stack.metric("foundry_streams_cut_total") == 1
 
 
-def test_without_its_agent_haproxy_cuts_nobody_and_forgets_nothing(make_stack):
+def test_while_the_agent_is_away_nothing_is_cut_and_later_all_that_must_be(make_stack):
     stack = make_stack(change=roomy)
-    endless(stack)
+    endless_streams(stack)
     command(stack, "block", app="somebody-else")
     known(stack, "app:somebody-else")
     bad, good = Stream(stack).wait_begun(), Stream(stack, token=tiny(stack)).wait_begun()
@@ -189,14 +177,14 @@ def test_without_its_agent_haproxy_cuts_nobody_and_forgets_nothing(make_stack):
     stack.children["haproxy"].wait_log("does not tell who is blocked")
     command(stack, "block", consumer="demo")
     goes_on(bad, good)
-    stack.start_agent()  # knows it from Redis, and has a log of its own life
+    stack.start_agent()  # reads it from Redis
     bad.finish()
     assert bad.error is not None
     goes_on(good)
     leave(good)
 
 
-def test_whoever_is_blocked_stays_so_while_redis_is_away(make_stack):
+def test_blocked_caller_stays_blocked_while_redis_is_away(make_stack):
     def change(config):
         roomy(config)
         for limit in config["limits"].values():
@@ -214,16 +202,15 @@ def test_whoever_is_blocked_stays_so_while_redis_is_away(make_stack):
     assert stack.agent_get("/blocked").text.splitlines()[1:] == ["consumer:demo"]
 
 
-def test_who_is_blocked_is_told_only_when_it_is_known(make_stack):
+def test_list_of_the_blocked_is_served_only_when_it_is_known(make_stack):
     stack = make_stack(start=False, change=lambda c: c["redis"].update(required=False))
     stack.start_sim()
     stack.start_agent()  # without Redis
     assert stack.agent_get("/blocked").status_code == 503
     stack.start_redis()
     known(stack, "version 0")
-    stack.stop()
+    stack.children["agent"].stop()
     stack.config.pop("redis")
-    stack.start_sim()
     stack.start_agent()
     assert stack.agent_get("/blocked").text == "version 0\n"
 
@@ -236,15 +223,11 @@ def test_names_that_cannot_be_listed_are_refused(make_stack):
     stack.redis.hset("gw:blocked", mapping={"#": 1, **{f"app:{i}": 1 for i in range(1000)}})
     said = command(stack, "block", ok=False, app="one-more")
     assert "1000 callers are blocked already" in said and "streams are not cut" in said
-    assert blocked_now(stack, "demo", "app:one-more")  # new requests are refused all the same
+    assert stack.redis.hexists("gw:{demo}:set", "!app:one-more")  # its new requests are refused all the same
 
 
-def blocked_now(stack, account, name):
-    return stack.redis.hexists(f"gw:{{{account}}}:set", f"!{name}")
-
-
-class Early:
-    """A resource that answers before it has read the request, and stays."""
+class EarlyOrigin:
+    """A resource that answers before it has read the request, and keeps the connection."""
 
     def __init__(self):
         self.socket = socket.create_server(("127.0.0.1", 0))
@@ -267,10 +250,10 @@ class Early:
             connection.close()
 
 
-def test_answer_that_ends_before_its_request(make_stack):
-    """Nothing looks after such a stream any more: with a timer still running
-    HAProxy would run in circles, and its watchdog would end it."""
-    origin = Early()
+def test_no_timer_stays_behind_an_answer_that_ends_before_its_request(make_stack):
+    """The filter is not called for such a stream any more. A timer that still ran would expire in a
+    busy loop, until HAProxy's watchdog ends the process."""
+    origin = EarlyOrigin()
 
     def change(config):
         with_objects(config)
@@ -280,7 +263,7 @@ def test_answer_that_ends_before_its_request(make_stack):
     head = (f"POST /openai/deployments/whisper/audio/transcriptions HTTP/1.1\r\nHost: x\r\n"
             f"Authorization: Bearer {stack.token()}\r\nContent-Type: multipart/form-data; boundary=b\r\n"
             "Content-Length: 1000000\r\n\r\n--b\r\n")
-    with contextlib.closing(origin), socket.create_connection(("127.0.0.1", stack.ports["http"]), 30) as client:
+    with contextlib.closing(origin), socket.create_connection(("127.0.0.1", stack.ports["http"]), PATIENCE) as client:
         client.sendall(head.encode() + b"x" * 1000)
         got = b""
         while b"0\r\n\r\n" not in got:
@@ -291,16 +274,9 @@ def test_answer_that_ends_before_its_request(make_stack):
         assert timer == "<NEVER>" or re.match(r"\d+d", timer), timer
 
 
-def runtime(stack, words):
-    with socket.socket(socket.AF_UNIX) as s:
-        s.connect(str(stack.folder / "haproxy.sock"))
-        s.sendall(words.encode() + b"\n")
-        return b"".join(iter(lambda: s.recv(65536), b"")).decode()
-
-
 def response_timer(stack):
     """analyse_exp of the response, once it is complete and its request is not."""
-    for session in re.split(r"(?m)^0x", runtime(stack, "show sess all")):
+    for session in re.split(r"(?m)^0x", stack.haproxy_says("show sess all")):
         if re.search(r"rsp\.st=MSG_(DONE|CLOSING|CLOSED)", session) and "backend=s.east" in session:
             found = re.search(r"res=0x.*\n\s+an_exp=(\S+)", session)
             return found and found.group(1)

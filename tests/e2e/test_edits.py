@@ -1,18 +1,17 @@
-"""Bodies that are changed on their way, byte by byte: what the resource got is
-read from the simulator, what the client got from the answer."""
+"""Bodies that the gateway changes: the tests compare every byte that the resource and the client
+received with what they should have."""
 import concurrent.futures
 import contextlib
 import hashlib
 import json
 import re
-import socket
 import threading
 
 import httpx
 import pytest
 
-from harness import Stack, request_id, sse_events
-from origin import BREAK, GONE, Origin
+from harness import CHAT, PATIENCE, STREAMED, bearer, header_values, request_id, sse_events
+from origin import BREAK, GONE, OriginStack
 
 KB = 1000
 ASK = '"stream_options":{"include_usage":true}'
@@ -41,19 +40,9 @@ def models(config):
     config["limits"]["demo-tokens"]["amount"] = 1000000000
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory, certificate):
-    stack = Stack(tmp_path_factory.mktemp("edits"), change=models, certificate=certificate).start()
-    yield stack
-    stack.stop()
-
-
 @pytest.fixture
-def gw(stack):
-    stack.sim.reset()
-    yield stack
-    for name, child in stack.children.items():
-        assert child.alive(), f"{name} died:\n{child.log()[-4000:]}"
+def gw(shared_stack):
+    return shared_stack(change=models)
 
 
 def seen(gw):
@@ -61,7 +50,7 @@ def seen(gw):
 
 
 def arrived(gw, want):
-    """The one request the simulator has had is this body, to the last byte."""
+    """The resource received one request, with exactly this body."""
     (got,) = seen(gw)
     want = want.encode()
     assert got["body"] == want[: len(got["body"].encode())].decode(errors="ignore")
@@ -80,6 +69,7 @@ def padding(n):
 
 
 def is_extra(data):
+    """The event is the chunk that only requests with include_usage get."""
     if data == "[DONE]":
         return False
     chunk = json.loads(data)
@@ -87,7 +77,7 @@ def is_extra(data):
 
 
 def check_stream(gw, answer):
-    """A stream without the extra chunk, but with its usage on the bill."""
+    """The stream has no extra chunk, but its usage was counted."""
     assert answer.status_code == 200, answer.text
     events = sse_events(answer.text)
     assert events[-1] == "[DONE]" and "prompt_filter_results" in events[0]
@@ -98,19 +88,19 @@ def check_stream(gw, answer):
     return usage
 
 
-# ---- asking for usage
+# ------------------------------------------------------------ asking for usage
 
 
 @pytest.mark.parametrize("size", [0, 100, 20 * KB, 200 * KB])
 @pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-def test_usage_is_asked_for_and_taken_out(gw, http2, chunked, size):
+def test_usage_is_asked_for_and_its_chunk_removed(gw, http2, chunked, size):
     body = '{"model":"gpt-4o-mini","stream":true,' + padding(size) + "}"
     with gw.client(http2=http2) as client:
         answer = gw.chat(client=client, content=pieces(body, 7 * KB + 1) if chunked else body)
     check_stream(gw, answer)
     got = arrived(gw, "{" + ASK + "," + body[1:])
-    lengths = [v for k, v in got["headers"] if k.lower() == "content-length"]
+    lengths = header_values(got, "content-length")
     assert lengths in ([str(got["body_size"])], []) and bool(lengths) != chunked
 
 
@@ -128,13 +118,13 @@ def test_usage_is_asked_for_and_taken_out(gw, http2, chunked, size):
          '"stream_opti\\u006fns":{"includ\\u0065_usage":true}'),
     ],
 )
-def test_options_of_the_client_are_kept(gw, given, want):
+def test_stream_options_of_the_client_are_kept(gw, given, want):
     body = '{"model":"gpt-4o-mini",%s,"stream":true,' + padding(5) + "}"
     check_stream(gw, gw.chat(content=body % given))
     arrived(gw, body % want)
 
 
-def test_a_client_that_asked_gets_its_chunk(gw):
+def test_client_that_asked_for_usage_gets_its_chunk(gw):
     body = '{"model":"gpt-4o-mini","stream":true,%s,%s}' % (ASK, padding(5))
     answer = gw.chat(content=body)
     assert is_extra(sse_events(answer.text)[-2])
@@ -144,13 +134,13 @@ def test_a_client_that_asked_gets_its_chunk(gw):
 @pytest.mark.parametrize(
     "model, path",
     [
-        ("proud", "/openai/v1/chat/completions"),  # switched off
+        ("proud", CHAT),  # switched off
         ("dated", "/openai/deployments/dated/chat/completions?api-version=2024-06-01"),
         ("dated", "/openai/deployments/dated/chat/completions?api-version=2024-08-01-preview"),
         ("phi", "/models/chat/completions?api-version=2024-05-01-preview"),
     ],
 )
-def test_usage_is_not_asked_for_where_it_is_not_known(gw, model, path):
+def test_usage_is_not_asked_for_where_the_resource_does_not_support_it(gw, model, path):
     name = {"phi": "phi-4"}.get(model, model)
     body = '{"model":"%s","stream":true,%s}'
     answer = gw.chat(path=path, content=body % (model, padding(5)))
@@ -160,44 +150,41 @@ def test_usage_is_not_asked_for_where_it_is_not_known(gw, model, path):
 
 
 @pytest.mark.parametrize("version", ["2024-10-21", "2024-09-01-preview", "2025-03-01-preview"])
-def test_dated_versions_that_know_it_are_asked(gw, version):
+def test_usage_is_asked_for_in_dated_versions_that_support_it(gw, version):
     body = '{"stream":true,' + padding(5) + "}"
     check_stream(gw, gw.chat(path=f"/openai/deployments/dated/chat/completions?api-version={version}", content=body))
     arrived(gw, "{" + ASK + "," + body[1:])
 
 
-def test_own_data_is_not_asked(gw):
+def test_usage_is_not_asked_for_with_data_sources(gw):
     body = '{"model":"gpt-4o-mini","data_sources":[{}],"stream":true,' + padding(5) + "}"
     assert gw.usage(request_id(gw.chat(content=body)))["estimated"]
     arrived(gw, body)
 
 
-def test_a_stream_of_many_events_comes_whole(gw):
-    gw.sim.post("/control/defaults", tokens=2000)
+def test_stream_of_many_events_is_complete(gw):
+    gw.sim.defaults(tokens=2000)
     text = lambda answer: "".join(
         c["delta"].get("content") or "" for e in sse_events(answer.text)[:-1] for c in json.loads(e)["choices"])
-    plain = gw.chat(model="gpt-4o-mini", stream=True, stream_options={"include_usage": True})
+    plain = gw.chat(model="gpt-4o-mini", **STREAMED)
     stripped = gw.chat(model="gpt-4o-mini", stream=True)
     usage = check_stream(gw, stripped)
     assert text(stripped) == text(plain) and int(usage["output"]) == 2000
     assert len(sse_events(plain.text)) == len(sse_events(stripped.text)) + 1
 
 
-def test_events_pass_while_the_stream_goes_on(gw):
-    """The client has every event before the stalled one, none is held back."""
+def test_no_event_is_held_back(gw):
+    """The client receives every event that the resource sent before it stalled."""
     gw.sim.fault(stall_after_events=6, stall_forever=True)
     body = '{"model":"gpt-4o-mini","stream":true,' + padding(5) + "}"
-    head = {"authorization": f"Bearer {gw.token()}", "content-type": "application/json"}
-    with gw.client() as client:
-        with client.stream("POST", "/openai/v1/chat/completions", content=body, headers=head) as answer:
-            got = ""
-            for text in answer.iter_text():
-                got += text
-                if got.count("\n\n") == 6:
-                    break
-            assert got.endswith("\n\n")
-            ident = request_id(answer)
-    assert gw.usage(ident)["estimated"]
+    with stream(gw, content=body) as answer:
+        got = ""
+        for text in answer.iter_text():
+            got += text
+            if got.count("\n\n") == 6:
+                break
+        assert got.endswith("\n\n")
+    assert gw.usage(request_id(answer))["estimated"]
 
 
 def test_64_streams_at_once(gw):
@@ -211,7 +198,7 @@ def test_64_streams_at_once(gw):
     assert {r["body_sha256"] for r in seen(gw)} == {hashlib.sha256(want).hexdigest()}
 
 
-# ---- model names
+# ----------------------------------------------------------------- model names
 
 
 @pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
@@ -236,52 +223,48 @@ def test_escaped_key_of_the_model_is_found(gw):
 
 @pytest.mark.parametrize("given, want", [("", '"model":"gpt-4o-x",'), ('"model":null,', '"model":"gpt-4o-x",'),
                                          ('"model":"gpt-4o-mini",', '"model":"gpt-4o-x",')])
-def test_the_path_names_the_model_the_body_gets_it(gw, given, want):
+def test_model_of_the_path_is_put_into_the_body(gw, given, want):
     answer = gw.chat(path="/openai/deployments/public/chat/completions", content="{" + given + padding(5) + "}")
     assert answer.status_code == 200, answer.text
     arrived(gw, "{" + want + padding(5) + "}")
 
 
 @pytest.mark.parametrize("again", ['"model":"gpt-4o-mini"', '"mod\\u0065l":"gpt-4o-mini"', '"Model":"gpt-4o-mini"'])
-def test_a_second_model_behind_the_one_that_is_renamed(gw, again):
+def test_second_model_behind_the_one_that_is_renamed_is_refused(gw, again):
     answer = gw.chat(content='{"model":"public",' + padding(5) + "," + again + "}")
     assert answer.status_code == 400 and answer.json()["error"]["code"] == "invalid_json"
     assert not seen(gw)
 
 
-def test_a_second_model_behind_what_the_agent_sees(gw):
+@pytest.mark.parametrize("path", [CHAT, "/openai/deployments/public/chat/completions"], ids=["in body", "in path"])
+def test_second_model_behind_what_the_agent_sees_is_refused(gw, path):
     body = '{"model":"public",' + padding(300 * KB) + ',"model":"gpt-4o-mini"}'
-    for path in ("/openai/v1/chat/completions", "/openai/deployments/public/chat/completions"):
-        assert gw.chat(path=path, content=body).status_code == 413
+    assert gw.chat(path=path, content=body).status_code == 413
     assert not seen(gw)
 
 
-def test_responses_and_messages_are_renamed(gw):
-    head = {"authorization": f"Bearer {gw.token()}"}
-    with gw.client() as client:
-        answer = client.post("/openai/v1/responses", json={"model": "public", "input": "x"}, headers=head)
-        assert answer.status_code == 200, answer.text
-        answer = client.post("/v1/messages", json={"model": "claude", "max_tokens": 60, "messages": [
-            {"role": "user", "content": "x"}]}, headers=head)
-        assert answer.status_code == 200, answer.text
+def test_models_of_responses_and_messages_are_renamed(gw):
+    answer = gw.post("/openai/v1/responses", json={"model": "public", "input": "x"})
+    assert answer.status_code == 200, answer.text
+    answer = gw.post("/v1/messages", json={"model": "claude", "max_tokens": 60,
+                                           "messages": [{"role": "user", "content": "x"}]})
+    assert answer.status_code == 200, answer.text
     first, second = (json.loads(r["body"]) for r in seen(gw))
     assert first == {"model": "gpt-4o-x", "input": "x"}
     assert second["model"] == "claude-x" and second["max_tokens"] == 50
 
 
 @pytest.mark.parametrize("model", ["gpt-4o-mini", "public"], ids=["as it came", "renamed"])
-def test_a_response_belongs_to_its_maker(gw, model):
-    head = {"authorization": f"Bearer {gw.token()}"}
-    with gw.client() as client:
-        made = client.post("/openai/v1/responses", json={"model": model, "input": "x"}, headers=head)
-        assert made.status_code == 200, made.text
-        again = client.get(f"/openai/v1/responses/{made.json()['id']}", headers=head)
+def test_response_of_a_renamed_model_can_be_read(gw, model):
+    made = gw.post("/openai/v1/responses", json={"model": model, "input": "x"})
+    assert made.status_code == 200, made.text
+    again = gw.get(f"/openai/v1/responses/{made.json()['id']}")
     assert again.status_code == 200, again.text
     assert again.json()["id"] == made.json()["id"]
     assert int(gw.usage(request_id(made))["output"]) == made.json()["usage"]["output_tokens"]
 
 
-# ---- parameters
+# ------------------------------------------------------------------ parameters
 
 
 @pytest.mark.parametrize(
@@ -299,13 +282,13 @@ def test_a_response_belongs_to_its_maker(gw, model):
          '{"max_completion_tokens":1000,"reasoning_effort":"high","model":"o-east" }'),
     ],
 )
-def test_parameters_are_fixed(gw, given, want):
+def test_parameters_are_adapted_to_the_model(gw, given, want):
     answer = gw.chat(content=given)
     assert answer.status_code == 200, answer.text
     arrived(gw, want)
 
 
-# ---- an origin that says what the test wants, in the pieces it wants
+# ------------------------------- an origin that sends what the test tells it to
 
 CHUNK = 'data: {"choices":[{"delta":{"content":"%s"},"index":0}],"usage":null}\n\n'
 FILTERED = 'data: {"choices":[],"prompt_filter_results":[{"prompt_index":0}]}\n\n'
@@ -313,27 +296,17 @@ EXTRA = 'data: {"choices":[],"created":1,"usage":{"completion_tokens":7,"prompt_
 DONE = "data: [DONE]\n\n"
 
 
-@pytest.fixture(scope="module")
-def played(tmp_path_factory, certificate):
-    """A stack whose only resource is an Origin."""
-    origin = Origin()
-
-    def change(config):
-        models(config)
-        config["resources"]["east"] = {"url": f"http://127.0.0.1:{origin.port}", "credential": "mi"}
-
-    stack = Stack(tmp_path_factory.mktemp("origin"), change=change, certificate=certificate).start()
-    yield stack, origin
-    stack.stop()
-    origin.socket.close()
+@pytest.fixture
+def played(shared_stack):
+    stack = shared_stack(change=models, kind=OriginStack)
+    return stack, stack.origin
 
 
 @contextlib.contextmanager
-def stream(stack, http2=False):
-    head = {"authorization": f"Bearer {stack.token()}", "content-type": "application/json"}
-    body = {"model": "public", "stream": True, "messages": []}
+def stream(stack, http2=False, content='{"model":"public","stream":true,"messages":[]}'):
+    head = {**bearer(stack.token()), "content-type": "application/json"}
     with stack.client(http2=http2) as client:
-        with client.stream("POST", "/openai/v1/chat/completions", json=body, headers=head) as answer:
+        with client.stream("POST", CHAT, content=content, headers=head) as answer:
             yield answer
 
 
@@ -344,7 +317,7 @@ def ask(stack, http2=False):
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
 @pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
-def test_borders_through_the_extra_chunk(played, http2, end):
+def test_extra_chunk_is_removed_wherever_it_is_cut(played, http2, end):
     stack, origin = played
     text = (FILTERED + CHUNK % "a" + EXTRA + CHUNK % "late" + DONE).replace("\n", end)
     want = text.replace(EXTRA.replace("\n", end), "")
@@ -360,7 +333,7 @@ def test_borders_through_the_extra_chunk(played, http2, end):
     assert stack.usage(ident)["output"] == "7"
 
 
-def test_a_stream_without_its_last_line_end_comes_whole(played):
+def test_stream_without_its_last_line_end_is_complete(played):
     stack, origin = played
     for end in ("data:", 'data: {"choices"', 'data: {"choices":[]', 'data: {"choices":[],"usage":null}'):
         origin.script = [CHUNK % "a", end]
@@ -370,9 +343,8 @@ def test_a_stream_without_its_last_line_end_comes_whole(played):
     assert got == CHUNK % "a" and stack.usage(ident)["output"] == "7"
 
 
-def test_only_the_extra_chunk_is_held_back(played):
-    """Event by event: the origin goes on only when the client has the last
-    one. The beginning of the extra chunk is not passed on."""
+def test_only_the_beginning_of_the_extra_chunk_is_held_back(played):
+    """The origin sends the next event only when the client has received the last one."""
     stack, origin = played
     texts = [FILTERED, CHUNK % "a", CHUNK % '\\"choices\\":[]', ": comment\n\n"]
     gates = [threading.Event() for _ in texts]
@@ -397,13 +369,13 @@ def test_client_leaves_while_an_event_is_held_back(played):
     with stream(stack) as answer:
         ident = request_id(answer)
         assert next(answer.iter_raw()).decode() == CHUNK % "a"
-    assert origin.gone.wait(30), "the upstream was not cancelled"
+    assert origin.gone.wait(PATIENCE), "the upstream was not cancelled"
     assert stack.usage(ident)["estimated"]
     origin.script = [CHUNK % "a", EXTRA, DONE]
     assert ask(stack)[1] == CHUNK % "a" + DONE
 
 
-def test_the_upstream_breaks_off_inside_the_extra_chunk(played):
+def test_upstream_closes_inside_the_extra_chunk(played):
     stack, origin = played
     origin.script = [CHUNK % "a", EXTRA[:60], BREAK]
     with pytest.raises(httpx.TransportError):

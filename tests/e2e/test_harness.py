@@ -1,5 +1,5 @@
-"""What the harness says of an agent that ended badly: without it the runs
-under the sanitizers could not fail."""
+"""The harness reports an agent that ended badly. Without that, the runs under the sanitizers could
+not fail."""
 import signal
 
 import pytest
@@ -27,13 +27,13 @@ def test_exit_code_is_a_complaint(tmp_path):
     assert "ended with 1" in ended(tmp_path, "trap 'exit 1' TERM")
 
 
-def test_death_by_a_signal_of_its_own_is_a_complaint(tmp_path):
+def test_abort_is_a_complaint(tmp_path):
     assert "ended with -6" in ended(tmp_path, "trap 'trap - ABRT; kill -ABRT $$' TERM")
 
 
-def test_orderly_end_is_none(tmp_path):
+def test_orderly_end_is_no_complaint(tmp_path):
     assert ended(tmp_path, "trap 'exit 0' TERM") is None
 
 
-def test_killed_by_a_test_is_none(tmp_path):
+def test_death_by_a_test_is_no_complaint(tmp_path):
     assert ended(tmp_path, ":", signal.SIGKILL) is None

@@ -1,72 +1,54 @@
-"""Limits in lease mode: what the workers decide on their own stays within the
-stated bound, and the bill is as right as in exact mode.
-
-The fleet is that of test_exact: three agents with a worker each, two HAProxies,
-one Redis; and its crowd, a thousand streams at once."""
+"""Limits in lease mode: what the workers decide without Redis stays within the stated bound, and
+the bill is as right as in exact mode. The fleet and its crowd are those of test_exact."""
 import asyncio
 import os
 import random
 import time
-import urllib.request
 
 import pytest
 
-import test_exact as exact
-from harness import fields, request_id, wait_until
-from test_exact import AGENTS, FREE, STREAMS, TIGHT
-from test_limits import command, day, limits
+from fleet import (AGENTS, FREE, STREAMS, TIGHT, books_agree, by_id, consumers, crowd, decisions, month, one_stream,
+                   read_files, running, served_by_sim)
+from harness import http_get, request_id, wait_until
+from promql import series
+from steps import command, day, limits, tokens_of
 
-# A call that was made is never given back, so what was ever admitted is what
-# Redis holds in the end, but for those who hung up before the decision.
+# A request that was made is never given back. So the sum of all that were
+# admitted is what Redis holds in the end, except for those who hung up before
+# the decision.
 CALLS = 120
 SHARE = 0.1
 BOUND = CALLS + AGENTS * SHARE * CALLS
 
 
 def configure(config):
-    exact.configure(config)
+    consumers(config)
     config["limits"] = {
-        "free": {"per": "consumer", "unit": "tokens", "amount": 10**12, "window": "month", "mode": "lease"},
-        "calls": {"per": "consumer", "unit": "requests", "amount": CALLS, "window": "month", "mode": "lease",
-                  "lease_share": SHARE},
+        "free": month("tokens", 10**12, mode="lease"),
+        "calls": month("requests", CALLS, mode="lease", lease_share=SHARE),
         "flying": {"per": "consumer", "unit": "concurrent", "amount": 10**6, "mode": "lease"},
     }
-    for c in FREE:
-        config["consumers"][c]["limits"] = ["free", "flying"]
-    for c in TIGHT:
-        config["consumers"][c]["limits"] = ["free", "calls"]
+    for c in TIGHT + FREE:
+        config["consumers"][c]["limits"] = ["free", "calls" if c in TIGHT else "flying"]
 
 
 @pytest.fixture
-def fleet(tmp_path, certificate):
-    fleet = exact.Fleet(tmp_path, change=configure, certificate=certificate,
-                        env={"GATEWAY_SPOE_TIMEOUT": "10s"}).start()
-    yield fleet
-    fleet.stop()
-
-
-def decisions(fleet):
-    for i in range(AGENTS):
-        for line in fleet.children[f"agent{i}"].log().splitlines():
-            if " info decision " in line:
-                yield fields(line)
+def fleet(tmp_path, certificate, simulators):
+    with running(tmp_path, configure, certificate=certificate, simulators=simulators) as fleet:
+        yield fleet
 
 
 def decided(fleet, mode):
-    """All agents' counters."""
-    total = 0
-    for ports in fleet.agent_ports:
-        with urllib.request.urlopen(f"http://127.0.0.1:{ports['http']}/metrics") as answer:
-            for line in answer.read().decode().splitlines():
-                if line.startswith(f'foundry_limit_decisions_total{{mode="{mode}"}}'):
-                    total += int(line.split()[-1])
-    return total
+    """The counter of decisions, summed over the agents."""
+    pages = (http_get(f"http://127.0.0.1:{p['http']}/metrics").text for p in fleet.agent_ports)
+    return sum(value for page in pages for name, labels, value in series(page)
+               if (name, labels) == ("foundry_limit_decisions_total", {"mode": mode}))
 
 
 def one(port, consumer):
     gate = asyncio.Event()
     gate.set()
-    return exact.one_stream(port, consumer, None, gate)
+    return one_stream(port, consumer, None, gate)
 
 
 def calls(fleet, consumer):
@@ -83,16 +65,16 @@ def test_a_thousand_streams_stay_within_the_bound(fleet):
         assert asyncio.run(one(ports[0], FREE[0])).done
         return decided(fleet, "lease") > 0
 
-    # each agent asks first, and knows for a second
+    # an agent asks Redis first, and leases for a second
     wait_until("a decision without Redis", decided_here)
     assert decided(fleet, "exact") > 0
 
-    fleet.sim.post("/control/defaults", event_delay_ms=20, tokens=30)
-    outcomes = asyncio.run(exact.crowd(ports, STREAMS, rng))
-    wait_until("the books to agree", lambda: exact.books_agree(fleet))
-    served = exact.served_by_sim(fleet, 0)
+    fleet.sim.defaults(event_delay_ms=20, tokens=30)
+    outcomes = asyncio.run(crowd(ports, STREAMS, rng))
+    wait_until("the books to agree", lambda: books_agree(fleet))
+    served = served_by_sim(fleet)
 
-    # the limit was used up, and what passed beyond it is bounded
+    # the limit was used up, and what was admitted beyond it is bounded
     made = list(decisions(fleet))
     for c in TIGHT:
         allowed = [d for d in made if d["consumer"] == c and d["verdict"] == "allow"]
@@ -106,21 +88,21 @@ def test_a_thousand_streams_stay_within_the_bound(fleet):
     assert leased == decided(fleet, "lease") and decided(fleet, "memory") == 0
 
     # every stream is on the bill once, with what the simulator served
-    files = exact.by_id(exact.read_files(fleet))
+    files = by_id(read_files(fleet))
     assert set(served) <= set(files)
     complete = [o for o in outcomes if o.done]
     assert complete
     for o in complete:
         usage = served[o.id]["usage"]
         assert (files[o.id]["input"], files[o.id]["output"]) == (usage["prompt_tokens"], usage["completion_tokens"])
-        assert exact.tokens(files[o.id]) == o.usage["total_tokens"]
+        assert tokens_of(files[o.id]) == o.usage["total_tokens"]
     print(f"{leased} of {len(made)} decided here; "
           f"{[calls(fleet, c) for c in TIGHT]} of {CALLS} calls, bound {BOUND:.0f}")
 
 
-def test_what_operators_set_reaches_a_leased_limit(make_stack):
-    """Decided by the worker, with what is left in the answer; then another
-    amount, then a block, each told by the answers of Redis."""
+def test_amount_and_block_set_by_operators_reach_a_leased_limit(make_stack):
+    """The worker decides, and the answer says what is left. Then operators set another amount and
+    block the caller; the worker learns both from the answers of Redis."""
     def change(config):
         limits(config, calls=day(1000, mode="lease"))
 

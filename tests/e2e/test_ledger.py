@@ -1,24 +1,18 @@
-"""The bill: one line a request, token by token what the simulator served, and
-a report whose sums are those of the lines."""
+"""The ledger has one line per request, with the tokens that the simulator served, and the sums of
+the report are those of the lines."""
 import csv
 import io
 import json
 import re
 import signal
-import subprocess
 from collections import Counter
 
 import httpx
 import pytest
 
-from harness import AGENT, GATEWAY_KEY, TINY_APP, Stack, request_id, sse_events, wait_until
-from steps import Load, send_usage, slow_streams, Stream, usage_line
-
-
-def with_ledger(config):
-    config["limits"]["demo-tokens"].update(amount=10**12, window="day")
-    folder = config["listen"]["spop"][1].removeprefix("unix:").rsplit("/", 1)[0]
-    config["ledger"] = {"file": f"{folder}/ledger.jsonl"}
+from harness import GATEWAY_KEY, STREAMED, TINY_APP, agent_command, request_id, told_usage, wait_until
+from steps import (Load, Stream, send_usage, slow_streams, stream_entries, tokens_of, usage_line, usage_records,
+                   with_ledger)
 
 
 def files(stack):
@@ -26,7 +20,7 @@ def files(stack):
 
 
 def lines(stack):
-    """All lines of all files; each must be whole."""
+    """All lines of all files. Each line must be complete."""
     found = []
     for path in files(stack):
         text = path.read_text()
@@ -36,6 +30,7 @@ def lines(stack):
 
 
 def wait_lines(stack, n):
+    """id -> line, when there are n lines and no more."""
     wait_until(f"{n} lines of the ledger", lambda: len(lines(stack)) >= n)
     assert len(lines(stack)) == n
     assert len({e["id"] for e in lines(stack)}) == n
@@ -43,15 +38,15 @@ def wait_lines(stack, n):
 
 
 def report(stack, *words):
-    done = subprocess.run([AGENT, "report", stack.folder / "gateway.json", *words], capture_output=True, text=True)
+    done = agent_command("report", stack.folder / "gateway.json", *words)
     assert done.returncode == 0, done.stderr
     said = [l for l in done.stderr.splitlines() if not l.startswith("warning: ")]
-    assert said == []  # of lines that were left out, for one
+    assert said == []  # no line was left out
     return done.stdout
 
 
 def report_json(stack, *words):
-    """The report with its dollars as text: a float would hide a difference."""
+    """The report with its dollars as text, because a float would hide a difference."""
     return json.loads(report(stack, "--format", "json", *words), parse_float=str)
 
 
@@ -60,7 +55,7 @@ def total(entries, *names):
 
 
 def pico(entry):
-    """Of gpt-4o at the prices of the harness: 2.5, 1.25 and 10 USD a million."""
+    """The cost in pico-dollars: gpt-4o costs 2.5, 1.25 (cached) and 10 USD per million tokens."""
     if entry["model"] != "gpt-4o":
         return 0
     return (entry["input"] - entry["cached"]) * 2500000 + entry["cached"] * 1250000 + entry["output"] * 10000000
@@ -70,9 +65,12 @@ def pico_of(usd):
     return int(usd.replace(".", ""))
 
 
+def usd_of(pico):
+    return f"{pico // 10**12}.{pico % 10**12:012d}"
+
+
 def usd(entries):
-    value = sum(map(pico, entries))
-    return f"{value // 10**12}.{value % 10**12:012d}"
+    return usd_of(sum(map(pico, entries)))
 
 
 def test_lines_are_what_was_served_token_by_token(make_stack):
@@ -80,12 +78,10 @@ def test_lines_are_what_was_served_token_by_token(make_stack):
     answers = {}
     for stream in (False, True):
         for i in range(4):
-            body = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
-            answer = stack.chat(model="gpt-4o", headers={
-                "x-sim-prompt-tokens": str(40 + i), "x-sim-cached-tokens": str(i), "x-sim-tokens": str(10 + i)}, **body)
+            answer = stack.chat(**(STREAMED if stream else {}), headers={
+                "x-sim-prompt-tokens": str(40 + i), "x-sim-cached-tokens": str(i), "x-sim-tokens": str(10 + i)})
             assert answer.status_code == 200
-            usage = json.loads(answer.text.split("data: ")[-2])["usage"] if stream else answer.json()["usage"]
-            answers[request_id(answer)] = (stream, usage)
+            answers[request_id(answer)] = (stream, told_usage(answer))
     ledger = wait_lines(stack, 8)
     for rid, (stream, usage) in answers.items():
         line = ledger[rid]
@@ -103,26 +99,23 @@ def test_lines_are_what_was_served_token_by_token(make_stack):
 
 
 def test_first_token_of_a_stream_is_timed(make_stack):
-    """The resource says at once that it has begun, and the first word later."""
+    """The resource sends its headers at once and the first token later."""
     stack = make_stack(change=with_ledger)
-    stack.sim.post("/control/defaults", tokens=3, event_delay_ms=200)
-    streamed = request_id(stack.chat(model="gpt-4o", path="/openai/deployments/gpt-4o/chat/completions",
-                                     stream=True, stream_options={"include_usage": True}))
-    plain = request_id(stack.chat(model="gpt-4o"))
+    slow_streams(stack, tokens=3, event_delay_ms=200)
+    streamed = request_id(stack.chat(path="/openai/deployments/gpt-4o/chat/completions", **STREAMED))
+    plain = request_id(stack.chat())
     ledger = wait_lines(stack, 2)
     line = ledger[streamed]
-    # the first word cannot have come before it was sent; no more is sure
+    # the first token cannot come before it was sent; no more is certain
     assert max(150, line["ttfb_ms"]) <= line["ttft_ms"] <= line["total_ms"]
     assert int(stack.usage(streamed)["ttft_ms"]) == line["ttft_ms"]
     assert ledger[plain]["ttft_ms"] == 0
 
 
-def test_a_client_that_hangs_up_has_one_line(make_stack):
+def test_client_that_hangs_up_has_one_line(make_stack):
     stack = make_stack(change=with_ledger)
-    stack.sim.post("/control/defaults", tokens=1000, event_delay_ms=10)
-    stream = Stream(stack).wait_begun()
-    stream.leave.set()
-    stream.finish()
+    slow_streams(stack, tokens=1000, event_delay_ms=10)
+    stream = Stream(stack).wait_begun().hang_up()
     (line,) = wait_lines(stack, 1).values()
     assert line["id"] == stream.id and line["estimated"] is True
     assert line["termination"] != "--"
@@ -135,40 +128,33 @@ def test_a_client_that_hangs_up_has_one_line(make_stack):
     assert (row["input"], row["output"]) == (line["input"], line["output"])
 
 
-def test_a_settle_whose_answer_is_lost_is_in_both_ledgers_once(make_stack):
-    """Redis reads it, but the connection is given up before it answers: it is
-    sent again, and whoever sent it is told that it has counted."""
+def test_settle_whose_answer_is_lost_is_in_both_ledgers_once(make_stack):
+    """Redis executes it, but the agent closes the connection before the answer comes. It sends it
+    again, and Redis answers that it was counted."""
     def change(config):
         with_ledger(config)
-        # given up after eight of these: long enough for the settles to be sent
+        # the connection is closed after eight of these: long enough for the settles to be sent
         config["redis"].update(required=False, deadline_ms=500)
         config["decision_timeout_ms"] = 1000
 
     stack = make_stack(change=change)
     slow_streams(stack, tokens=20)
     streams = [Stream(stack).wait_begun() for _ in range(4)]
-    agent, hung = stack.children["agent"], stack.children["redis"]
-    hung.signal(signal.SIGSTOP)
-    try:
+    with stack.children["redis"].frozen():
         assert all(s.complete() for s in streams)
         wait_until("the settles to wait", lambda: stack.metric("foundry_store_writes_pending") >= len(streams))
-        agent.wait_log("no answer to anything for many deadlines")
-    finally:
-        hung.signal(signal.SIGCONT)
+        stack.children["agent"].wait_log("no answer to anything for many deadlines")
     ledger = wait_lines(stack, len(streams))
     for s in streams:
-        reported = json.loads(sse_events(s.text)[-2])["usage"]
-        assert total([ledger[s.id]], "input", "output") == reported["total_tokens"]
-    entries = [json.loads(e["entry"]) for _, e in stack.redis.xrange("gw:{demo}:ledger")]
+        assert tokens_of(ledger[s.id]) == s.usage()["total_tokens"]
+    entries = stream_entries(stack)
     assert {e["id"]: e for e in entries} == ledger and len(entries) == len(ledger)
-    assert stack.metric("foundry_usage_records_total", result="unknown") == 0
-    # each has a lag
+    assert usage_records(stack, "unknown") == 0
     assert stack.metric("foundry_settle_lag_seconds_count") == len(streams)
 
 
-def test_what_is_counted_in_the_memory_of_workers_has_its_lines(make_stack):
-    """Redis is away: each worker counts on its own, and usage records come to
-    any of them."""
+def test_requests_counted_without_redis_have_one_line_each(make_stack):
+    """Redis is away. Each worker counts for itself, and a usage record may come to any of them."""
     def change(config):
         with_ledger(config)
         config["workers"] = 2
@@ -183,16 +169,15 @@ def test_what_is_counted_in_the_memory_of_workers_has_its_lines(make_stack):
     assert set(ledger) == {request_id(a) for a in answers}
     assert total(ledger.values(), "input", "output") == sum(a.json()["usage"]["total_tokens"] for a in answers)
     assert stack.metric("foundry_reservations_open") == 0
-    # the same records again, to either worker: nothing counts twice
+    # the same records again, to either worker, are not counted
     for line in list(ledger.values()) * 3:
         send_usage(stack, usage_line(line["id"], account="demo"))
     stack.start_redis()
-    wait_until("all records to be judged", lambda: stack.metric(
-        "foundry_usage_records_total", result="unknown") == 3 * len(answers))
+    wait_until("all of them", lambda: usage_records(stack, "unknown") == 3 * len(answers))
     assert lines(stack) == list(ledger.values())
 
 
-def test_what_was_refused_has_no_line(make_stack):
+def test_refused_request_has_no_line(make_stack):
     stack = make_stack(change=with_ledger)
     assert stack.chat(model="forbidden-model").status_code == 403
     assert stack.chat(token="").status_code == 401
@@ -202,7 +187,7 @@ def test_what_was_refused_has_no_line(make_stack):
     assert line["id"] == request_id(answer)
 
 
-def test_an_error_of_the_resource_costs_nothing_and_is_told(make_stack):
+def test_error_of_the_resource_has_a_line_and_costs_nothing(make_stack):
     stack = make_stack(change=with_ledger)
     stack.sim.fault(status=400)
     answer = stack.chat()
@@ -221,7 +206,7 @@ def test_report_sums_are_those_of_the_lines(make_stack, workers):
         config["consumers"]["demo"]["team"] = "research"
 
     stack = make_stack(change=change)
-    stack.sim.post("/control/defaults", tokens=7)
+    stack.sim.defaults(tokens=7)
     with Load(stack, n_threads=3, reuse=False) as a, Load(stack, n_threads=2, model="gpt-4o-mini", reuse=False) as b, \
             Load(stack, n_threads=1, token=stack.token(appid="no-such"), reuse=False) as refused:
         a.wait_more(40)
@@ -253,7 +238,7 @@ def test_report_sums_are_those_of_the_lines(make_stack, workers):
     assert last[0] == "total" and int(last[1]) == len(ledger)
 
 
-def test_report_of_a_time_has_the_lines_of_that_time(make_stack):
+def test_report_of_a_period_counts_its_lines(make_stack):
     stack = make_stack(change=with_ledger)
     for _ in range(5):
         assert stack.chat().status_code == 200
@@ -269,7 +254,7 @@ def test_report_of_a_time_has_the_lines_of_that_time(make_stack):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_rotation_loses_and_doubles_no_line(make_stack, workers):
+def test_rotation_neither_loses_nor_doubles_a_line(make_stack, workers):
     def change(config):
         with_ledger(config)
         config["ledger"]["max_mb"] = 0  # left to logrotate
@@ -279,7 +264,7 @@ def test_rotation_loses_and_doubles_no_line(make_stack, workers):
     with Load(stack, n_threads=3, reuse=False) as load:
         for i in range(3):
             load.wait_more(10)
-            # what logrotate does with the name the agent gives them itself
+            # as logrotate does, with the name that the agent gives to old files
             path = stack.folder / "ledger.jsonl"
             path.rename(stack.folder / f"ledger.jsonl.20260101T00000{i}Z")
             stack.children["agent"].signal(signal.SIGHUP)
@@ -297,7 +282,7 @@ def test_rotation_loses_and_doubles_no_line(make_stack, workers):
     assert stack.metric("foundry_ledger_records_total", result="lost") == 0
 
 
-def test_a_ledger_that_cannot_be_written_is_counted(make_stack):
+def test_line_that_cannot_be_written_is_counted(make_stack):
     def change(config):
         with_ledger(config)
         config["ledger"]["file"] = config["ledger"]["file"].replace("ledger.jsonl", "no-such-folder/ledger.jsonl")
@@ -309,23 +294,14 @@ def test_a_ledger_that_cannot_be_written_is_counted(make_stack):
 
 
 def provisioned(config):
-    """gpt-4o is paid by the hour, gpt-4o-mini by token and request."""
+    """gpt-4o is paid per hour, gpt-4o-mini per token and request."""
     with_ledger(config)
     config["models"]["gpt-4o"]["deployments"][0]["ptu"] = {
         "units": 100, "usd_per_unit_hour": "1.00", "tokens_per_minute_per_unit": 2500, "output_weight": 4}
     config["models"]["gpt-4o-mini"]["price"] = {"input": 1, "output": 2, "request": "0.000000000007"}
 
 
-@pytest.fixture(scope="module")
-def paid_by_the_hour(tmp_path_factory, certificate):
-    stack = Stack(tmp_path_factory.mktemp("paid"), change=provisioned, certificate=certificate)
-    try:
-        yield stack.start()
-    finally:
-        stack.stop()
-
-
-def test_provisioned_throughput_is_shared_by_use(make_stack):
+def test_cost_of_provisioned_throughput_is_divided_by_use(make_stack):
     stack = make_stack(change=provisioned)
     tokens = {"x-sim-prompt-tokens": "1000", "x-sim-cached-tokens": "300"}
     keys = {"demo": {}, "developers": {"token": "", "headers": {**tokens, "api-key": GATEWAY_KEY}}}
@@ -333,7 +309,7 @@ def test_provisioned_throughput_is_shared_by_use(make_stack):
         for _ in range(n):
             assert stack.chat(**{"headers": tokens, **keys[consumer]}).status_code == 200
     assert stack.chat(model="gpt-4o-mini", headers=tokens).status_code == 200
-    # what Azure had no room for there, and let another deployment answer
+    # Azure had no capacity left there, and another deployment answered
     stack.sim.fault(headers={"x-ms-is-spilled-over": "True"}, times=1)
     spilled = request_id(stack.chat(headers=tokens))
     ledger = wait_lines(stack, 5)
@@ -341,12 +317,11 @@ def test_provisioned_throughput_is_shared_by_use(make_stack):
     assert {i for i, e in ledger.items() if e["spilled"]} == {spilled}
     assert paid == {spilled} | {i for i, e in ledger.items() if e["model"] == "gpt-4o-mini"}
 
-    ended = "--from", "2024-01-01", "--to", "2024-01-02"  # no line, but 24 hours that were paid
+    ended = "--from", "2024-01-01", "--to", "2024-01-02"  # no requests, but 24 hours are paid
     (idle,) = report_json(stack, *ended)
     assert idle["consumer"] == "(idle)" and idle["requests"] == 0 and idle["usd"] == "2400.000000000000"
 
-    # the capacity is far larger, so that what is left is idle; all of it
-    # together is what the hours cost, and what the tokens cost
+    # the capacity is far larger than its use; the rest is the line (idle)
     rows = report_json(stack, "--from", "2024", "--by", "consumer,deployment")
     last = rows[-1]
     assert (last["consumer"], last["deployment"]) == ("(idle)", "(idle) gpt-4o-east")
@@ -360,7 +335,7 @@ def test_provisioned_throughput_is_shared_by_use(make_stack):
         if e["model"] == "gpt-4o" and i != spilled:
             use[e["consumer"]] += weight(e)
     demo = shown["demo", "gpt-4o-east"] - pico(ledger[spilled])
-    # the shares are as the weights; a pico-dollar may have been cut off
+    # costs are in the ratio of use; a pico-dollar may have been rounded off
     assert abs(demo * use["developers"] - shown["developers", "gpt-4o-east"] * use["demo"]) <= use.total()
     assert shown["(idle)", "(idle) gpt-4o-east"] > demo > 0
 
@@ -370,18 +345,17 @@ def test_provisioned_throughput_is_shared_by_use(make_stack):
     assert pico_of(total[-1]) == sum(pico_of(line.split()[-1]) for line in table[1:table.index("") - 1])
 
 
-@pytest.mark.parametrize("headers,spilled", [
+@pytest.mark.parametrize("headers, spilled", [
     ({"x-ms-is-spilled-over": "true"}, True),
     ({"X-MS-Is-Spilled-Over": "True", "x-ms-spillover-from-deployment": "gpt-4o-east"}, True),
     ({"x-ms-spillover-from-gpt-4o-east": "1"}, True),
     ({"x-ms-is-spilled-over": "false", "x-ms-spillover-from-deployment": ""}, False),
     ({"x-ms-spillover-error": "429"}, False),
 ])
-def test_spelling_of_what_spilled_over(paid_by_the_hour, headers, spilled):
-    stack = paid_by_the_hour
+def test_spelling_of_the_spillover_headers(shared_stack, headers, spilled):
+    stack = shared_stack(change=provisioned)
     stack.sim.fault(headers=headers, times=1)
     rid = request_id(stack.chat())
-    stack.usage(rid)
     wait_until("the line", lambda: any(e["id"] == rid for e in lines(stack)))
     (line,) = [e for e in lines(stack) if e["id"] == rid]
     assert line["spilled"] is spilled
@@ -401,16 +375,13 @@ def backend_requests(stack, name):
 
 
 @pytest.mark.parametrize("query, backend", [("", "r.east"), ("?stream=true", "s.east")])
-def test_a_batch_counts_once_however_often_it_is_asked_for(make_stack, query, backend):
+def test_batch_counts_once_however_often_it_is_read(make_stack, query, backend):
     stack = make_stack(change=with_batches)
-    head = {"authorization": f"Bearer {stack.token()}"}
-    with stack.client() as client:
-        file = client.post("/openai/v1/files", headers=head, files={"file": ("a.jsonl", b"{}\n")},
-                           data={"purpose": "batch"}).json()["id"]
-        made = client.post("/openai/v1/batches", headers=head, json={
-            "input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}).json()
-        before = backend_requests(stack, backend)
-        asked = [client.get(f"/openai/v1/batches/{made['id']}{query}", headers=head) for _ in range(3)]
+    file = stack.post("/openai/v1/files", files={"file": ("a.jsonl", b"{}\n")}, data={"purpose": "batch"}).json()["id"]
+    made = stack.post("/openai/v1/batches", json={
+        "input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}).json()
+    before = backend_requests(stack, backend)
+    asked = [stack.get(f"/openai/v1/batches/{made['id']}{query}") for _ in range(3)]
     assert backend_requests(stack, backend) == before + 3
     usage = asked[0].json()["usage"]
     ledger = wait_lines(stack, 5)
@@ -418,22 +389,27 @@ def test_a_batch_counts_once_however_often_it_is_asked_for(make_stack, query, ba
     for line in lines_of_batch:
         assert (line["batch"], line["model"], line["operation"]) == (made["id"], "gpt-4o", "batches")
         assert (line["input"], line["output"]) == (usage["input_tokens"], usage["output_tokens"])
-        # no request is paid for, and no limit counts what ran before
+        # reading costs nothing, and no limit counts it
         assert line["requests"] == line["nano_usd"] == 0
     (row,) = [r for r in report_json(stack, "--by", "operation,model") if r["model"] == "gpt-4o"]
     assert (row["operation"], row["requests"]) == ("batches", 3)
     cached = usage["input_tokens_details"]["cached_tokens"]
     assert (row["input"], row["cached"], row["output"]) == (usage["input_tokens"], cached, usage["output_tokens"])
     assert pico_of(row["usd"]) == (row["input"] - cached) * 1250000 + cached * 500000 + row["output"] * 5000000
-    # it had used something in one month, and more in the next
+    check_months(stack, lines_of_batch[0])
+
+
+def check_months(stack, line):
+    """The batch had used something in one month, and more in the next."""
     older = stack.folder / "older.jsonl"
-    older.write_text("".join(json.dumps({**lines_of_batch[0], "time": time, "output": output}) + "\n" for time, output in (
-        ("2026-03-31T23:00:00.000Z", 100), ("2026-04-01T01:00:00.000Z", 250), ("2026-04-02T01:00:00.000Z", 250))))
+    told = [("2026-03-31T23:00:00.000Z", 100), ("2026-04-01T01:00:00.000Z", 250), ("2026-04-02T01:00:00.000Z", 250)]
+    older.write_text("".join(json.dumps({**line, "time": time, "output": output}) + "\n" for time, output in told))
     count = lambda *words: sum(r["output"] for r in report_json(stack, "--ledger", older, *words))
-    assert (count("--to", "2026-04"), count("--from", "2026-04"), count("--from", "2026-04-02"), count()) == (100, 150, 0, 250)
+    assert [count("--to", "2026-04"), count("--from", "2026-04"), count("--from", "2026-04-02"), count()] == [
+        100, 150, 0, 250]
 
 
-def test_converted_prices_are_what_the_report_counts_with(make_stack):
+def test_report_counts_with_converted_prices(make_stack):
     stack = make_stack(change=with_ledger)
     answer = stack.chat(headers={"x-sim-prompt-tokens": "1000", "x-sim-cached-tokens": "300"})
     wait_lines(stack, 1)
@@ -441,11 +417,9 @@ def test_converted_prices_are_what_the_report_counts_with(make_stack):
     table = stack.folder / "prices.json"
     table.write_text('{"azure/gpt-4o": {"input_cost_per_token": 1.1e-07, "cache_read_input_token_cost": 1e-12, '
                      '"output_cost_per_token": 0.000000330001, "mode": "chat"}, "azure/tts": {"mode": "audio_speech"}}')
-    done = subprocess.run([AGENT, "prices", table], capture_output=True, text=True)
+    done = agent_command("prices", table)
     assert done.returncode == 0 and "azure/tts: skipped" in done.stderr, done.stderr
-    ours = json.loads(json.dumps(stack.config))
-    ours["models"]["gpt-4o"].update(json.loads(done.stdout)["gpt-4o"])
-    (stack.folder / "gateway.json").write_text(json.dumps(ours))
+    stack.config["models"]["gpt-4o"].update(json.loads(done.stdout)["gpt-4o"])
+    stack.write_config()
     (row,) = report_json(stack)
-    value = 700 * 110000 + 300 * 1 + usage["completion_tokens"] * 330001
-    assert row["usd"] == f"{value // 10**12}.{value % 10**12:012d}"
+    assert row["usd"] == usd_of(700 * 110000 + 300 * 1 + usage["completion_tokens"] * 330001)

@@ -1,23 +1,15 @@
-"""The processes come and go: agent, its workers, HAProxy. Requests go on."""
-import json
+"""Starts, stops, reloads and deaths of the agent, its workers and HAProxy while requests run."""
 import os
 import re
 import signal
-import socket
 
-from harness import GATEWAY_KEY, TENANT, request_id, sse_events, wait_until
-from steps import (Load, Stream, by_day, error_code, fast_streams, open_records, retry_after,
-                   slow_streams, spent, used, wait_spent)
-
-
-def bucket(stack, n):
-    """Reserved for a stream whose usage nobody told: the estimate."""
-    decision = stack.decision(n)
-    return int(decision["prompt"]) + int(decision["output"])
+from harness import CHAT, GATEWAY_KEY, TENANT, wait_until
+from steps import (Load, Stream, by_day, error_code, fast_streams, open_records, reserved_by, retry_after,
+                   slow_streams, spent, usage_records, used, wait_spent)
 
 
 def wait_worker_pids(stack, n):
-    """Workers are children of the agent."""
+    """The pids of the workers, which are children of the agent, when there are n."""
     def children():
         path = f"/proc/{stack.children['agent'].pid}/task/{stack.children['agent'].pid}/children"
         pids = [int(p) for p in open(path).read().split()]
@@ -33,10 +25,10 @@ def test_agent_is_killed_during_streams_and_comes_back(make_stack):
     stack = make_stack(change=by_day)
     slow_streams(stack, tokens=100)
     streams = [Stream(stack).wait_begun() for _ in range(3)]
-    kept = sum(bucket(stack, s.id) for s in streams)
+    kept = sum(reserved_by(stack.decision(s.id)) for s in streams)
     stack.children["agent"].stop(signal.SIGKILL)
 
-    for path, code in (("/openai/v1/chat/completions", "decision_unavailable"), ("/anthropic/v1/messages", None)):
+    for path, code in ((CHAT, "decision_unavailable"), ("/anthropic/v1/messages", None)):
         answer = stack.chat(path=path)
         assert answer.status_code == 503, answer.text
         assert "decision_unavailable" in answer.text
@@ -46,35 +38,30 @@ def test_agent_is_killed_during_streams_and_comes_back(make_stack):
     assert all(s.running() for s in streams), "the streams end too early for this test"
     assert all(s.complete() for s in streams)
 
-    # the usage records of the streams found nobody: the estimates stay
+    # the usage records of the streams reached no agent: the estimates stay charged
     fast_streams(stack)
     assert spent(stack) == kept
-    stack.start_agent()
-    stack.wait_agent_up()
-    answer = wait_until("an answer", lambda: (a := stack.chat()).status_code == 200 and a)
+    stack.restart_agent()
+    answer = stack.wait_served()
     wait_spent(stack, kept + used(stack, answer))
     assert open_records(stack) == {s.id for s in streams}
 
 
-def test_stopping_agent_answers_the_decision_it_has_begun(make_stack):
+def test_stopping_agent_finishes_the_decision_that_it_has_begun(make_stack):
     def change(config):
         by_day(config)
         config["decision_timeout_ms"] = 9000
 
-    stack = make_stack(start=False, change=change, env={"GATEWAY_SPOE_TIMEOUT": "10s"})
-    stack.start_redis()
-    stack.start_sim()
-    stack.sim.fault(match={"endpoint": "imds"}, delay_ms=2500)
-    agent = stack.start_agent(ready=False)
-    stack.start_haproxy()
+    stack = make_stack(change=change, env={"GATEWAY_SPOE_TIMEOUT": "10s"}, ready=False,
+                       before_agent=lambda s: s.sim.fault(match={"endpoint": "imds"}, delay_ms=2500))
+    agent = stack.children["agent"]
     assert (stack.folder / "spop.sock").exists()
     stream = Stream(stack)
     wait_until("the request to be parked", lambda: stack.metric("foundry_inflight_requests") == 1)
     agent.signal(signal.SIGTERM)
     agent.wait_log("draining")
     assert stream.complete()
-    agent.process.wait(30)
-    assert agent.process.returncode == 0
+    assert agent.wait_end() == 0
     assert not (stack.folder / "spop.sock").exists()
     assert stack.decision(stream.id)["verdict"] == "allow"
 
@@ -87,19 +74,14 @@ def test_stopping_agent_sends_the_settles_that_wait(make_stack):
     stack = make_stack(change=change)
     slow_streams(stack)
     stream = Stream(stack).wait_begun()
-    hung, agent = stack.children["redis"], stack.children["agent"]
-    hung.signal(signal.SIGSTOP)
-    try:
+    agent = stack.children["agent"]
+    with stack.children["redis"].frozen():
         assert stream.complete()
         wait_until("the settle to wait", lambda: stack.metric("foundry_store_writes_pending") == 1)
         agent.signal(signal.SIGTERM)
         agent.wait_log("draining")
-    finally:
-        hung.signal(signal.SIGCONT)
-    agent.process.wait(30)
-    assert agent.process.returncode == 0
-    reported = json.loads(sse_events(stream.text)[-2])["usage"]
-    assert spent(stack) == used(stack, stream.id) == reported["total_tokens"]
+    assert agent.wait_end() == 0
+    assert spent(stack) == used(stack, stream.id) == stream.usage()["total_tokens"]
     assert open_records(stack) == set()
 
 
@@ -107,21 +89,11 @@ def test_agent_starts_where_a_killed_one_left_its_socket(make_stack):
     stack = make_stack()
     stack.children["agent"].stop(signal.SIGKILL)
     assert (stack.folder / "spop.sock").exists()
-    stack.start_agent()
-    stack.wait_agent_up()
-    wait_until("an answer", lambda: stack.chat().status_code == 200)
+    stack.restart_agent()
+    stack.wait_served()
 
 
 # ---------------------------------------------------------------- agent: reload
-
-
-def reload_agent(stack, expect):
-    agent = stack.children["agent"]
-    before = len(agent.log())
-    stack.write_config()
-    agent.signal(signal.SIGHUP)
-    agent.wait_log(expect, after=before)
-    return agent.log()[before:]
 
 
 def add_model(stack, name):
@@ -136,7 +108,7 @@ def test_reload_under_load_loses_no_request(make_stack):
         load.wait_more()
         for n in range(5):
             add_model(stack, f"gpt-new{n}")
-            reload_agent(stack, "gateway.json loaded")
+            stack.reload_agent()
             load.wait_more(4)
             answer = stack.chat(model=f"gpt-new{n}")
             assert answer.status_code == 200, answer.text
@@ -146,14 +118,14 @@ def test_reload_under_load_loses_no_request(make_stack):
     assert open_records(stack) == set()
 
 
-def test_broken_file_changes_nothing_and_says_where(make_stack):
+def test_reload_of_a_broken_file_changes_nothing_and_logs_its_errors(make_stack):
     stack = make_stack(change=by_day)
     with Load(stack) as load:
         load.wait_more()
         add_model(stack, "gpt-new")
         stack.config["models"]["gpt-4o"]["deployments"][0]["resource"] = "nowhere"
         stack.config["limits"]["demo-tokens"]["amuont"] = 5
-        said = reload_agent(stack, "the old configuration stays in force")
+        said = stack.reload_agent("the old configuration stays in force")
         assert "models.gpt-4o.deployments[0].resource" in said
         assert "limits.demo-tokens.amuont" in said
         assert stack.metric("foundry_reloads_total", result="refused") == 1
@@ -168,13 +140,13 @@ def test_tokens_of_a_removed_tenant_stop_working(make_stack):
     assert stack.chat(token=token).status_code == 200
     other = "99999999-0000-0000-0000-999999999999"
     stack.config["tenants"]["contoso"]["id"] = other
-    reload_agent(stack, "gateway.json loaded")
+    stack.reload_agent()
     answer = stack.chat(token=token)
     assert answer.status_code == 401, answer.text
     key = stack.chat(token="", headers={"api-key": GATEWAY_KEY})
     assert key.status_code == 200, key.text
     stack.config["tenants"]["contoso"]["id"] = TENANT
-    reload_agent(stack, "gateway.json loaded")
+    stack.reload_agent()
     wait_until("the tenant to be back", lambda: stack.chat(token=token).status_code == 200)
 
 
@@ -183,7 +155,7 @@ def test_removed_gateway_key_stops_working(make_stack):
     ask = lambda: stack.chat(token="", headers={"api-key": GATEWAY_KEY}).status_code
     assert ask() == 200
     stack.config["keys"]["entries"]["dev-key"]["sha256"] = "00" * 32
-    reload_agent(stack, "gateway.json loaded")
+    stack.reload_agent()
     assert ask() == 401
 
 
@@ -193,7 +165,7 @@ def test_stream_over_a_reload_is_settled_by_the_limits_it_began_with(make_stack)
     stream = Stream(stack).wait_begun()
     stack.config["limits"]["demo-tokens"]["amount"] = 777777
     stack.config["models"]["gpt-4o"]["price"]["output"] = 99
-    reload_agent(stack, "gateway.json loaded")
+    stack.reload_agent()
     assert stream.running()
     assert stream.complete()
     assert used(stack, stream.id) == spent(stack)
@@ -221,7 +193,7 @@ def test_two_workers_share_limits_and_metrics(make_stack):
     load.all_fine()
     wait_spent(stack, used(stack, *load.answers))
     assert stack.metric("foundry_requests_total", verdict="allow") == len(load.answers)
-    assert stack.metric("foundry_usage_records_total", result="settled") == len(load.answers)
+    assert usage_records(stack, "settled") == len(load.answers)
     assert open_records(stack) == set()
 
 
@@ -230,7 +202,7 @@ def test_reload_reaches_every_worker(make_stack):
     add_model(stack, "gpt-new")
     with Load(stack, n_threads=6) as load:
         load.wait_more()
-        said = reload_agent(stack, r"(?s)loaded.*loaded")
+        said = stack.reload_agent(r"(?s)loaded.*loaded")
         assert {"worker=0", "worker=1"} <= set(re.findall(r"worker=\d", said))
         with Load(stack, n_threads=6, model="gpt-new") as new:
             new.wait_more(40)
@@ -243,9 +215,9 @@ def test_killed_worker_is_replaced_and_its_requests_are_settled(make_stack):
     pids = wait_worker_pids(stack, 2)
     agent = stack.children["agent"]
     slow_streams(stack, tokens=150)
-    # one connection of HAProxy goes to one worker: enough streams for both
+    # each connection of HAProxy goes to one worker; this many streams reach both
     streams = [Stream(stack).wait_begun() for _ in range(6)]
-    mark = len(agent.log())
+    mark = agent.mark()
     kill(pids[0])
     agent.wait_log("will be replaced", after=mark)
     agent.wait_log("msg=\"serving\"", after=mark)
@@ -268,18 +240,18 @@ def test_replaced_worker_has_the_configuration_in_force(make_stack):
     pids = wait_worker_pids(stack, 2)
     agent = stack.children["agent"]
     add_model(stack, "gpt-new")
-    reload_agent(stack, r"(?s)loaded.*loaded")
-    # a broken file must not stop the new worker, nor take it back in time
+    stack.reload_agent(r"(?s)loaded.*loaded")
+    # a new worker neither stops at the broken file nor starts with an older configuration
     stack.config["models"]["broken"] = {}
-    reload_agent(stack, r"(?s)stays in force.*stays in force")
-    mark = len(agent.log())
+    stack.reload_agent(r"(?s)stays in force.*stays in force")
+    mark = agent.mark()
     for pid in pids:
         kill(pid)
     agent.wait_log(r"(?s)msg=\"serving\".*msg=\"serving\"", after=mark)
     wait_worker_pids(stack, 2)
     stack.wait_ready()
     stack.wait_agent_up()
-    wait_until("an answer", lambda: stack.chat().status_code == 200)
+    stack.wait_served()
     with Load(stack, n_threads=4, model="gpt-new") as load:
         load.wait_more(20)
     load.all_fine()
@@ -290,9 +262,8 @@ def test_workers_end_when_their_parent_is_killed(make_stack):
     pids = wait_worker_pids(stack, 2)
     stack.children["agent"].stop(signal.SIGKILL)
     wait_until("the workers to end", lambda: not any(is_running(p) for p in pids))
-    stack.start_agent()
-    stack.wait_agent_up()
-    wait_until("an answer", lambda: stack.chat().status_code == 200)
+    stack.restart_agent()
+    stack.wait_served()
 
 
 def is_running(pid):
@@ -309,8 +280,7 @@ def test_workers_drain_together(make_stack):
     assert stack.chat().status_code == 200
     agent = stack.children["agent"]
     agent.signal(signal.SIGTERM)
-    agent.process.wait(30)
-    assert agent.process.returncode == 0
+    assert agent.wait_end() == 0
     assert not any(is_running(p) for p in pids)
     assert not (stack.folder / "spop.sock").exists()
 
@@ -319,11 +289,11 @@ def test_workers_drain_together(make_stack):
 
 
 def reload_haproxy(stack):
-    """As an init system does: the new process takes the sockets over."""
+    """As an init system does it: the new process takes over the sockets. The old and the new one."""
     old = stack.children.pop("haproxy")
     stack.children["haproxy-old"] = old
     argv = stack.haproxy_argv() + ["-x", stack.folder / "haproxy.sock", "-sf", old.pid]
-    new = stack._start("haproxy", argv, stack.full_haproxy_env())
+    new = stack.start_child("haproxy", argv, stack.full_haproxy_env())
 
     def replaced():
         assert new.alive(), new.log()[-4000:]
@@ -334,13 +304,8 @@ def reload_haproxy(stack):
 
 
 def answering_pid(stack):
-    """Of the process that has the runtime socket."""
-    with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(10)
-        s.connect(str(stack.folder / "haproxy.sock"))
-        s.sendall(b"show info\n")
-        said = b"".join(iter(lambda: s.recv(65536), b"")).decode()
-    return int(re.search(r"(?m)^Pid: (\d+)$", said).group(1))
+    """The process that has the runtime socket."""
+    return int(re.search(r"(?m)^Pid: (\d+)$", stack.haproxy_says("show info")).group(1))
 
 
 def test_haproxy_reload_during_streams(make_stack):
@@ -348,8 +313,8 @@ def test_haproxy_reload_during_streams(make_stack):
     slow_streams(stack, tokens=200)
     streams = [Stream(stack).wait_begun() for _ in range(3)]
     fast_streams(stack)
-    # A connection that is kept alive ends with the old process, and a request
-    # may cross its end on the way: that is HTTP. A new one must be served.
+    # Each request has a new connection: the old process closes those that are kept alive, and
+    # HTTP allows a request to be lost then.
     with Load(stack, reuse=False) as load:
         load.wait_more()
         old, new = reload_haproxy(stack)

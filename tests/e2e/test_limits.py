@@ -1,11 +1,12 @@
-"""Limits as callers meet them: what is told, what is refused, what is paid."""
+"""Limits as callers see them: what answers tell, what is refused, what is charged."""
 import re
-import subprocess
 import time
 
-from harness import AGENT, request_id, wait_until
-from steps import (Stream, by_day, error_code, fast_streams, open_records, retry_after, slow_streams, spent, used,
-                   wait_spent)
+import pytest
+
+from harness import APP, TINY_APP, request_id, wait_until
+from steps import (Stream, blocked, by_day, command, day, endless_streams, error_code, fast_streams, limits,
+                   open_records, reserved_by, retry_after, second_node, spent, used, wait_spent)
 
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?$")
 
@@ -16,24 +17,12 @@ def seconds(text):
     return int(h) * 3600 + int(m) * 60 + float(s) + int(ms) / 1000
 
 
-def limits(config, consumer="demo", **named):
-    """These limits, and no others, for a consumer."""
-    config["limits"].update(named)
-    config["consumers"][consumer]["limits"] = list(named)
-    if not any("demo-tokens" in c["limits"] for c in config["consumers"].values()):
-        del config["limits"]["demo-tokens"]
-
-
 def rates(answer, unit):
     """limit, remaining, reset of one unit."""
     return tuple(answer.headers.get(f"x-ratelimit-{what}-{unit}") for what in ("limit", "remaining", "reset"))
 
 
-def day(amount, unit="requests", per="consumer", **more):
-    return {"per": per, "unit": unit, "amount": amount, "window": "day", **more}
-
-
-def test_what_is_left_is_told_in_openais_names(make_stack):
+def test_answers_tell_what_is_left_in_the_headers_of_openai(make_stack):
     def change(config):
         limits(config, roomy=day(100000, "tokens"), tight=day(5000, "tokens"), asks=day(3))
 
@@ -45,7 +34,7 @@ def test_what_is_left_is_told_in_openais_names(make_stack):
     assert 0 < seconds(reset) <= 86400
     limit, remaining, reset = rates(answer, "tokens")
     decision = stack.decision(request_id(answer))
-    assert (limit, int(remaining)) == ("5000", 5000 - int(decision["prompt"]) - int(decision["output"]))
+    assert (limit, int(remaining)) == ("5000", 5000 - reserved_by(decision))
     assert 0 < seconds(reset) <= 86400
 
     assert [rates(stack.chat(), "requests")[1] for _ in range(2)] == ["1", "0"]
@@ -56,8 +45,8 @@ def test_what_is_left_is_told_in_openais_names(make_stack):
     assert abs(seconds(rates(refused, "requests")[2]) - retry_after(refused)) <= 1
 
 
-def test_the_limits_of_the_resource_are_nobodys_business(make_stack):
-    """It sends x-ratelimit-* about a deployment that all callers share."""
+def test_rate_limit_headers_of_the_resource_are_removed(make_stack):
+    """They are about a deployment that all callers share."""
     def change(config):
         config["models"]["gpt-4o"].pop("price")
         limits(config, cheap=day(5))
@@ -75,8 +64,8 @@ def test_the_limits_of_the_resource_are_nobodys_business(make_stack):
     assert rates(answer, "tokens") == (None, None, None)
 
 
-def test_retrying_after_retry_after_succeeds(make_stack):
-    """The bucket of the minute refills by one a second."""
+def test_request_after_retry_after_is_served(make_stack):
+    """The bucket refills by one request per second."""
     def change(config):
         limits(config, asks={"per": "consumer", "unit": "requests", "amount": 60, "window": "minute"})
 
@@ -100,7 +89,7 @@ def test_retrying_after_retry_after_succeeds(make_stack):
             assert answer.status_code == 200, (answer.status_code, answer.text)
 
 
-def test_more_than_a_limit_ever_allows_is_no_matter_of_time(make_stack):
+def test_request_above_the_limit_is_refused_for_good(make_stack):
     stack = make_stack(change=lambda c: by_day(c, amount=1000))
     answer = stack.chat(max_tokens=5000)
     assert answer.status_code == 400
@@ -110,15 +99,15 @@ def test_more_than_a_limit_ever_allows_is_no_matter_of_time(make_stack):
     assert spent(stack) == 0
 
 
-def test_a_debt_is_paid_by_the_next_requests(make_stack):
-    """Used is more than reserved: nothing passes until the window ends, and
-    what is written down is what was used."""
+def test_use_beyond_the_reservation_is_charged(make_stack):
+    """What was used is charged, although it exceeds the reservation and the limit; nothing more is
+    admitted until the window ends."""
     def change(config):
         by_day(config, amount=300)
         config["models"]["gpt-4o"]["default_output_tokens"] = 10
 
     stack = make_stack(change=change)
-    stack.sim.post("/control/defaults", tokens=400)
+    stack.sim.defaults(tokens=400)
     first = stack.chat()
     assert first.status_code == 200
     total = used(stack, first)
@@ -130,9 +119,9 @@ def test_a_debt_is_paid_by_the_next_requests(make_stack):
     assert spent(stack) == total
 
 
-def test_app_and_team_both_count(make_stack):
-    """Two apps of one team: each has its own limit, and the team's ends
-    first for both."""
+def test_limits_of_app_and_team_both_count(make_stack):
+    """Two apps of one team: each has a limit, and the limit of the team is reached first by both
+    together."""
     def change(config):
         config["limits"].update({"app": day(3, per="app"), "team": day(4, per="team")})
         for name in ("demo", "tiny"):
@@ -140,7 +129,7 @@ def test_app_and_team_both_count(make_stack):
         del config["limits"]["tiny-tokens"]
 
     stack = make_stack(change=change)
-    tiny = stack.token(appid="33333333-3333-3333-3333-333333333333")
+    tiny = stack.token(appid=TINY_APP)
     assert [stack.chat().status_code for _ in range(4)] == [200, 200, 200, 429]
     refused = stack.chat()
     assert stack.decision(request_id(refused))["limit"] == "app"
@@ -150,12 +139,10 @@ def test_app_and_team_both_count(make_stack):
     assert stack.decision(request_id(refused))["limit"] == "team"
     state = stack.limit_state("research")
     assert {name: value.split(":")[2] for name, value in state.items()} == {
-        "app:22222222-2222-2222-2222-222222222222": "3",
-        "app:33333333-3333-3333-3333-333333333333": "1",
-        "team": "4"}
+        f"app:{APP}": "3", f"app:{TINY_APP}": "1", "team": "4"}
 
 
-def test_a_warning_before_the_refusal(make_stack):
+def test_answers_warn_before_the_limit_is_reached(make_stack):
     stack = make_stack(change=lambda c: limits(c, soft=day(5, warn_at=0.8)))
     answers = [stack.chat() for _ in range(6)]
     assert [a.status_code for a in answers] == [200] * 5 + [429]
@@ -177,9 +164,9 @@ def two_at_once(config):
     limits(config, two={"per": "consumer", "unit": "concurrent", "amount": 2})
 
 
-def test_two_streams_at_once_and_no_third(make_stack):
-    stack = make_stack(change=two_at_once)
-    slow_streams(stack, tokens=100000, event_delay_ms=20)
+def test_third_concurrent_stream_is_refused(shared_stack):
+    stack = shared_stack(change=two_at_once)
+    endless_streams(stack)
     streams = [Stream(stack).wait_begun() for _ in range(2)]
     for stream in (False, True):
         refused = stack.chat(stream=stream)
@@ -189,20 +176,18 @@ def test_two_streams_at_once_and_no_third(make_stack):
         assert rates(refused, "requests") == (None, None, None)
     assert in_flight(stack) == 2
 
-    streams[0].leave.set()  # the client hangs up
-    streams[0].finish()
+    streams[0].hang_up()
     wait_until("the place to be free", lambda: in_flight(stack) == 1)
     fast_streams(stack)
     for _ in range(5):
         assert stack.chat().status_code == 200
         wait_until("the place to be free again", lambda: in_flight(stack) == 1)
-    streams[1].leave.set()
-    streams[1].finish()
+    streams[1].hang_up()
     wait_until("all places to be free", lambda: in_flight(stack) == 0)
 
 
-def test_places_come_back_from_whatever_fails(make_stack):
-    stack = make_stack(change=two_at_once)
+def test_failed_requests_do_not_count_as_concurrent(shared_stack):
+    stack = shared_stack(change=two_at_once)
     for status in (400, 500):
         stack.sim.fault(status=status, times=1)
         assert stack.chat().status_code == status
@@ -215,41 +200,15 @@ def test_places_come_back_from_whatever_fails(make_stack):
 # ------------------------------------------------------- changed at run time
 
 
-def command(stack, verb, ok=True, **options):
-    """foundry-spoa limits VERB FILE --NAME VALUE ..: the fields of each line."""
-    words = [w for name, value in options.items() for w in (f"--{name}", str(value))]
-    done = subprocess.run([AGENT, "limits", verb, stack.write_config(), *words], capture_output=True, text=True,
-                          timeout=30)
-    assert (done.returncode == 0) == ok, (done.stdout, done.stderr)
-    return [line.split("\t") for line in done.stdout.splitlines()] if ok else done.stderr
-
-
-def second_node(make_stack, first, change):
-    """Another HAProxy and agent, with the Redis of the first."""
-    def shared_redis(config):
-        config["redis"]["url"] = f"redis://127.0.0.1:{first.ports['redis']}/0"
-        change(config)
-
-    return make_stack(change=shared_redis, redis_server=False)
-
-
-def blocked(stack, answer):
-    assert (answer.status_code, error_code(answer)) == (403, "caller_blocked"), answer.text
-    assert "retry-after" not in answer.headers
-    assert stack.decision(request_id(answer))["code"] == "caller_blocked"
-    return True
-
-
-def test_a_blocked_caller_is_blocked_on_all_nodes_at_once(make_stack):
+def test_blocked_caller_is_refused_on_all_nodes_at_once(make_stack):
     first = make_stack(change=by_day)
     second = second_node(make_stack, first, by_day)
-    tiny = {"appid": "33333333-3333-3333-3333-333333333333"}
-    for names in ({"consumer": "demo"}, {"app": "22222222-2222-2222-2222-222222222222"}):
+    for names in ({"consumer": "demo"}, {"app": APP}):
         assert first.chat().status_code == second.chat().status_code == 200
         before = spent(first)
         command(first, "block", **names)
         assert blocked(first, first.chat()) and blocked(second, second.chat())
-        assert second.chat(token=second.token(**tiny), max_tokens=5).status_code == 200
+        assert second.chat(token=second.token(appid=TINY_APP), max_tokens=5).status_code == 200
         assert [line for line in command(second, "show") if line[-1] == "blocked" and line[0] == "demo"]
         wait_until("what ran before to be settled", lambda: not open_records(first))
         assert spent(first) <= before  # a refusal costs nothing
@@ -258,7 +217,7 @@ def test_a_blocked_caller_is_blocked_on_all_nodes_at_once(make_stack):
     assert not [line for line in command(first, "show") if line[-1] == "blocked"]
 
 
-def test_one_agent_of_foundry_is_blocked_and_the_others_are_not(make_stack):
+def test_one_foundry_agent_is_blocked_and_others_are_not(make_stack):
     def change(config):
         by_day(config)
         config["consumers"]["demo"]["trust_foundry_headers"] = True
@@ -274,9 +233,13 @@ def test_one_agent_of_foundry_is_blocked_and_the_others_are_not(make_stack):
     assert ask("good").status_code == 200
 
 
-def test_a_limit_changed_at_run_time(make_stack):
-    first = make_stack(change=lambda c: limits(c, asks=day(2)))
-    second = second_node(make_stack, first, lambda c: limits(c, asks=day(2)))
+def two_asks(config):
+    limits(config, asks=day(2))
+
+
+def test_limit_changed_at_run_time(make_stack):
+    first = make_stack(change=two_asks)
+    second = second_node(make_stack, first, two_asks)
     assert [first.chat().status_code for _ in range(3)] == [200, 200, 429]
     command(first, "set", limit="asks", amount=4)
     answer = second.chat()
@@ -301,7 +264,7 @@ def test_a_limit_changed_at_run_time(make_stack):
         assert re.fullmatch(r"\S+@\S+", who)
 
 
-def test_commands_that_cannot_be_done_say_why(make_stack):
+def test_limits_command_without_redis_says_so(make_stack):
     stack = make_stack(start=False)
     assert "cannot be reached" in command(stack, "show", ok=False)
     stack.config.pop("redis")
@@ -309,14 +272,15 @@ def test_commands_that_cannot_be_done_say_why(make_stack):
         assert "no redis" in command(stack, verb, ok=False)
 
 
-def test_orders_that_make_no_sense_change_nothing(make_stack):
-    stack = make_stack(change=lambda c: limits(c, asks=day(2)))
-    for verb, words in (("set", {"limit": "nix", "amount": 1}), ("set", {"limit": "asks"}),
-                        ("set", {"limit": "asks", "amount": 0}), ("set", {"limit": "asks", "amount": "-1"}),
-                        ("set", {"limit": "asks", "amount": "nan"}), ("set", {"limit": "asks", "amount": "1e99"}),
-                        ("set", {"limit": "asks", "amount": "1.5"}), ("set", {"limit": "asks", "amount": "5x"}),
-                        ("set", {"limit": "asks", "amount": 1, "consumer": "tiny"}), ("reset", {}), ("block", {}),
-                        ("block", {"consumer": "demo", "app": "x"}), ("block", {"consumer": "nobody"}),
-                        ("block", {"nix": "demo"})):
-        assert len(command(stack, verb, ok=False, **words)) > 20, (verb, words)
+@pytest.mark.parametrize("verb, words", [
+    ("set", {"limit": "nix", "amount": 1}), ("set", {"limit": "asks"}), ("set", {"limit": "asks", "amount": 0}),
+    ("set", {"limit": "asks", "amount": "-1"}), ("set", {"limit": "asks", "amount": "nan"}),
+    ("set", {"limit": "asks", "amount": "1e99"}), ("set", {"limit": "asks", "amount": "1.5"}),
+    ("set", {"limit": "asks", "amount": "5x"}), ("set", {"limit": "asks", "amount": 1, "consumer": "tiny"}),
+    ("reset", {}), ("block", {}), ("block", {"consumer": "demo", "app": "x"}), ("block", {"consumer": "nobody"}),
+    ("block", {"nix": "demo"}),
+], ids=lambda v: v if isinstance(v, str) else " ".join(f"{k}={w}" for k, w in v.items()))
+def test_wrong_limits_command_changes_nothing(shared_stack, verb, words):
+    stack = shared_stack(change=two_asks)
+    assert len(command(stack, verb, ok=False, **words)) > 20
     assert command(stack, "audit") == [] and stack.redis.keys("*") == []

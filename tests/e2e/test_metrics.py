@@ -1,25 +1,20 @@
-"""What /metrics says is what the simulator served; callers cannot make series;
-and every expression of the dashboard finds what it asks for."""
+"""The counters in /metrics are those of the simulator, callers cannot create series, and every
+expression of the dashboard finds its series."""
+import collections
 import json
 import re
-import subprocess
 import sys
-import threading
 from xml.etree import ElementTree
 
-import httpx
 import pytest
 
-from harness import AGENT, ROOT, TINY_APP, Stack, request_id, wait_until
+from harness import ROOT, STREAMED, TINY_APP, agent_command, http_get, request_id, told_usage, wait_until
 from promql import Expression, Samples, needs, series
-from steps import Load, Stream
+from steps import (Load, Stream, by_day_without_end, endless_streams, fast_streams, slow_streams, usage_records,
+                   with_ledger)
 
 USAGE = "gen_ai_client_inference_usage_"
 DASHBOARD = ROOT / "haproxy-conf/grafana-dashboard.json"
-
-
-def quiet(config):
-    config["limits"]["demo-tokens"].update(amount=10**12, window="day")
 
 
 def tokens(stack, kind, **labels):
@@ -27,26 +22,24 @@ def tokens(stack, kind, **labels):
 
 
 def settled(stack):
-    return sum(stack.metric("foundry_usage_records_total", result=r) for r in ("settled", "estimated"))
+    return usage_records(stack, "settled", "estimated")
 
 
 # ------------------------------------------------------------------ the numbers
 
 
 def test_counters_are_what_the_simulator_served(make_stack):
-    stack = make_stack(change=quiet)
-    told = {"prompt": 0, "completion": 0, "cached": 0, "reasoning": 0}
+    stack = make_stack(change=by_day_without_end)
+    told = collections.Counter()
     n = 0
-    for stream in (False, True):
+    for more in ({}, STREAMED):
         for model in ("gpt-4o", "gpt-4o-mini"):
             for cached in (0, 7):
-                body = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
-                answer = stack.chat(model=model, headers={
-                    "x-sim-prompt-tokens": "30", "x-sim-cached-tokens": str(cached),
-                    "x-sim-reasoning-tokens": "3"}, **body)
+                answer = stack.chat(model=model, **more, headers={
+                    "x-sim-prompt-tokens": "30", "x-sim-cached-tokens": str(cached), "x-sim-reasoning-tokens": "3"})
                 assert answer.status_code == 200, answer.text
                 n += 1
-                usage = (json.loads(answer.text.split("data: ")[-2])["usage"] if stream else answer.json()["usage"])
+                usage = told_usage(answer)
                 told["prompt"] += usage["prompt_tokens"]
                 told["completion"] += usage["completion_tokens"]
                 told["cached"] += usage["prompt_tokens_details"]["cached_tokens"]
@@ -64,7 +57,7 @@ def test_counters_are_what_the_simulator_served(make_stack):
                       gen_ai_provider_name="azure.ai.openai")
         assert tokens(stack, "input", **labels) == served[deployment]["prompt_tokens"]
         assert tokens(stack, "output", **labels) == served[deployment]["completion_tokens"]
-    # the histograms have one observation a request, and the same tokens in sum
+    # the histograms have one observation per request, and their sums are the tokens
     for kind, all_of_it in (("input", told["prompt"]), ("output", told["completion"])):
         assert stack.metric("gen_ai_client_token_usage_count", gen_ai_token_type=kind) == n
         assert stack.metric("gen_ai_client_token_usage_sum", gen_ai_token_type=kind) == all_of_it
@@ -75,7 +68,7 @@ def test_counters_are_what_the_simulator_served(make_stack):
 
 
 def test_cost_is_tokens_times_price(make_stack):
-    stack = make_stack(change=quiet)
+    stack = make_stack(change=by_day_without_end)
     answer = stack.chat(headers={"x-sim-prompt-tokens": "50", "x-sim-cached-tokens": "20"})
     usage = answer.json()["usage"]
     stack.usage(request_id(answer))
@@ -84,13 +77,12 @@ def test_cost_is_tokens_times_price(make_stack):
     assert stack.metric("foundry_cost_usd_total", consumer="demo") == pytest.approx(micro / 1e6, abs=1e-9)
 
 
-def test_a_client_that_hangs_up_is_counted_as_estimated(make_stack):
-    stack = make_stack(change=quiet)
-    stack.sim.post("/control/defaults", tokens=1000, event_delay_ms=20)
+def test_tokens_of_a_client_that_hangs_up_are_counted_as_estimated(make_stack):
+    stack = make_stack(change=by_day_without_end)
+    slow_streams(stack, tokens=1000, event_delay_ms=20)
     stream = Stream(stack).wait_begun()
     assert stack.metric("foundry_consumer_streams", consumer="demo", gen_ai_request_model="gpt-4o") == 1
-    stream.leave.set()
-    stream.finish()
+    stream.hang_up()
     usage = stack.usage(stream.id)
     assert usage["estimated"] == "true"
     assert stack.metric("foundry_estimated_tokens_total", gen_ai_token_type="input") == int(usage["input"])
@@ -100,11 +92,11 @@ def test_a_client_that_hangs_up_is_counted_as_estimated(make_stack):
 
 
 def trusting(config):
-    quiet(config)
+    by_day_without_end(config)
     config["consumers"]["demo"]["trust_foundry_headers"] = True
 
 
-def test_attack_a_thousand_names_make_no_series(make_stack):
+def test_a_thousand_names_chosen_by_callers_create_no_series(make_stack):
     """Models, agents, projects and paths that nobody configured."""
     stack = make_stack(change=trusting)
     token = stack.token()
@@ -114,7 +106,7 @@ def test_attack_a_thousand_names_make_no_series(make_stack):
             "x-ms-foundry-agent-id": f"agent-{i}", "x-ms-foundry-project-id": f"project-{i}"})
 
     with stack.client() as client:
-        # one of each, so that what follows could only add names
+        # one request of each kind, so that the others can only add names
         assert ask("x", client, "gpt-4o").status_code == 200
         assert ask("x", client, "no-such-model").status_code == 404
         wait_until("the first to be settled", lambda: settled(stack) == 1)
@@ -124,7 +116,6 @@ def test_attack_a_thousand_names_make_no_series(make_stack):
         wait_until("all to be settled", lambda: settled(stack) == 101)
     page = stack.agent_get("/metrics").text
     assert not re.search(r"made-up|agent-\d|project-\d", page)
-    # a time may fall into a bucket of its own, but buckets are always printed
     assert len(series(page)) == before
     assert stack.metric("foundry_metrics_dropped_total") == 0
 
@@ -132,18 +123,16 @@ def test_attack_a_thousand_names_make_no_series(make_stack):
 # -------------------------------------------------------------------------- top
 
 
-def test_top_shows_who_is_busy(make_stack):
-    stack = make_stack(change=quiet)
-    stack.sim.post("/control/defaults", tokens=100000, event_delay_ms=20)
+def test_top_shows_consumers_and_models(make_stack):
+    stack = make_stack(change=by_day_without_end)
+    endless_streams(stack)
     held = Stream(stack, model="gpt-4o-mini").wait_begun()
-    stack.sim.post("/control/defaults", tokens=20, event_delay_ms=0)
+    fast_streams(stack)
     with Load(stack, n_threads=1) as load, Load(stack, n_threads=1, model="forbidden-model") as refused:
         load.wait_more(3)
         refused.wait_more(3)
-        url = f"http://127.0.0.1:{stack.ports['agent_http']}"
-        shown = subprocess.run([AGENT, "top", url, "--once"], capture_output=True, text=True, timeout=60)
-    held.leave.set()
-    held.finish()
+        shown = agent_command("top", f"http://127.0.0.1:{stack.ports['agent_http']}", "--once")
+    held.hang_up()
     load.all_fine()
     assert shown.returncode == 0, shown.stderr
     assert "\033" not in shown.stdout
@@ -159,41 +148,33 @@ def test_top_shows_who_is_busy(make_stack):
 
 
 def test_top_without_an_agent_says_so():
-    shown = subprocess.run([AGENT, "top", "http://127.0.0.1:1", "--once"], capture_output=True, text=True, timeout=60)
+    shown = agent_command("top", "http://127.0.0.1:1", "--once")
     assert shown.returncode == 1 and "127.0.0.1:1/metrics" in shown.stderr and shown.stdout == ""
 
 
 # ---------------------------------------------------------------- the dashboard
 
 
-def with_ledger(config):
-    quiet(config)
+def with_warnings(config):
+    with_ledger(config)
     config["limits"]["tiny-tokens"]["warn_at"] = 0.01
-    config["ledger"] = {"file": config["listen"]["spop"][1].removeprefix("unix:").replace("spop.sock", "ledger.jsonl")}
 
 
 @pytest.fixture(scope="module")
-def busy(tmp_path_factory, certificate):
+def busy(module_pool):
     """A stack in which everything that the dashboard shows has happened."""
-    stack = Stack(tmp_path_factory.mktemp("busy"), change=with_ledger, certificate=certificate)
-    try:
-        stack.start()
-        stack.sim.post("/control/defaults", tokens=50)
-        assert stack.chat(headers={"x-sim-cached-tokens": "1"}).status_code == 200
-        assert stack.chat(stream=True, stream_options={"include_usage": True}).status_code == 200
-        tiny = stack.token(appid=TINY_APP, azp=TINY_APP)
-        assert stack.chat(token=tiny, max_tokens=5000).status_code == 400
-        assert stack.chat(token=tiny, max_tokens=100).status_code == 200
-        stack.sim.fault(status=500)
-        assert stack.chat().status_code == 500
-        stack.sim.post("/control/defaults", tokens=1000, event_delay_ms=20)
-        stream = Stream(stack).wait_begun()
-        stream.leave.set()
-        stream.finish()
-        stack.usage(stream.id)
-        yield stack
-    finally:
-        stack.stop()
+    stack = module_pool(change=with_warnings)
+    stack.sim.defaults(tokens=50)
+    assert stack.chat(headers={"x-sim-cached-tokens": "1"}).status_code == 200
+    assert stack.chat(**STREAMED).status_code == 200
+    tiny = stack.token(appid=TINY_APP, azp=TINY_APP)
+    assert stack.chat(token=tiny, max_tokens=5000).status_code == 400
+    assert stack.chat(token=tiny, max_tokens=100).status_code == 200
+    stack.sim.fault(status=500)
+    assert stack.chat().status_code == 500
+    slow_streams(stack, tokens=1000, event_delay_ms=20)
+    stack.usage(Stream(stack).wait_begun().hang_up().id)
+    return stack
 
 
 @pytest.fixture(scope="module")
@@ -206,12 +187,12 @@ def panels(dashboard):
 
 
 def pages(stack):
-    haproxy = httpx.get(f"http://127.0.0.1:{stack.ports['stats']}/metrics", trust_env=False).text
+    haproxy = http_get(f"http://127.0.0.1:{stack.ports['stats']}/metrics").text
     return series(stack.agent_get("/metrics").text) + series(haproxy)
 
 
 def lacking(have, metric, labels):
-    """What of an expression's needs no series has."""
+    """What is missing for an expression that needs this metric with these labels; None if nothing is."""
     mine = [l for name, l, _ in have if name == metric]
     if not mine:
         return f"{metric} is nowhere"
@@ -233,7 +214,7 @@ def test_dashboard_finds_every_series_and_label(busy, dashboard):
     assert n > 30
 
 
-def test_the_search_for_series_can_fail(busy):
+def test_search_for_series_can_fail(busy):
     have = pages(busy)
     for expr in ("sum(foundry_no_such_total)", 'foundry_requests_total{verdict="maybe"}',
                  "sum by (colour) (foundry_requests_total)", 'foundry_requests_total{colour=~".*"}'):
@@ -245,7 +226,7 @@ def test_the_search_for_series_can_fail(busy):
 
 
 def some_samples():
-    """Ten seconds of two counters, one of which began anew, and a histogram."""
+    """Ten seconds of two counters, one of which restarted, and of a histogram."""
     samples = Samples({"$__rate_interval": 4, "$__range": 10})
     for t in range(11):
         samples.add(t, [("x_total", {"a": "1"}, 2.0 * t), ("x_total", {"a": "2"}, 10.0 * (t if t < 8 else t - 8)),
@@ -258,12 +239,12 @@ def some_samples():
     return samples
 
 
-@pytest.mark.parametrize("text,expected", [
+@pytest.mark.parametrize("text, expected", [
     ("sum(rate(x_total[$__rate_interval]))", {"": 2 + (10 + 0 + 10 + 10) / 4}),
-    # one that began a second ago, at 0, and one that was seen once
+    # a counter that started a second ago at 0, and one with a single sample
     ("rate(young_total[4s])", {"1": 1.5}),
     ("irate(young_total[4s])", {"1": 6}),
-    # samples that end before the window does
+    # a counter whose samples end before the window
     ("increase(old_total[4s])", {"": 2 * (2 + 0.5) / 2}),
     ("sum by (a) (increase(x_total[$__range]))", {"1": 20, "2": 70 + 0 + 20}),
     ('sum(x_total{a="1"}) + 2 * 3 - 1', {"": 25}),
@@ -274,11 +255,11 @@ def some_samples():
     ("time() - max(y)", {"": 3}),
     ("sum(no_such)", {}),
     ("clamp_max(y, 5)", {"1": 5}),
-    # half of what is counted ends within the second bucket
+    # the median lies in the second bucket
     ("histogram_quantile(0.5, sum by (le) (rate(h_bucket[4s])))", {"": 1.5}),
     ("histogram_quantile(0.99, sum by (le) (rate(h_bucket[4s])))", {"": 2}),
 ])
-def test_expressions_are_worth_what_prometheus_says(text, expected):
+def test_value_of_an_expression_is_that_of_prometheus(text, expected):
     found = Expression(text).value(some_samples(), 10)
     assert {dict(k).get("a", ""): pytest.approx(v) for k, v in found.items()} == expected
 
@@ -298,7 +279,7 @@ def test_dashboard_variables_are_labels(busy, dashboard):
 
 
 def test_dashboard_is_drawn(busy, dashboard):
-    """Whatever the panels are: what makes the picture of the README knows them."""
+    """The program that draws the picture of the README knows every kind of panel."""
     sys.path.insert(0, str(ROOT / "tests/picture"))
     from picture import draw
 
@@ -320,8 +301,8 @@ def test_legends_name_labels_of_the_result(dashboard):
             assert wanted <= Expression(target["expr"]).by, (panel["title"], target)
 
 
-def test_dashboard_is_what_grafana_reads(dashboard):
-    """The essentials of the classic dashboard model."""
+def test_dashboard_follows_the_model_of_grafana(dashboard):
+    """The members of the classic dashboard model that Grafana needs."""
     assert dashboard["title"] and re.fullmatch(r"[a-zA-Z0-9_-]{1,40}", dashboard["uid"])
     assert isinstance(dashboard["schemaVersion"], int) and dashboard["schemaVersion"] >= 36
     assert dashboard.get("id") is None, "an id belongs to one Grafana"

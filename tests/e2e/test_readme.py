@@ -1,5 +1,4 @@
-"""What the README and its pages show runs as it stands, on the stack of
-`make up`."""
+"""The examples of the README and its pages run unchanged, on the configuration of `make up`."""
 import json
 import os
 import re
@@ -9,7 +8,7 @@ import sys
 
 import pytest
 
-from harness import AGENT, GATEWAY_KEY, PATIENCE, ROOT, request_id, sse_events
+from harness import GATEWAY_KEY, PATIENCE, ROOT, agent_command, request_id, sse_events, told_usage
 from refusals import data_requests
 
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("haproxy-conf/*.md")), *sorted(ROOT.glob("spoa/*/README.md"))]
@@ -40,15 +39,15 @@ def fixture(config):
 
 
 @pytest.fixture
-def up(make_stack):
-    return make_stack(change=fixture)
+def up(shared_stack):
+    return shared_stack(change=fixture)
 
 
 PYTHON = [b for b in blocks("python") if "localhost:8443" in b]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_links_lead_somewhere(page):
+def test_links_of_a_page_have_a_target(page):
     for target, _, anchor in (t.partition("#") for t in re.findall(r"\]\(([^)\s]+)\)", page.read_text())):
         to = (page.parent / target) if target else page
         assert to.exists(), target
@@ -56,7 +55,7 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in [t.lower().replace(" ", "-") for t in titles], (target, anchor)
 
 
-def test_there_are_examples():
+def test_readme_has_an_example_of_each_sdk():
     assert [n for n in ("OpenAI(", "AzureOpenAI(", "AnthropicFoundry(") if any(" " + n in b for b in PYTHON)] == [
         "OpenAI(", "AzureOpenAI(", "AnthropicFoundry("]
     assert len(PYTHON) == len(blocks("python"))
@@ -88,10 +87,8 @@ def test_request_that_foundry_will_send(up):
     headers, body = json_body(command)
     headers["api-key"] = headers["api-key"].replace("$KEY", GATEWAY_KEY)
     path = re.search(r"https://[^/]*(/\S*)", command).group(1)
-    with up.client() as client:
-        answer = client.post(path, content=body.replace("gpt-4o", "gpt-4o-mini"), headers=headers)
-    events = sse_events(answer.text)
-    assert answer.status_code == 200 and events[-1] == "[DONE]" and json.loads(events[-2])["usage"]
+    answer = up.post(path, token="", content=body.replace("gpt-4o", "gpt-4o-mini"), headers=headers)
+    assert answer.status_code == 200 and sse_events(answer.text)[-1] == "[DONE]" and told_usage(answer)
     assert up.decision(request_id(answer))["output"] == "16384"
 
 
@@ -99,9 +96,9 @@ def test_connection_commands():
     found = commands("foundry-spoa connection")
     assert len(found) == 2
     for command in found:
-        words = shlex.split(command.split(">")[0])
-        words[0], words[2] = str(AGENT), str(ROOT / "tests/fixtures/gateway.json")
-        ran = subprocess.run(words, capture_output=True, text=True)
+        words = shlex.split(command.split(">")[0])[1:]
+        words[1] = ROOT / "tests/fixtures/gateway.json"
+        ran = agent_command(*words)
         assert ran.returncode == 0, ran.stderr
         assert "target: 'https://ai.example.com/v1'" in ran.stdout
         kind = "ApiManagement" if "ApiManagement" in command else "ModelGateway"
@@ -109,7 +106,7 @@ def test_connection_commands():
 
 
 def test_consumer_of_a_connection_is_a_good_configuration(make_stack):
-    """The members that the walk shows, put into a configuration."""
+    """The members that the page shows, put into a configuration."""
     (text,) = [b for b in blocks("jsonc") if "trust_foundry_headers" in b]
     shown = json.loads("{" + re.sub(r"//.*", "", text).replace("…", "0" * 64) + "}")
 
@@ -120,5 +117,5 @@ def test_consumer_of_a_connection_is_a_good_configuration(make_stack):
                 members.get("entries", members))
 
     stack = make_stack(start=False, change=change)
-    ran = subprocess.run([AGENT, "check", stack.write_config()], capture_output=True, text=True)
+    ran = agent_command("check", stack.write_config())
     assert ran.returncode == 0, ran.stderr

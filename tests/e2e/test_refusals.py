@@ -1,4 +1,4 @@
-"""Every way to be refused, seen by the caller, the log and the upstream."""
+"""Every refusal: what the caller receives, what is logged, and that no resource is asked."""
 import base64
 import hashlib
 import json
@@ -7,31 +7,18 @@ import time
 
 import pytest
 
-from harness import GATEWAY_KEY, TENANT, TINY_APP, request_id, wait_until
+from harness import CHAT, GATEWAY_KEY, HELLO, TENANT, TINY_APP, bearer, jwt_part, request_id, wait_until
 from refusals import SHAPES, data_requests, nothing_sent, raw_chat, refused
+from steps import by_day, day, limits, reserved_by
 
 OTHER_TENANT = "99999999-1111-1111-1111-111111111111"
-HELLO = [{"role": "user", "content": "Hello"}]
 BODIES = {"anthropic": {"model": "claude-sonnet-4-5", "max_tokens": 10, "messages": HELLO}}
 
 
-def ask(stack, shape="openai", headers=None, client=None, **more):
-    """A request that would be served, were it not for what `headers` say."""
-    head = {"content-type": "application/json", **(headers or {})}
-    body = BODIES.get(shape, {"model": "gpt-4o", "messages": HELLO})
-    if client:
-        return client.post(SHAPES[shape], json=body, headers=head, **more)
-    with stack.client() as client:
-        return client.post(SHAPES[shape], json=body, headers=head, **more)
-
-
-def bearer(token):
-    return {"authorization": f"Bearer {token}"}
-
-
-def part(token, n):
-    text = token.split(".")[n]
-    return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+def ask(stack, shape="openai", headers=None, client=None):
+    """A request that is served if its headers are right. It has no credential but those."""
+    return stack.post(SHAPES[shape], token="", client=client, headers=headers,
+                      json=BODIES.get(shape, {"model": "gpt-4o", "messages": HELLO}))
 
 
 def now(offset=0):
@@ -91,30 +78,30 @@ BAD_CLAIMS = {
 
 
 @pytest.mark.parametrize("name", BAD_CLAIMS)
-def test_token_with_claims(gw, name):
+def test_token_with_wrong_claims(gw, name):
     claims, status, code = BAD_CLAIMS[name]
     claims = {k: v.format(sim=gw.sim.url, tid=TENANT) if isinstance(v, str) else v for k, v in claims.items()}
     refused(gw, ask(gw, headers=bearer(gw.sim.token(claims))), status, code)
 
 
-def test_the_same_token_without_the_wrong_claim_is_served(gw):
-    """What the refusals above are compared with."""
-    assert ask(gw, headers=bearer(gw.token())).status_code == 200
-    assert ask(gw, headers=bearer(gw.token(idtyp="user", scp="Files.Read Gateway.Access"))).status_code == 200
-    assert ask(gw, headers=bearer(gw.sim.token(version="2.0"))).status_code == 200
-    assert ask(gw, headers=bearer(gw.token(aud=["x", "api://foundry-gateway"]))).status_code == 200
+@pytest.mark.parametrize("claims, more", [
+    ({}, {}), ({"idtyp": "user", "scp": "Files.Read Gateway.Access"}, {}), ({}, {"version": "2.0"}),
+    ({"aud": ["x", "api://foundry-gateway"]}, {})], ids=["app", "user", "v2", "list of audiences"])
+def test_token_with_right_claims_is_served(gw, claims, more):
+    """So the tokens of the refusals have one wrong claim, and no other."""
+    assert ask(gw, headers=bearer(gw.sim.token(claims, **more))).status_code == 200
 
 
 def kid_of(gw):
-    return part(gw.token(), 0)["kid"]
+    return jwt_part(gw.token(), 0)["kid"]
 
 
 def forgeries(gw):
     kid, good = kid_of(gw), gw.token()
     head, payload, sig = good.split(".")
-    changed = part(good, 1) | {"roles": ["Gateway.Use", "Admin"]}
+    changed = jwt_part(good, 1) | {"roles": ["Gateway.Use", "Admin"]}
     changed = base64.urlsafe_b64encode(json.dumps(changed).encode()).decode().rstrip("=")
-    claims = json.dumps(part(good, 1))
+    claims = json.dumps(jwt_part(good, 1))
     mint = gw.sim.token
     return {
         "other-key": (mint(key="other"), "token_unknown_key"),
@@ -156,24 +143,24 @@ FORGERIES = ["other-key", "other-key-under-our-kid", "key-in-header", "kid-as-pa
 def test_forged_token(gw, name):
     token, code = forgeries(gw)[name]
     answer = ask(gw, headers=bearer(token))
-    if code is None:  # several checks see it; which is first does not matter
+    if code is None:  # several checks refuse it, and any of them may be the first
         code = gw.decision(request_id(answer))["code"]
         assert code.startswith("token_"), code
     refused(gw, answer, 401, code)
 
 
-def test_all_forgeries_are_tried(gw):
+def test_every_forgery_is_tried(gw):
     assert set(forgeries(gw)) == set(FORGERIES)
 
 
-def test_unknown_gateway_key(gw):
-    for headers in ({"api-key": "wrong"}, {"x-api-key": "wrong"}, {"x-team-key": "wrong"}, bearer("wrong")):
-        gw.sim.reset()
-        refused(gw, ask(gw, headers=headers), 401, "key_unknown")
+@pytest.mark.parametrize("headers", [{"api-key": "wrong"}, {"x-api-key": "wrong"}, {"x-team-key": "wrong"},
+                                     bearer("wrong")], ids=["api-key", "x-api-key", "configured header", "bearer"])
+def test_unknown_gateway_key(gw, headers):
+    refused(gw, ask(gw, headers=headers), 401, "key_unknown")
 
 
 def test_good_token_with_a_bad_key_is_refused(gw):
-    """A credential that came and counts must be good."""
+    """Every credential that came must be good, unless keys.require ignores its kind."""
     refused(gw, ask(gw, headers={**bearer(gw.token()), "api-key": "wrong"}), 401, "key_unknown")
 
 
@@ -199,12 +186,12 @@ AMBIGUOUS = {
 def test_ambiguous_credential(gw, name):
     token = gw.token()
     head = [(n, f"Bearer {token}" if v == "TOKEN" else v) for n, v in AMBIGUOUS[name]]
-    with gw.client() as client:
-        answer = client.post(SHAPES["openai"], json={"model": "gpt-4o", "messages": HELLO}, headers=head)
+    with gw.client() as client:  # the same header twice
+        answer = client.post(CHAT, json={"model": "gpt-4o", "messages": HELLO}, headers=head)
     refused(gw, answer, 401, "credential_ambiguous")
 
 
-def test_the_same_key_in_several_headers_is_one_key(gw):
+def test_same_key_in_several_headers_is_served(gw):
     head = {"api-key": GATEWAY_KEY, "x-api-key": GATEWAY_KEY, "x-team-key": f"Bearer {GATEWAY_KEY}"}
     assert ask(gw, headers=head).status_code == 200
 
@@ -222,7 +209,8 @@ REQUIRE = {
 def test_which_credential_is_required(make_stack, rule):
     def change(config):
         config["keys"]["require"] = rule
-        config["keys"]["entries"]["old-key"] = {"sha256": hashlib.sha256(b"old").hexdigest(), "not_after": "2020-01-01T00:00:00Z"}
+        config["keys"]["entries"]["old-key"] = {"sha256": hashlib.sha256(b"old").hexdigest(),
+                                                "not_after": "2020-01-01T00:00:00Z"}
 
     stack = make_stack(change=change)
     token, key = bearer(stack.token()), {"api-key": GATEWAY_KEY}
@@ -235,7 +223,7 @@ def test_which_credential_is_required(make_stack, rule):
             assert answer.status_code == 200, answer.text
     stack.sim.reset()
     answer = ask(stack, headers={**token, "api-key": "old"})
-    if rule == "token":  # a key is nobody's business then, whatever it is
+    if rule == "token":  # keys are ignored, whatever they are
         assert answer.status_code == 200
     else:
         refused(stack, answer, 401, "key_expired")
@@ -251,62 +239,54 @@ def test_unknown_consumer(gw):
 
 
 def test_model_that_a_rule_forbids(gw):
-    for path, body in (("/openai/v1/chat/completions", "forbidden-model"),
+    for path, body in ((CHAT, "forbidden-model"),
                        ("/openai/deployments/forbidden-model/chat/completions", "gpt-4o")):
         answer = gw.chat(path=path, model=body)
         decision = refused(gw, answer, 403, "not_allowed")
         assert decision["reason"] == "rule=no-forbidden" and decision["rule"] == "no-forbidden"
 
 
-def test_what_no_rule_allows_is_refused(make_stack):
+def test_operation_that_no_rule_allows(make_stack):
     def change(config):
         config["rules"] = [{"name": "chat-only", "effect": "allow", "operations": ["chat"]}]
 
     stack = make_stack(change=change)
-    with stack.client() as client:
-        answer = client.post("/openai/v1/embeddings", json={"model": "text-embedding-3-small", "input": "x"},
-                             headers=bearer(stack.token()))
+    answer = stack.post("/openai/v1/embeddings", json={"model": "text-embedding-3-small", "input": "x"})
     assert refused(stack, answer, 403, "not_allowed")["reason"] == "rule=default-deny"
 
 
-def test_unknown_model(gw):
-    for shape in SHAPES:
-        path = SHAPES[shape].replace("gpt-4o", "no-such")
-        with gw.client() as client:
-            answer = client.post(path, json={"model": "no-such", "max_tokens": 3, "messages": HELLO},
-                                 headers=bearer(gw.token()))
-        refused(gw, answer, 404, "model_not_found", shape)
-        assert "no-such" in answer.json()["error"]["message"]
+@pytest.mark.parametrize("shape", SHAPES)
+def test_unknown_model(gw, shape):
+    answer = gw.post(SHAPES[shape].replace("gpt-4o", "no-such"),
+                     json={"model": "no-such", "max_tokens": 3, "messages": HELLO})
+    refused(gw, answer, 404, "model_not_found", shape)
+    assert "no-such" in answer.json()["error"]["message"]
 
 
-def test_unknown_operation(gw):
-    for path, shape in (("/openai/v1/containers/secret", "openai"), ("/", "openai"), ("/chat", "openai"),
-                        ("/openai/assistants", "openai"), ("/anthropic/v1/skills", "anthropic")):
-        with gw.client() as client:
-            answer = client.post(path, json={"model": "gpt-4o"}, headers=bearer(gw.token()))
-        refused(gw, answer, 404, "unknown_operation", shape)
+@pytest.mark.parametrize("path, shape", [("/openai/v1/containers/secret", "openai"), ("/", "openai"),
+                                         ("/chat", "openai"), ("/openai/assistants", "openai"),
+                                         ("/anthropic/v1/skills", "anthropic")])
+def test_unknown_operation(gw, path, shape):
+    refused(gw, gw.post(path, json={"model": "gpt-4o"}), 404, "unknown_operation", shape)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_wrong_method(gw, method):
-    for shape in SHAPES:
-        with gw.client() as client:
-            answer = client.request(method, SHAPES[shape], headers=bearer(gw.token()))
-        refused(gw, answer, 405, "method_not_allowed", shape)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_wrong_method(gw, method, shape):
+    refused(gw, gw.request(method, SHAPES[shape]), 405, "method_not_allowed", shape)
 
 
 def test_head_is_refused_without_a_body(gw):
-    with gw.client() as client:
-        answer = client.head(SHAPES["openai"], headers=bearer(gw.token()))
+    answer = gw.request("HEAD", CHAT)
     assert answer.status_code == 405 and answer.content == b""
     assert gw.decision(request_id(answer))["code"] == "method_not_allowed"
     nothing_sent(gw)
 
 
-def test_without_a_credential_nobody_learns_which_models_and_operations_exist(gw):
-    with gw.client() as client:
-        for path, model in (("/openai/v1/chat/completions", "no-such"), ("/no/such", "gpt-4o")):
-            refused(gw, client.post(path, json={"model": model}), 401, "credential_missing")
+@pytest.mark.parametrize("path, model", [(CHAT, "no-such"), ("/no/such", "gpt-4o")], ids=["model", "operation"])
+def test_unknown_names_without_a_credential(gw, path, model):
+    """The answer does not tell which models and operations exist."""
+    refused(gw, gw.post(path, token="", json={"model": model}), 401, "credential_missing")
 
 
 # ------------------------------------------------------------------- the body
@@ -314,26 +294,22 @@ def test_without_a_credential_nobody_learns_which_models_and_operations_exist(gw
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
                                   "application/jsonp", "text/json", "application/octet-stream", None])
-def test_wrong_content_type(gw, kind):
-    with gw.client() as client:
-        for shape in SHAPES:
-            request = client.build_request("POST", SHAPES[shape], content=b'{"model":"gpt-4o"}',
-                                           headers=bearer(gw.token()))
-            if kind:
-                request.headers["content-type"] = kind
-            refused(gw, client.send(request), 415, "unsupported_media_type", shape)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_wrong_content_type(gw, kind, shape):
+    answer = gw.post(SHAPES[shape], content=b'{"model":"gpt-4o"}', headers={"content-type": kind} if kind else {})
+    refused(gw, answer, 415, "unsupported_media_type", shape)
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON", "application/vnd.x+json"])
-def test_content_types_that_are_json(gw, kind):
+def test_content_type_that_is_json_is_served(gw, kind):
     assert gw.chat(headers={"content-type": kind}).status_code == 200
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "identity, gzip", "GZIP"])
-def test_content_encoding(gw, encoding):
-    for shape in SHAPES:
-        answer = ask(gw, shape, {**bearer(gw.token()), "content-encoding": encoding})
-        refused(gw, answer, 415, "unsupported_encoding", shape)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_content_encoding(gw, encoding, shape):
+    answer = ask(gw, shape, {**bearer(gw.token()), "content-encoding": encoding})
+    refused(gw, answer, 415, "unsupported_encoding", shape)
 
 
 BROKEN = {
@@ -354,16 +330,15 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_json(gw, name):
-    for shape in SHAPES:
-        answer = gw.chat(path=SHAPES[shape], content=BROKEN[name])
-        refused(gw, answer, 400, "invalid_json", shape)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_broken_json(gw, name, shape):
+    refused(gw, gw.chat(path=SHAPES[shape], content=BROKEN[name]), 400, "invalid_json", shape)
 
 
-def test_no_model(gw):
-    for content in (b"{}", b'{"messages":[]}', b'{"model":null}', b'{"model":""}'):
-        for shape in ("openai", "anthropic"):
-            refused(gw, gw.chat(path=SHAPES[shape], content=content), 400, "model_missing", shape)
+@pytest.mark.parametrize("shape", ["openai", "anthropic"])
+@pytest.mark.parametrize("content", ['{}', '{"messages":[]}', '{"model":null}', '{"model":""}'])
+def test_no_model(gw, content, shape):
+    refused(gw, gw.chat(path=SHAPES[shape], content=content), 400, "model_missing", shape)
 
 
 def large(size=300_000, model_last=True):
@@ -376,8 +351,8 @@ def large(size=300_000, model_last=True):
 @pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_body_that_is_too_large(gw, http2, chunked):
-    """The model behind 300 kB of messages, or in front of them: what was not
-    seen may say otherwise. In the path it is certain."""
+    """The model stands behind 300 kB of messages or in front of them: either way the part that was
+    not read may name another. With the model in the path, the body does not matter."""
     def body(**more):
         data = large(**more)
         return iter([data[i:i + 16384] for i in range(0, len(data), 16384)]) if chunked else data
@@ -397,7 +372,7 @@ def test_body_that_is_too_large(gw, http2, chunked):
     assert int(usage["input"]) == answer.json()["usage"]["prompt_tokens"] > 50_000
 
 
-def test_body_up_to_what_can_be_seen_is_served(gw):
+def test_body_of_200_kb_is_served(gw):
     answer = gw.chat(content=large(200_000))
     assert answer.status_code == 200, answer.text
 
@@ -405,34 +380,28 @@ def test_body_up_to_what_can_be_seen_is_served(gw):
 # ------------------------------------------------------------------- limits
 
 
-def reserved_by(decision):
-    return int(decision["prompt"]) + int(decision["output"])
-
-
 def seconds_to_midnight():
     return 86400 - time.time() % 86400
 
 
-def test_day_limit_used_up_says_when_the_day_ends(make_stack):
-    stack = make_stack()
-    token = stack.token(appid=TINY_APP)
-    stack.redis.hset("gw:{tiny}:limits", "tiny-tokens:tiny", f"2:{int(time.time() // 86400)}:590")
-    for shape in SHAPES:
-        latest = seconds_to_midnight()
-        answer = ask(stack, shape, bearer(token))
-        soonest = seconds_to_midnight()
-        decision = refused(stack, answer, 429, "rate_limit_exceeded", shape)
-        assert decision["limit"] == "tiny-tokens" and decision["consumer"] == "tiny"
-        # a second each way: the header is rounded up, Redis has its own clock
-        assert soonest - 1 <= int(answer.headers["retry-after"]) <= latest + 2
-        assert answer.headers["retry-after"] in answer.json()["error"]["message"]
-    assert stack.limit_state("tiny") == {"tiny-tokens:tiny": f"2:{int(time.time() // 86400)}:590"}
+@pytest.mark.parametrize("shape", SHAPES)
+def test_retry_after_of_a_day_limit_is_the_end_of_the_day(gw, shape):
+    nearly_used_up = {"tiny-tokens:tiny": f"2:{int(time.time() // 86400)}:590"}
+    gw.redis.hset("gw:{tiny}:limits", mapping=nearly_used_up)
+    latest = seconds_to_midnight()
+    answer = ask(gw, shape, bearer(gw.token(appid=TINY_APP)))
+    soonest = seconds_to_midnight()
+    decision = refused(gw, answer, 429, "rate_limit_exceeded", shape)
+    assert decision["limit"] == "tiny-tokens" and decision["consumer"] == "tiny"
+    # a second each way: the header is rounded up, Redis has its own clock
+    assert soonest - 1 <= int(answer.headers["retry-after"]) <= latest + 2
+    assert answer.headers["retry-after"] in answer.json()["error"]["message"]
+    assert gw.limit_state("tiny") == nearly_used_up
 
 
-def test_minute_limit_says_when_the_bucket_holds_enough_again(make_stack):
-    """Retry-After is true: with the bucket set to what it will hold then, the
-    same request passes."""
-    amount = 60_000  # a thousand per second
+def test_retry_after_of_a_minute_limit_is_when_the_bucket_holds_enough(make_stack):
+    """With the bucket set to what it holds after that time, the same request is served."""
+    amount = 60_000  # refilled by a thousand per second
 
     def change(config):
         config["limits"]["demo-tokens"].update(amount=amount, window="minute")
@@ -465,10 +434,7 @@ def test_minute_limit_says_when_the_bucket_holds_enough_again(make_stack):
 
 
 def test_requests_limit(make_stack):
-    def change(config):
-        config["limits"]["demo-tokens"] = {"per": "consumer", "unit": "requests", "amount": 3, "window": "day"}
-
-    stack = make_stack(change=change)
+    stack = make_stack(change=lambda c: limits(c, three=day(3)))
     for _ in range(3):
         answer = stack.chat()
         assert answer.status_code == 200
@@ -476,34 +442,31 @@ def test_requests_limit(make_stack):
     refused(stack, stack.chat(), 429, "rate_limit_exceeded", sent=3)
 
 
-def test_request_larger_than_the_limit_ever_allows(gw):
-    token = gw.token(appid=TINY_APP)
-    for shape in SHAPES:
-        model = "claude-sonnet-4-5" if shape == "anthropic" else "gpt-4o"
-        answer = gw.chat(path=SHAPES[shape], model=model, token=token, max_tokens=5000)
-        decision = refused(gw, answer, 400, "request_exceeds_limit", shape)
-        assert decision["limit"] == "tiny-tokens"
-        assert "600" in answer.json()["error"]["message"]
+@pytest.mark.parametrize("shape", SHAPES)
+def test_request_larger_than_the_limit_ever_allows(gw, shape):
+    model = "claude-sonnet-4-5" if shape == "anthropic" else "gpt-4o"
+    answer = gw.chat(path=SHAPES[shape], model=model, token=gw.token(appid=TINY_APP), max_tokens=5000)
+    assert refused(gw, answer, 400, "request_exceeds_limit", shape)["limit"] == "tiny-tokens"
+    assert "600" in answer.json()["error"]["message"]
     assert gw.limit_state("tiny") == {}
 
 
-def test_huge_max_tokens_does_not_wrap_around(gw):
-    token = gw.token(appid=TINY_APP)
-    for most in (2**31, 2**40, 2**53, 2**63 - 1, 2**64 - 1, 2**64, 10**30):
-        answer = gw.chat(token=token, max_tokens=most, n=128)
-        code = gw.decision(request_id(answer))["code"]
-        assert code in ("request_exceeds_limit", "invalid_json"), code
-        refused(gw, answer, 400, code)
+@pytest.mark.parametrize("most", [2**31, 2**40, 2**53, 2**63 - 1, 2**64 - 1, 2**64, 10**30])
+def test_huge_max_tokens_does_not_wrap_around(gw, most):
+    answer = gw.chat(token=gw.token(appid=TINY_APP), max_tokens=most, n=128)
+    code = gw.decision(request_id(answer))["code"]
+    assert code in ("request_exceeds_limit", "invalid_json"), code
+    refused(gw, answer, 400, code)
 
 
-# --------------------------------------------------------- what is behind us
+# ---------------------------------------------- resources, Redis, Entra, agent
 
 
 def test_no_deployment_speaks_the_api_that_was_called(gw):
     refused(gw, gw.chat(model="claude-sonnet-4-5"), 400, "no_deployment")
 
 
-def test_all_deployments_at_their_limit(make_stack):
+def test_all_deployments_throttle(make_stack):
     stack = make_stack()
     stack.sim.fault(match={"endpoint": "data"}, times=1, status=429, retry_after=30)
     answer = stack.chat()
@@ -514,7 +477,7 @@ def test_all_deployments_at_their_limit(make_stack):
     assert 0 < int(answer.headers["retry-after"]) <= 30
 
 
-def test_limits_that_cannot_be_checked(make_stack):
+def test_limits_cannot_be_checked(make_stack):
     def change(config):
         config["limits"]["demo-tokens"]["on_store_failure"] = "deny"
 
@@ -524,34 +487,26 @@ def test_limits_that_cannot_be_checked(make_stack):
         refused(stack, ask(stack, shape, bearer(stack.token())), 503, "limit_store_unavailable", shape)
 
 
-def start_without(stack, **fault):
-    """An agent that has met the fault from its first moment."""
-    stack.start_redis()
-    stack.start_sim()
-    stack.sim.fault(**fault)
-    stack.start_agent(ready=False)
-    stack.start_haproxy()
-    return stack
+def start_without(make_stack, change=None, **fault):
+    """The fault is there before the agent starts."""
+    return make_stack(change=change, before_agent=lambda stack: stack.sim.fault(**fault), ready=False)
 
 
 def test_no_outbound_credential(make_stack):
-    def change(config):
-        config["limits"]["demo-tokens"]["window"] = "day"
-
-    stack = start_without(make_stack(start=False, change=change), match={"endpoint": "imds"}, times=-1, status=500)
+    stack = start_without(make_stack, change=by_day, match={"endpoint": "imds"}, times=-1, status=500)
     wait_until("the agent to have asked", lambda: stack.sim.stats()["endpoints"]["imds"] > 0)
     for shape in SHAPES:
         answer = ask(stack, shape, bearer(stack.token()))
         code = stack.decision(request_id(answer))["code"]
         assert code in ("upstream_credential_unavailable", "decision_timeout")
         refused(stack, answer, 503, code, shape)
-    # what was reserved before the credential was missed is given back
+    # what had been reserved is given back
     wait_until("the reservations to be undone", lambda: re.fullmatch(
         r"2:\d+:0", stack.limit_state("demo").get("demo-tokens:demo", "")))
 
 
 def test_no_signing_keys(make_stack):
-    stack = start_without(make_stack(start=False), match={"endpoint": "metadata"}, times=-1, status=503)
+    stack = start_without(make_stack, match={"endpoint": "metadata"}, times=-1, status=503)
     wait_until("the agent to have asked", lambda: stack.sim.stats()["endpoints"]["metadata"] > 0)
     answer = ask(stack, headers=bearer(stack.token()))
     code = stack.decision(request_id(answer))["code"]
@@ -559,15 +514,15 @@ def test_no_signing_keys(make_stack):
     refused(stack, answer, 503, code)
 
 
-def test_keys_that_do_not_come_in_time(make_stack):
-    stack = start_without(make_stack(start=False), match={"endpoint": "metadata"}, times=-1, delay_ms=60000)
+def test_signing_keys_do_not_come_in_time(make_stack):
+    stack = start_without(make_stack, match={"endpoint": "metadata"}, times=-1, delay_ms=60000)
     answer = ask(stack, headers=bearer(stack.token()))
     decision = refused(stack, answer, 503, "decision_timeout")
     assert decision["step"] == "authenticate"
     assert "signing keys" in answer.json()["error"]["message"]
 
 
-def test_agent_gone(make_stack):
+def test_agent_is_away(make_stack):
     stack = make_stack()
     token = stack.token()
     stack.children["agent"].stop()
@@ -583,49 +538,42 @@ def test_agent_gone(make_stack):
     nothing_sent(stack)
 
 
-def test_backend_that_haproxy_does_not_know(make_stack):
-    """backends.cfg is older than what the agent decides by."""
+def test_haproxy_does_not_know_the_backend(make_stack):
+    """backends.cfg is older than the configuration of the agent."""
     stack = make_stack()
     stack.config["resources"]["north"] = dict(stack.config["resources"]["east"])
     stack.config["models"]["gpt-4o"]["deployments"][0]["resource"] = "north"
-    stack.write_config()
-    before = len(stack.children["agent"].log())
-    stack.children["agent"].signal(1)
-    stack.children["agent"].wait_log("gateway.json loaded", after=before)
+    stack.reload_agent()
     answer = stack.chat()
     assert answer.status_code == 503 and answer.json()["error"]["code"] == "backend_unknown"
     assert answer.headers["retry-after"] == "5" and request_id(answer)
     nothing_sent(stack)
 
 
-def test_token_that_is_too_long_for_haproxys_buffer(make_stack):
-    stack = make_stack(start=False, env={"GATEWAY_BUFSIZE": "65536", "GATEWAY_BODY_MAX": "32768"})
-    stack.start_redis()
-    stack.start_sim()
-    stack.sim.post("/control/defaults", token_padding=4000)
-    stack.start_agent()
-    stack.start_haproxy()
+def test_upstream_token_is_too_long_for_the_buffer_of_haproxy(make_stack):
+    stack = make_stack(before_agent=lambda stack: stack.sim.defaults(token_padding=4000),
+                       env={"GATEWAY_BUFSIZE": "65536", "GATEWAY_BODY_MAX": "32768"})
     for shape in SHAPES:
         refused(stack, ask(stack, shape, bearer(stack.token())), 500, "answer_too_large", shape)
 
 
-# ----------------------------------------------------- HAProxy's own refusals
+# --------------------------------------------- refusals that HAProxy decides
 
 
-def test_too_many_headers(gw):
+def test_headers_are_too_large(gw):
     answer = gw.chat(headers={"x-filler": "a" * 30000})
     assert answer.status_code == 431 and answer.json()["error"]["code"] == "headers_too_large"
     assert request_id(answer)
     nothing_sent(gw)
 
 
-def test_url_that_is_too_long(gw):
-    answer = gw.chat(path="/openai/v1/chat/completions?x=" + "a" * 5000)
+def test_url_is_too_long(gw):
+    answer = gw.chat(path=CHAT + "?x=" + "a" * 5000)
     assert answer.status_code == 414 and answer.json()["error"]["code"] == "url_too_long"
     nothing_sent(gw)
 
 
-def test_body_that_never_comes(make_stack):
+def test_body_does_not_come(make_stack):
     stack = make_stack(env={"GATEWAY_BODY_TIMEOUT": "200ms"})
     answer = raw_chat(stack, head=["Content-Length: 1000"], length=False, body="{")
     assert answer.status_code == 408 and answer.json()["error"]["code"] == "request_timeout"

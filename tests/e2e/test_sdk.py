@@ -1,5 +1,5 @@
-"""The SDKs that people use, unchanged: only the base URL and the credential
-are the gateway's."""
+"""The SDKs of OpenAI and Anthropic, unchanged: only the base URL and the credential are those of the
+gateway."""
 import asyncio
 import hashlib
 import json
@@ -10,13 +10,12 @@ import azure.identity
 import openai
 import pytest
 
-from harness import APP, GATEWAY_KEY, SIM, TENANT, TINY_APP, Sim, Stack, free_port, request_id
+from harness import APP, GATEWAY_KEY, HELLO, TENANT, TINY_APP, Sim, Stack, free_port, header_values, request_id
 from refusals import data_requests
 
-# Models come and go; the SDK warns of the name.
+# The SDK warns of models that will be switched off.
 pytestmark = pytest.mark.filterwarnings("ignore:The model:DeprecationWarning")
 
-HELLO = [{"role": "user", "content": "Hello"}]
 SAID = "The quick brown fox jumps over the lazy dog while the gateway counts every single token"
 API_VERSION = "2024-10-21"
 NARROW_KEY = "test-gateway-key-narrow"
@@ -24,14 +23,17 @@ TOOLS = [{"type": "function", "function": {"name": "get_stock", "parameters": {"
 
 
 class TlsStack(Stack):
-    """The simulator also answers over TLS: azure-identity refuses http."""
+    """The simulator also answers over TLS, because azure-identity refuses http."""
+
+    def __init__(self, folder, simulators=None, **options):
+        super().__init__(folder, **options)  # with a simulator of its own
+        self.ports["sim_tls"] = free_port()
 
     def start_sim(self):
-        self.ports["sim_tls"] = free_port()
-        crt, key = (self.pem.with_name(n) for n in ("gw.crt", "gw.key"))
-        self._start("sim", [SIM, "--listen", f"127.0.0.1:{self.ports['sim']}", "--tls", crt, key,
-                            "--tls-listen", f"127.0.0.1:{self.ports['sim_tls']}"]).wait_log("listening on")
-        self.sim = Sim(self.ports["sim"])
+        self.sim = Sim(self.folder, self.ports["sim"], tls=[
+            "--tls", self.pem.with_suffix(".crt"), self.pem.with_suffix(".key"),
+            "--tls-listen", f"127.0.0.1:{self.ports['sim_tls']}"])
+        self.children["sim"] = self.sim.child
 
 
 def configure(config):
@@ -45,29 +47,20 @@ def configure(config):
     config["models"]["whisper"] = {"deployments": [{"resource": "east", "name": "whisper", "surface": "azure"}]}
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory, certificate):
-    stack = TlsStack(tmp_path_factory.mktemp("sdk"), change=configure, certificate=certificate).start()
-    yield stack
-    stack.stop()
-
-
 @pytest.fixture
-def gw(world, monkeypatch):
-    """The SDKs find our CA as they would a company's."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(world.ca))
+def gw(shared_stack, monkeypatch):
+    """The SDKs trust the CA as they would trust that of a company."""
+    stack = shared_stack(change=configure, kind=TlsStack)
+    monkeypatch.setenv("SSL_CERT_FILE", str(stack.ca))
     monkeypatch.setenv("NO_PROXY", "*")
-    world.sim.reset()
-    yield world
-    for name, child in world.children.items():
-        assert child.alive(), f"{name} died:\n{child.log()[-4000:]}"
+    return stack
 
 
 def origin(gw):
     return f"https://localhost:{gw.ports['https']}"
 
 
-# How the clients are made; each gives a client of the class it is called with.
+# Each of these functions makes a client; `of` has the classes, synchronous or not.
 
 def v1_key(gw, of, **more):
     return of.openai(base_url=f"{origin(gw)}/openai/v1", api_key=GATEWAY_KEY, **more)
@@ -78,7 +71,7 @@ def v1_token(gw, of, **more):
 
 
 def v1_provider(gw, of, **more):
-    """A function that is asked for a token with every request."""
+    """The SDK calls a function for the token of every request."""
     async def later():
         return gw.token()
 
@@ -99,7 +92,7 @@ def azure_provider(gw, of, **more):
 
 
 def azure_deployment(gw, of, **more):
-    """The path always says gpt-4o, whatever model a call names."""
+    """The path always names gpt-4o, whatever model a call names."""
     return of.azure(azure_endpoint=origin(gw), api_version="2025-03-01-preview", azure_deployment="gpt-4o",
                     api_key=GATEWAY_KEY, **more)
 
@@ -120,7 +113,7 @@ v1_and_azure = pytest.mark.parametrize("make", [v1_key, azure_token], ids=lambda
 
 
 def charged(gw, raw):
-    """What the gateway wrote down for an answer, by its request id."""
+    """Input and output tokens of the usage line of an answer."""
     usage = gw.usage(request_id(raw))
     assert "estimated" not in usage
     return int(usage["input"]), int(usage["output"])
@@ -194,7 +187,7 @@ def test_async_chat_stream(gw, make):
 
 @v1_and_azure
 def test_embeddings(gw, make):
-    """The SDK asks for base64 and decodes it, unless it is told otherwise."""
+    """By default the SDK asks for base64 and decodes it."""
     with make(gw, Sync) as client:
         def ask(**more):
             return client.embeddings.create(model="text-embedding-3-small", input=["a", "b"], **more)
@@ -242,7 +235,7 @@ def test_responses_of_another_caller(gw, make):
         other.responses.retrieve(name)
 
 
-# -------------------------------------------------- files, audio, models, voice
+# ----------------------------------------------- files, audio, models, realtime
 
 
 @v1_and_azure
@@ -253,7 +246,7 @@ def test_files_and_batches(gw, make):
     with make(gw, Sync) as client:
         file = client.files.create(file=("batch.jsonl", content), purpose="batch")
         assert client.files.retrieve(file.id).id == file.id
-        # the simulator keeps the form as it came
+        # the simulator keeps the whole form
         assert content in client.files.content(file.id).read()
         batch = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions",
                                       completion_window="24h")
@@ -263,7 +256,7 @@ def test_files_and_batches(gw, make):
 
 
 def test_transcription(gw):
-    """A form: with AzureOpenAI the deployment must stand in the path."""
+    """With AzureOpenAI the deployment must be in the path, because the body is a form."""
     sound = ("a.wav", b"RIFF....WAVE")
     with v1_key(gw, Sync) as client:
         assert client.audio.transcriptions.create(model="whisper", file=sound).text == "Hello there."
@@ -289,18 +282,18 @@ def test_models_of_a_narrow_key(gw):
 
 @pytest.mark.parametrize("make", [v1_key, v1_token, azure_key, azure_token], ids=lambda f: f.__name__)
 def test_realtime(gw, make):
-    """The simulator says every event again."""
+    """The simulator sends every event back."""
     with make(gw, Sync) as client, client.realtime.connect(model="gpt-realtime") as connection:
         assert connection.recv().type == "session.created"
         for text in ("Hello", "x" * 3000):
-            connection.send({"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": [
-                {"type": "input_text", "text": text}]}})
+            connection.send({"type": "conversation.item.create", "item": {
+                "type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}})
             assert json.loads(connection.recv_bytes())["item"]["content"][0]["text"] == text
     (seen,) = data_requests(gw)
     assert seen["path"] == "/openai/v1/realtime" and seen["query"] == "model=gpt-realtime"
 
 
-# --------------------------------------------------------------- what goes wrong
+# ------------------------------------------------------------------------ errors
 
 
 @v1_and_azure
@@ -344,9 +337,9 @@ def limited(config):
     config["limits"]["one-a-second"] = {"per": "consumer", "unit": "requests", "amount": 60, "window": "minute"}
 
 
-def test_retry_after_is_honoured(make_stack, certificate, monkeypatch):
-    """The bucket gets one request a second: a client that waits as it was
-    told is served with its second try."""
+def test_retry_after_is_respected(make_stack, certificate, monkeypatch):
+    """The bucket refills by one request per second: a client that waits as it was told is served at
+    its second try."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     gw = make_stack(change=limited)
     with v1_key(gw, Sync, max_retries=0) as client:
@@ -360,7 +353,7 @@ def test_retry_after_is_honoured(make_stack, certificate, monkeypatch):
     with v1_key(gw, Sync, max_retries=1) as client:
         while len(slept) == 0:
             raw = client.chat.completions.with_raw_response.create(model="gpt-4o-mini", messages=HELLO)
-    # never earlier than it was told, so the one retry was enough
+    # the client did not come back too early, so one retry was enough
     assert 1 <= slept[0] and raw.retries_taken == 1 and raw.status_code == 200
 
 
@@ -441,7 +434,7 @@ def test_beta_messages(gw, make):
     with make(gw, Sync) as client:
         assert client.beta.messages.create(**ASK, betas=["context-1m-2025-08-07"]).content[0].text == SAID
     (seen,) = data_requests(gw)
-    assert ["context-1m-2025-08-07"] == [v for k, v in seen["headers"] if k.lower() == "anthropic-beta"]
+    assert header_values(seen, "anthropic-beta") == ["context-1m-2025-08-07"]
 
 
 @pytest.mark.parametrize("make", [claude_token, foundry_key], ids=lambda f: f.__name__)
@@ -482,9 +475,8 @@ def test_anthropic_error_classes(gw, make):
 
 
 def test_azure_identity(gw):
-    """A token for the gateway, by client secret, in three SDKs. Instance
-    discovery asks login.microsoft.com about the authority: off, as in any
-    private cloud."""
+    """A token for the gateway, by client secret, in three SDKs. Instance discovery is off, as in any
+    private cloud: it would ask login.microsoft.com."""
     credential = azure.identity.ClientSecretCredential(
         TENANT, APP, "sim-client-secret", authority=f"https://localhost:{gw.ports['sim_tls']}",
         disable_instance_discovery=True, connection_verify=str(gw.ca))

@@ -1,9 +1,9 @@
-"""A resource that cannot be reached is used last: HAProxy's own 503 tells the
-agent through the usage record."""
+"""A resource that cannot be reached is used last: the agent learns it from the usage record of
+HAProxy's 503."""
 from harness import free_port, request_id
 
 
-def test_the_sibling_takes_over(make_stack):
+def test_sibling_of_an_unreachable_deployment_is_used(make_stack):
     def change(config):
         config["resources"]["dead"] = {"url": f"http://127.0.0.1:{free_port()}", "credential": "mi"}
         config["models"]["gpt-4o"]["deployments"] = [
@@ -19,5 +19,5 @@ def test_the_sibling_takes_over(make_stack):
         answer = stack.chat()
         assert answer.status_code == 200, answer.text
         assert stack.decision(request_id(answer))["deployment"] == "gpt-4o-east"
-    # what never ran costs nothing
+    # the request that reached no resource costs nothing
     assert stack.metric("foundry_usage_records_total", result="settled") == 4

@@ -1,12 +1,10 @@
-"""What every API says of its usage, as it stands in the documents, on both
-ways an answer can take: read by rules when it is short JSON, by the filter
-when it is a stream or its request was edited."""
-import json
-
+"""The usage object of every API, as its documentation shows it. An answer takes one of two ways:
+HAProxy's rules read it when it is short JSON (backend r.*), the Lua filter when it is a stream or
+when its request was edited (backend s.*)."""
 import pytest
 
-from harness import Stack, request_id
-from origin import Origin
+from harness import STREAMED, request_id
+from origin import OriginStack
 
 LONG = "QUJD" * 300000
 CHAT = ('"usage":{"completion_tokens":2,"completion_tokens_details":{"accepted_prediction_tokens":0,"audio_tokens":0,'
@@ -40,26 +38,22 @@ SSE = {
               '"usage":{"total_tokens":100,"input_tokens":50,"output_tokens":50}}\n\n' % LONG, (50, 0, 50)),
     "transcription": ('data: {"type":"transcript.text.delta","delta":" of"}\n\n'
                       'data: {"type":"transcript.text.done","text":"of",%s}\n\n' % AUDIO, (14, 0, 45)),
-    "speech": ('data: {"type":"speech.audio.done","usage":{"input_tokens":14,"output_tokens":101,"total_tokens":115}}\n\n',
-               (14, 0, 101)),
+    "speech": ('data: {"type":"speech.audio.done","usage":{"input_tokens":14,"output_tokens":101,'
+               '"total_tokens":115}}\n\n', (14, 0, 101)),
     "chat": ('data: {"choices":[{"delta":{"content":"a"}}],"usage":null}\r\n\r\ndata: {"choices":[],%s}\r\n\r\n'
              'data: [DONE]\r\n\r\n' % CHAT, (1706, 1664, 2)),
 }
 
 
-@pytest.fixture(scope="module")
-def played(tmp_path_factory, certificate):
-    origin = Origin()
+def one_model(config):
+    config["models"] = {"same": {"aliases": ["nickname"], "deployments": [{"resource": "east", "surface": "v1"}]}}
+    config["rules"] = [{"name": "all", "effect": "allow"}]
 
-    def change(config):
-        config["resources"]["east"] = {"url": f"http://127.0.0.1:{origin.port}", "credential": "mi"}
-        config["models"] = {"same": {"aliases": ["nickname"], "deployments": [{"resource": "east", "surface": "v1"}]}}
-        config["rules"] = [{"name": "all", "effect": "allow"}]
 
-    stack = Stack(tmp_path_factory.mktemp("samples"), change=change, certificate=certificate).start()
-    yield stack, origin
-    stack.stop()
-    origin.socket.close()
+@pytest.fixture
+def played(shared_stack):
+    stack = shared_stack(change=one_model, kind=OriginStack)
+    return stack, stack.origin
 
 
 def charged(stack, **request):
@@ -71,7 +65,7 @@ def charged(stack, **request):
 
 
 @pytest.mark.parametrize("name", JSON)
-def test_json(played, name):
+def test_usage_of_a_json_answer(played, name):
     stack, origin = played
     text, want = JSON[name]
     origin.kind = "application/json; charset=utf-8"
@@ -82,12 +76,11 @@ def test_json(played, name):
 
 
 @pytest.mark.parametrize("name", SSE)
-def test_stream(played, name):
+def test_usage_of_a_stream(played, name):
     stack, origin = played
     text, want = SSE[name]
     origin.kind = "text/event-stream"
     step = max(1, len(text) // 40)
     for pieces in ([text], [text[i : i + step] for i in range(0, len(text), step)]):
         origin.script = pieces
-        given = {"model": "same", "stream": True, "stream_options": {"include_usage": True}}
-        assert charged(stack, **given) == ("s.east", want, text)
+        assert charged(stack, model="same", **STREAMED) == ("s.east", want, text)

@@ -60,7 +60,7 @@ start_haproxies() {
         -f "$run/backends.cfg")
     make_certificates || return 1
     start haproxy-plain "$haproxy" -db -f tests/load/plain.cfg
-    # Its usage records go to nobody: the discard port.
+    # Its usage records go to the discard port, where nothing listens.
     GATEWAY_HTTP=$null_http GATEWAY_HTTPS=$null_https GATEWAY_USAGE=127.0.0.1:9 \
         GATEWAY_SPOP=$null_spop GATEWAY_STATS=$null_stats \
         start haproxy-null "$haproxy" -db "${gateway[@]}"
@@ -151,8 +151,8 @@ trap end EXIT
 trap 'exit 130' INT TERM
 start_all || trouble "the bench did not start"
 
-# Nothing is kept, nobody is turned away: the simulator must not be what is
-# measured.
+# The simulator records nothing and checks no credential, so that its own work
+# does not change the result.
 control record '{"on":false}' || trouble "the simulator does not obey"
 control defaults '{"auth":false,"tokens":40}' ||
     trouble "the simulator does not obey"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Whether limits hold under load, and what that costs: three nodes, one Redis,
-# in both modes; first a limit that is too small for what is asked, then one
-# with room for all of it.
+# Measures whether limits hold under load, and at what cost: three nodes, one
+# Redis, both modes; first a limit that is smaller than what is asked for, then
+# one that is larger.
 #
 #   tests/load/limits.sh
 #
@@ -25,7 +25,7 @@ for _ in $(seq 200); do
     sleep 0.05
 done
 
-# What the nodes say, and what Redis holds after them, in one line.
+# Prints the results of the nodes and what Redis holds afterwards, in one line.
 measure() { # LIMIT AT_ONCE SHARE
     local said entries twice held calls
     ask FLUSHALL >/dev/null

@@ -4,9 +4,9 @@
 
 FILE describes the run (written by bench.sh): vegeta and streams programs, and
 for each set-up its targets file and the pids whose CPU time counts. Set-ups
-take turns in every round, each round begins with another one, and what is
-printed is the median over the rounds: a machine that slows down for a while
-slows all of them down.
+take turns in every round, and each round begins with another one, so that a
+machine that is slow for a while slows down all of them. The table has the
+medians over the rounds.
 
 CPU time is read from /proc/PID/task/*/schedstat before and after: nanoseconds
 that the kernel counted, not samples.
@@ -82,7 +82,7 @@ def measure(run):
     single = {s["name"]: [] for s in setups}
     streams = {s["name"]: [] for s in setups}
     for setup in setups:
-        attack(run, setup, run["workers"], 1)  # caches, connections
+        attack(run, setup, run["workers"], 1)  # fills caches, opens connections
     for turn in range(run["rounds"]):
         first = turn % len(setups)
         for setup in setups[first:] + setups[:first]:
@@ -111,7 +111,7 @@ def cell(value, form):
 
 
 def cpu(rows, setup, program):
-    """Median CPU time per request, or nothing where it takes no part."""
+    """Median CPU time per request; None if the set-up has no such program."""
     if program not in setup["pids"]:
         return None
     return median(rows, "cpu", program)

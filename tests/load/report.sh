@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# How long `foundry-spoa report` takes for a month of requests, and that its
-# sums are those of the lines. The file is made for this and removed.
+# Measures how long `foundry-spoa report` takes for a month of requests, and
+# checks that its sums are those of the lines. The ledger file is temporary.
 #
 #   tests/load/report.sh
 #

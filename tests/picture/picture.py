@@ -24,10 +24,11 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 import httpx  # noqa: E402
 from harness import Stack  # noqa: E402
 from promql import Expression, Samples, series  # noqa: E402
+from steps import with_ledger  # noqa: E402
 from svg import Picture  # noqa: E402
 
 SECONDS = 60
-WARM = 10  # before, so that every rate has its window
+WARM = 10  # seconds before, so that every rate has a full window
 INTERVAL = 8  # $__rate_interval
 DASHBOARD = ROOT / "haproxy-conf/grafana-dashboard.json"
 SEED = random.Random(4)
@@ -52,7 +53,7 @@ def app(name):
 
 
 def change(config):
-    config["ledger"] = {"file": config["listen"]["spop"][1].removeprefix("unix:").replace("spop.sock", "ledger.jsonl")}
+    with_ledger(config)
     config["workers"] = 2
     config["log_level"] = "warn"
     config["consumers"] = {
@@ -70,7 +71,7 @@ def change(config):
 
 
 class Client(threading.Thread):
-    """Asks, waits, asks again; busier and calmer in waves."""
+    """Sends requests at a rate that rises and falls."""
 
     def __init__(self, stack, end, who, model, rate, prompt, output, stream, leaves, phase):
         super().__init__(daemon=True)
@@ -85,7 +86,7 @@ class Client(threading.Thread):
                 try:
                     self.ask(http)
                 except httpx.HTTPError:
-                    pass  # the resource is told to fail sometimes
+                    pass  # trouble() makes some requests fail
                 wave = 1 + 0.6 * math.sin(time.monotonic() / 6 + self.phase)
                 self.end.wait(self.random.expovariate(self.rate * wave))
 
@@ -111,7 +112,7 @@ class Client(threading.Thread):
 
 
 def trouble(stack, end):
-    """A resource that is busy now and then, and fails once."""
+    """Lets one deployment throttle now and then, and another fail."""
     while not end.wait(11):
         stack.sim.fault(status=429, retry_after=2, match={"deployment": "gpt-4o-east"}, times=3)
         if not end.wait(9):
@@ -119,7 +120,7 @@ def trouble(stack, end):
 
 
 def sample(stack, samples, http):
-    """Both pages; a moment has one time."""
+    """Reads the pages of agent and HAProxy; the time that both get."""
     now = time.time()
     ports = stack.ports
     pages = [http.get(f"http://127.0.0.1:{ports[p]}/metrics").text for p in ("agent_http", "stats")]
@@ -128,7 +129,7 @@ def sample(stack, samples, http):
 
 
 def watch(stack):
-    """Samples of all the time, and the moments to be shown."""
+    """The samples of the whole run, and the times that the picture shows."""
     samples = Samples({"$__rate_interval": INTERVAL, "$__range": SECONDS})
     shown = []
     end = threading.Event()
@@ -155,7 +156,7 @@ def legend(template, labels):
 
 
 def lines_of(panel, samples, times):
-    """[(name, [value at each time])], the order of the names."""
+    """[(name, [value at each time])], ordered by query and name."""
     found = {}
     for i, target in enumerate(panel["targets"]):
         expression = Expression(re.sub(r"\$(consumer|model)\b", ".*", target["expr"]))
