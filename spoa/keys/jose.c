@@ -391,7 +391,7 @@ struct jose_claims {
 	jwt_t *jwt;
 };
 
-/* libjwt is given the verified payload under a header of our own, as an
+/* libjwt is given the verified payload under a constant header, as an
  * unsecured JWT (RFC 7519, 6.1). That is the one form that all its versions
  * read without a key. The header of the caller, whose `typ` libjwt would judge
  * by rules of its own, does not reach it; and what it holds in memory is no

@@ -1,17 +1,19 @@
 /*
  * keys/token_cache: the credential for one audience.
  *
- *   token_cache_start \
- *   token_cache_value  >-> tcache_fetch -> grant_init -> tcache_send
- *   timer             /                                     |
- *     ^                       .--- 401 of the Arc agent --- v
- *     |             tcache_send_proof                tcache_on_answer
- *     |                                               |           |
- *     |                                    tcache_store_token
- * tcache_fetch_failed |                                     renew_in_s | |
- * backoff
- *     '------------- tcache_schedule <-----------------+-----------'
- *                                       then waiters_wake
+ *   token_cache_start, token_cache_value, timer
+ *     |
+ *     '-> tcache_fetch -> grant_init -> tcache_send <- tcache_send_proof
+ *                                          |                  ^
+ *                                          v                  | 401 of the
+ *                                   tcache_on_answer ---------' Arc agent
+ *                                     |           |
+ *                    tcache_store_token           tcache_fetch_failed
+ *                            renew_in_s           backoff, Retry-After
+ *                                     |           |
+ *                                     '-----.-----'
+ *                                           v
+ *                           tcache_schedule (timer), waiters_wake
  */
 #include "keys/token_cache.h"
 
@@ -32,9 +34,8 @@ enum {
 	TCACHE_RETRY_MIN_MS = 1000,
 	TCACHE_RETRY_MAX_MS = 60000,
 	/* After an answer that says the request itself is wrong
-	 * (grant_is_misconfigured()): only a person can mend that, and a role
-	 * assignment takes minutes. Also the longest Retry-After that counts.
-	 */
+	 * (grant_is_misconfigured()): a person has to mend that, in the config
+	 * or in Azure. Also the longest Retry-After that counts. */
 	TCACHE_MISCONFIGURED_MS = 120000,
 	/* At least, after 410: IMDS is being updated, which takes up to 70 s;
 	 * MSAL waits as long (azure.md 3.2). */

@@ -6,8 +6,8 @@
  * of its end (grant_renew_in()), and used until it ends when a renewal fails;
  * renewals are then repeated with backoff. At most one fetch per cache is in
  * flight. The request for a token is put together anew for each fetch, so that
- * files which other programs renew (keys/grant) are read again, and no client
- * secret or private key is kept in memory in between.
+ * files which other programs renew (keys/grant) are read again, and neither a
+ * federated token nor a private key is kept in memory in between.
  *
  * A static key never ends and is never fetched.
  */

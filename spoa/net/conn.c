@@ -99,7 +99,7 @@ struct conn {
 	size_t max_in;      /* bytes of the largest frame accepted */
 	size_t ack_limit;   /* bytes of the largest ACK */
 	unsigned n_pending; /* NOTIFYs without a reply */
-	bool shut;          /* our half is shut down */
+	bool shut;          /* the agent's half is shut down */
 	struct held in;     /* received and not parsed yet */
 	struct buf out;     /* to send; whole frames are appended */
 };
@@ -473,7 +473,7 @@ static void conn_read(struct conn *c)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		/* EOF, RST: how HAProxy ends health checks and idle
+		/* EOF, RST: how HAProxy ends health checks, and 3.1+ idle
 		 * connections (haproxy.md 1.5) */
 		c->state = STATE_DEAD;
 		return;
@@ -539,7 +539,8 @@ static void conn_finish_turn(struct conn *c)
 		conn_process_input(c, STR_NONE);
 	if (c->owner->draining)
 		conn_try_drain(c);
-	/* only our half: a close could reset what HAProxy has not read yet */
+	/* only the agent's half: a close could reset what HAProxy has not
+	 * read yet (conn_send_disconnect()) */
 	if (c->state == STATE_CLOSING && c->out.len == 0 && !c->shut) {
 		shutdown(c->fd, SHUT_WR);
 		c->shut = true;

@@ -15,9 +15,10 @@
  * a slow agent. Times: 5 s for the HELLO, 10 s for HAProxy to take a reply,
  * 1 s for it to close after an AGENT-DISCONNECT.
  *
- * HAProxy ends idle connections and health checks by EOF or RST (haproxy.md
- * 1.5), so neither is logged or counted. Protocol errors are counted in
- * foundry_spop_errors_total and logged when the code differs from the last.
+ * HAProxy ends health checks, and 3.1+ also idle connections, by EOF or RST
+ * (haproxy.md 1.5), so neither is logged or counted. Protocol errors are
+ * counted in foundry_spop_errors_total, and logged when the code differs from
+ * the last.
  */
 #ifndef NET_CONN_H
 #define NET_CONN_H
