@@ -1,25 +1,35 @@
-/* keys/caller: a caller as one line of text, and back. */
+/*
+ * keys/caller: an identity as one line of text, and back.
+ *
+ *   identity -> caller_text -> "KEY|TID|..." -> caller_of -> identity
+ *
+ * There is no escaping: a caller whose claims hold a separator gets no line,
+ * and so no use of its session's secret. Claims of Entra do not hold one.
+ */
 #include "keys/caller.h"
 
 #include "keys/claims.h"
 
-enum { N_PARTS = 9 };
+enum { N_FIELDS = 9 };
 
-enum part {
-	PART_KEY = 0,
-	PART_TID = 1,
-	PART_APP = 2,
-	PART_OBJECT = 3,
-	PART_MIRID = 4,
-	PART_SCOPES = 5,
-	PART_ROLES = 6,
-	PART_GROUPS = 7,
-	PART_BLUEPRINT = 8,
+/* Their order in the line. Never changed: lines are in Redis. */
+enum field {
+	FIELD_KEY = 0,
+	FIELD_TID = 1,
+	FIELD_APP = 2,
+	FIELD_OBJECT = 3,
+	FIELD_MIRID = 4,
+	FIELD_SCOPES = 5,
+	FIELD_ROLES = 6,
+	FIELD_GROUPS = 7,
+	FIELD_BLUEPRINT = 8,
 };
 
 /* ------------------------------------------------------------------- text */
 
-static bool is_part(struct str s, char separator)
+/* Without control characters (members of an object have none,
+ * store/objects.h), '|' and `separator`. */
+static bool caller_is_clean(struct str s, char separator)
 {
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned char c = (unsigned char)s.p[i];
@@ -30,20 +40,22 @@ static bool is_part(struct str s, char separator)
 	return true;
 }
 
-/* False: it would be read as something else. */
-static bool add(struct buf *out, struct str s)
+/* False when the field would be read as something else. */
+static bool caller_add_field(struct buf *out, struct str s)
 {
 	buf_fmt(out, "%" STR_FMT "|", STR_ARG(s));
-	return is_part(s, '|');
+	return caller_is_clean(s, '|');
 }
 
-static bool add_list(struct buf *out, const struct str *list, size_t n)
+/* Entries separated by one blank, so an empty one or one with a blank would be
+ * read as another list. */
+static bool caller_add_list(struct buf *out, const struct str *list, size_t n)
 {
 	bool good = true;
 
 	for (size_t i = 0; i < n; i++) {
 		buf_fmt(out, "%s%" STR_FMT, i > 0 ? " " : "", STR_ARG(list[i]));
-		good = good && list[i].len > 0 && is_part(list[i], ' ');
+		good = good && list[i].len > 0 && caller_is_clean(list[i], ' ');
 	}
 	buf_fmt(out, "|");
 	return good;
@@ -51,12 +63,15 @@ static bool add_list(struct buf *out, const struct str *list, size_t n)
 
 struct str caller_text(const struct identity *who, struct buf *out)
 {
-	bool good = add(out, who->key) && add(out, who->tid) &&
-	            add(out, who->app) && add(out, who->object) &&
-	            add(out, who->mirid) && add(out, who->scopes) &&
-	            add_list(out, who->roles, who->n_roles) &&
-	            add_list(out, who->groups, who->n_groups) &&
-	            is_part(who->agent_blueprint, '|');
+	bool good = caller_add_field(out, who->key) &&
+	            caller_add_field(out, who->tid) &&
+	            caller_add_field(out, who->app) &&
+	            caller_add_field(out, who->object) &&
+	            caller_add_field(out, who->mirid) &&
+	            caller_add_field(out, who->scopes) &&
+	            caller_add_list(out, who->roles, who->n_roles) &&
+	            caller_add_list(out, who->groups, who->n_groups) &&
+	            caller_is_clean(who->agent_blueprint, '|');
 
 	buf_fmt(out, "%" STR_FMT, STR_ARG(who->agent_blueprint));
 	if (!good || out->failed || out->len > CALLER_TEXT_MAX)
@@ -66,21 +81,24 @@ struct str caller_text(const struct identity *who, struct buf *out)
 
 /* --------------------------------------------------------------- and back */
 
-static bool split(struct str text, struct str part[N_PARTS])
+/* False unless there are exactly N_FIELDS. */
+static bool caller_split_fields(struct str text, struct str field[N_FIELDS])
 {
-	for (size_t i = 0; i < N_PARTS; i++) {
+	for (size_t i = 0; i < N_FIELDS; i++) {
 		size_t n = str_find(text, '|');
 
-		if ((n < text.len) != (i < N_PARTS - 1))
+		if ((n < text.len) != (i < N_FIELDS - 1))
 			return false;
-		part[i] = str_first(text, n);
+		field[i] = str_first(text, n);
 		text = str_from(text, n + 1);
 	}
 	return true;
 }
 
-/* The words of `s`; NULL when there are none, or no room. */
-static struct str *words(struct str s, struct arena *arena, size_t *n)
+/* The words of `s`, in the arena; NULL when there are none, or no room (the
+ * arena's overflow tells). */
+static struct str *caller_split_words(struct str s, struct arena *arena,
+                                      size_t *n)
 {
 	struct str *list;
 	size_t max = 1;
@@ -98,7 +116,9 @@ static struct str *words(struct str s, struct arena *arena, size_t *n)
 	return list;
 }
 
-static int tenant_of(const struct policy *p, struct str tid)
+/* Index of the tenant with that GUID in the policy of today, -1: not any more.
+ * Both are in lower case. */
+static int caller_find_tenant(const struct policy *p, struct str tid)
 {
 	for (size_t i = 0; i < p->n_tenants; i++)
 		if (str_eq(p->tenants[i].id, tid))
@@ -106,7 +126,8 @@ static int tenant_of(const struct policy *p, struct str tid)
 	return -1;
 }
 
-static bool is_good_key(const struct policy *p, struct str name, int64_t now_s)
+static bool caller_key_is_valid(const struct policy *p, struct str name,
+                                int64_t now_s)
 {
 	for (size_t i = 0; i < p->n_keys; i++)
 		if (str_eq(p->keys[i].name, name))
@@ -118,27 +139,29 @@ static bool is_good_key(const struct policy *p, struct str name, int64_t now_s)
 struct identity *caller_of(struct str text, const struct policy *p,
                            int64_t now_s, struct arena *arena)
 {
-	struct str part[N_PARTS];
+	struct str field[N_FIELDS];
 	struct identity who = {.tenant = -1, .kind = IDENTITY_KEY};
 
-	if (!split(text, part))
+	if (!caller_split_fields(text, field))
 		return NULL;
-	who.key = part[PART_KEY];
-	who.tid = part[PART_TID];
+	who.key = field[FIELD_KEY];
+	who.tid = field[FIELD_TID];
 	if (who.tid.len > 0) {
 		who.kind = who.key.len > 0 ? IDENTITY_BOTH : IDENTITY_TOKEN;
-		who.tenant = tenant_of(p, who.tid);
+		who.tenant = caller_find_tenant(p, who.tid);
 	}
+	/* a tenant that is gone, or neither a token nor a key */
 	if (who.tid.len > 0 ? who.tenant < 0 : who.key.len == 0)
 		return NULL;
-	if (who.key.len > 0 && !is_good_key(p, who.key, now_s))
+	if (who.key.len > 0 && !caller_key_is_valid(p, who.key, now_s))
 		return NULL;
-	who.app = part[PART_APP];
-	who.object = part[PART_OBJECT];
-	who.mirid = part[PART_MIRID];
-	who.scopes = part[PART_SCOPES];
-	who.roles = words(part[PART_ROLES], arena, &who.n_roles);
-	who.groups = words(part[PART_GROUPS], arena, &who.n_groups);
-	who.agent_blueprint = part[PART_BLUEPRINT];
+	who.app = field[FIELD_APP];
+	who.object = field[FIELD_OBJECT];
+	who.mirid = field[FIELD_MIRID];
+	who.scopes = field[FIELD_SCOPES];
+	who.roles = caller_split_words(field[FIELD_ROLES], arena, &who.n_roles);
+	who.groups =
+		caller_split_words(field[FIELD_GROUPS], arena, &who.n_groups);
+	who.agent_blueprint = field[FIELD_BLUEPRINT];
 	return arena->overflow ? NULL : claims_again(&who);
 }

@@ -1,4 +1,17 @@
-/* keys/grant: what to ask an identity endpoint, and what it answered. */
+/*
+ * keys/grant: makes the request for an access token, and reads the answer.
+ *
+ *   grant_init -> grant_asks[type] -> struct ask: url, header, body
+ *                                      |
+ *                 grant_store_request <-'  -> struct grant, for net/fetch
+ *
+ *   answer -> grant_answer_new -> grant_read_answer -> struct grant_token
+ *   401    -> grant_prove -> grant_read_arc_key -> second header
+ *
+ * Header and body of a request hold secrets. Their buffers get all their
+ * memory at once and never grow, and are wiped, so that no copy is left in
+ * freed memory.
+ */
 #include "keys/grant.h"
 
 #include "base/file.h"
@@ -9,44 +22,53 @@
 #include <stdlib.h>
 
 enum {
+	/* bytes each of URL, header and body: a client secret may need three
+	 * bytes for one when it is encoded, a federated token of 8 kB none */
 	GRANT_REQUEST_MAX = 32768,
+	/* seconds: lifetimes from which on half of it is waited, and the time
+	 * before the end otherwise (azure.md 3.8) */
 	GRANT_LONG_LIFE_S = 7200,
 	GRANT_AHEAD_S = 300,
+	/* bytes of each text of an error that go into a log line */
 	GRANT_SAID_MAX = 200,
 };
 
 /* ------------------------------------------------------------- requests */
 
-static bool is_plain(char c)
+/* The unreserved characters (RFC 3986, 2.3) but '~', which is in no token and
+ * no name of a key file. */
+static bool grant_is_plain(char c)
 {
 	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
 	       (c >= 'a' && c <= 'z') || c == '-' || c == '.' || c == '_';
 }
 
-/* As in application/x-www-form-urlencoded, blanks as %20: right in a query
- * and in a body (RFC 3986, 2.3). */
-static void add_encoded(struct buf *out, struct str s)
+/* Percent-encoding (RFC 3986, 2.1) of all that is not unreserved. A blank is
+ * %20 and not '+', which is right both in a query and in a form. */
+static void grant_add_encoded(struct buf *out, struct str s)
 {
 	size_t i;
 
 	for (i = 0; i < s.len; i++) {
-		if (is_plain(s.p[i]) || s.p[i] == '~')
+		if (grant_is_plain(s.p[i]) || s.p[i] == '~')
 			buf_add(out, &s.p[i], 1);
 		else
 			buf_fmt(out, "%%%02X", (unsigned char)s.p[i]);
 	}
 }
 
-static void add_param(struct buf *out, const char *name, struct str value)
+/* An empty value adds nothing: the parameter is optional. */
+static void grant_add_param(struct buf *out, const char *name, struct str value)
 {
 	if (value.len == 0)
 		return;
 	buf_fmt(out, "&%s=", name);
-	add_encoded(out, value);
+	grant_add_encoded(out, value);
 }
 
-/* "resource" of the older endpoints: the audience without "/.default". */
-static struct str resource_of(struct str audience)
+/* `resource` of managed identities: the audience without the "/.default" that
+ * makes a scope of it. */
+static struct str grant_resource_of(struct str audience)
 {
 	struct str suffix = STR("/.default");
 
@@ -55,56 +77,62 @@ static struct str resource_of(struct str audience)
 	return audience;
 }
 
-static struct str without_slash(struct str s)
+static struct str grant_without_slash(struct str s)
 {
 	if (str_ends(s, STR("/")))
 		s.len--;
 	return s;
 }
 
-/* What a request is made of, and made in. */
+/* A request while it is made: what it is made of, and its parts. */
 struct ask {
 	const struct policy_credential *c;
 	struct str audience;
 	int64_t now_s;
 	struct buf url, header, body;
-	struct buf *why; /* not empty: it cannot be made */
+	struct buf *why; /* not empty: the request cannot be made */
 };
 
-/* At most one of the three says which user-assigned identity is meant. */
-static void add_identity(struct ask *a, const char *object,
-                         const char *resource)
+/* Which user-assigned identity is meant, by at most one of three ids. Without
+ * any the endpoint takes the system-assigned one (azure.md 3.2). The names of
+ * two parameters depend on the endpoint. */
+static void grant_add_identity(struct ask *a, const char *object,
+                               const char *resource)
 {
 	if (a->c->client_id.len)
-		add_param(&a->url, "client_id", a->c->client_id);
+		grant_add_param(&a->url, "client_id", a->c->client_id);
 	else if (a->c->object_id.len)
-		add_param(&a->url, object, a->c->object_id);
+		grant_add_param(&a->url, object, a->c->object_id);
 	else
-		add_param(&a->url, resource, a->c->resource_id);
+		grant_add_param(&a->url, resource, a->c->resource_id);
 }
 
-static void ask_metadata(struct ask *a, struct str version)
+/* IMDS, and the Arc agent, which has taken over its interface. The header
+ * shows that the request does not come from a redirect or a browser. */
+static void grant_ask_metadata(struct ask *a, struct str version)
 {
-	buf_add_str(&a->url, without_slash(a->c->endpoint));
+	buf_add_str(&a->url, grant_without_slash(a->c->endpoint));
 	buf_add_str(&a->url,
 	            STR("/metadata/identity/oauth2/token?api-version="));
 	buf_add_str(&a->url, version);
-	add_param(&a->url, "resource", resource_of(a->audience));
+	grant_add_param(&a->url, "resource", grant_resource_of(a->audience));
 	buf_add_str(&a->header, STR("Metadata: true"));
 }
 
-static void ask_imds(struct ask *a)
+static void grant_ask_imds(struct ask *a)
 {
-	ask_metadata(a, STR("2018-02-01"));
-	add_identity(a, "object_id", "msi_res_id");
+	grant_ask_metadata(a, STR("2018-02-01"));
+	grant_add_identity(a, "object_id", "msi_res_id");
 }
 
-static void ask_arc(struct ask *a)
+static void grant_ask_arc(struct ask *a)
 {
-	ask_metadata(a, STR("2020-06-01"));
+	grant_ask_metadata(a, STR("2020-06-01"));
 }
 
-static void ask_app_service(struct ask *a)
+/* The endpoint is the IDENTITY_ENDPOINT of the platform, which may have a
+ * query of its own; X-IDENTITY-HEADER is its guard against SSRF. */
+static void grant_ask_app_service(struct ask *a)
 {
 	const struct policy_credential *c = a->c;
 	bool has_query = str_find(c->endpoint, '?') < c->endpoint.len;
@@ -112,50 +140,54 @@ static void ask_app_service(struct ask *a)
 	buf_add_str(&a->url, c->endpoint);
 	buf_add_str(&a->url, has_query ? STR("&") : STR("?"));
 	buf_add_str(&a->url, STR("api-version=2019-08-01"));
-	add_param(&a->url, "resource", resource_of(a->audience));
-	add_identity(a, "principal_id", "mi_res_id");
+	grant_add_param(&a->url, "resource", grant_resource_of(a->audience));
+	grant_add_identity(a, "principal_id", "mi_res_id");
 	buf_add_str(&a->header, STR("X-IDENTITY-HEADER: "));
 	buf_add_str(&a->header, c->header_value);
 }
 
-/* The request to Entra, but for what proves who we are. */
-static void ask_entra(struct ask *a)
+/* The request to Entra's token endpoint (client credentials, azure.md 3.6 and
+ * 3.7), without the parameters that prove who asks. */
+static void grant_ask_entra(struct ask *a)
 {
-	struct str audience = without_slash(resource_of(a->audience));
+	struct str audience =
+		grant_without_slash(grant_resource_of(a->audience));
 
-	buf_add_str(&a->url, without_slash(a->c->endpoint));
+	buf_add_str(&a->url, grant_without_slash(a->c->endpoint));
 	buf_add_str(&a->url, STR("/"));
-	add_encoded(&a->url, a->c->tenant_id);
+	grant_add_encoded(&a->url, a->c->tenant_id);
 	buf_add_str(&a->url, STR("/oauth2/v2.0/token"));
 	buf_add_str(&a->body, STR("grant_type=client_credentials"));
-	add_param(&a->body, "client_id", a->c->client_id);
+	grant_add_param(&a->body, "client_id", a->c->client_id);
 	buf_add_str(&a->body, STR("&scope="));
-	add_encoded(&a->body, audience);
-	add_encoded(&a->body, STR("/.default"));
+	grant_add_encoded(&a->body, audience);
+	grant_add_encoded(&a->body, STR("/.default"));
 }
 
-static void ask_client_secret(struct ask *a)
+static void grant_ask_secret(struct ask *a)
 {
-	ask_entra(a);
-	add_param(&a->body, "client_secret", a->c->secret);
+	grant_ask_entra(a);
+	grant_add_param(&a->body, "client_secret", a->c->secret);
 }
 
-static void add_assertion(struct ask *a, struct str assertion)
+/* RFC 7523, 2.2 */
+static void grant_add_assertion(struct ask *a, struct str assertion)
 {
-	add_param(&a->body, "client_assertion_type",
-	          STR("urn:ietf:params:oauth:client-assertion-type:"
-	              "jwt-bearer"));
-	add_param(&a->body, "client_assertion", assertion);
+	grant_add_param(&a->body, "client_assertion_type",
+	                STR("urn:ietf:params:oauth:client-assertion-type:"
+	                    "jwt-bearer"));
+	grant_add_param(&a->body, "client_assertion", assertion);
 }
 
-/* Three parts in base64url: what else the file may hold is not sent out. */
-static bool is_jwt(struct str s)
+/* Three parts of base64url characters. The path of the file is configured: one
+ * that names another file by mistake must not send its content to Entra. */
+static bool grant_is_jwt(struct str s)
 {
 	unsigned dots = 0;
 	size_t i;
 
 	for (i = 0; i < s.len; i++) {
-		if (!is_plain(s.p[i]))
+		if (!grant_is_plain(s.p[i]))
 			return false;
 		if (s.p[i] == '.' && (i == 0 || s.p[i - 1] == '.'))
 			return false;
@@ -164,7 +196,9 @@ static bool is_jwt(struct str s)
 	return dots == 2 && s.p[s.len - 1] != '.';
 }
 
-static bool read_file(struct ask *a, char *mem, size_t size, size_t *len)
+/* The credential's file. False with a->why when it cannot be read or fills
+ * `mem`: then it may be longer. The caller wipes `mem` either way. */
+static bool grant_read_file(struct ask *a, char *mem, size_t size, size_t *len)
 {
 	const char *path = a->c->file.p;
 	const char *why = file_read(path, FILE_PLAIN, mem, size, len, NULL);
@@ -176,31 +210,34 @@ static bool read_file(struct ask *a, char *mem, size_t size, size_t *len)
 	return a->why->len == 0;
 }
 
-static void show_token(struct ask *a, struct str token)
+/* The token of the pod (azure.md 3.6) is the assertion. */
+static void grant_add_federated(struct ask *a, struct str token)
 {
 	if (token.len == 0)
 		buf_fmt(a->why, "%.200s is empty, expected a federated token",
 		        a->c->file.p);
-	else if (!is_jwt(token))
+	else if (!grant_is_jwt(token))
 		buf_fmt(a->why, "%.200s holds no token (a JWT)", a->c->file.p);
 	else
-		add_assertion(a, token);
+		grant_add_assertion(a, token);
 }
 
-/* kubelet writes a new token long before the old one ends; read for every
- * request, the file is never behind. */
-static void ask_workload(struct ask *a)
+/* kubelet replaces the token at about 80 % of its lifetime. It is read for
+ * every request, so it is never older than the file (azure.md 3.6). */
+static void grant_ask_workload(struct ask *a)
 {
 	char mem[GRANT_TOKEN_MAX / 2];
 	size_t len;
 
-	ask_entra(a);
-	if (read_file(a, mem, sizeof(mem), &len))
-		show_token(a, str_trim(str_of(mem, len)));
+	grant_ask_entra(a);
+	if (grant_read_file(a, mem, sizeof(mem), &len))
+		grant_add_federated(a, str_trim(str_of(mem, len)));
 	explicit_bzero(mem, sizeof(mem));
 }
 
-static void sign(struct ask *a, struct str pem)
+/* The assertion's audience is the URL it is sent to (azure.md 3.7), which
+ * grant_ask_entra() has put together before. */
+static void grant_sign_assertion(struct ask *a, struct str pem)
 {
 	struct jose_assertion j = {.pem = pem,
 	                           .client_id = a->c->client_id,
@@ -214,32 +251,33 @@ static void sign(struct ask *a, struct str pem)
 	if (why)
 		buf_fmt(a->why, "%.200s: %s", a->c->file.p, why);
 	else
-		add_assertion(a, buf_str(&assertion));
+		grant_add_assertion(a, buf_str(&assertion));
 	buf_done(&assertion);
 }
 
-static void ask_certificate(struct ask *a)
+static void grant_ask_certificate(struct ask *a)
 {
 	char mem[JOSE_PEM_MAX];
 	size_t len;
 
-	ask_entra(a);
-	if (read_file(a, mem, sizeof(mem), &len))
-		sign(a, str_of(mem, len));
+	grant_ask_entra(a);
+	if (grant_read_file(a, mem, sizeof(mem), &len))
+		grant_sign_assertion(a, str_of(mem, len));
 	explicit_bzero(mem, sizeof(mem));
 }
 
-static void (*const asks[])(struct ask *a) = {
-	[CRED_IMDS] = ask_imds,
-	[CRED_APP_SERVICE] = ask_app_service,
-	[CRED_CLIENT_SECRET] = ask_client_secret,
-	[CRED_WORKLOAD] = ask_workload,
-	[CRED_CERTIFICATE] = ask_certificate,
-	[CRED_ARC] = ask_arc,
+static void (*const grant_asks[])(struct ask *a) = {
+	[CRED_IMDS] = grant_ask_imds,
+	[CRED_APP_SERVICE] = grant_ask_app_service,
+	[CRED_CLIENT_SECRET] = grant_ask_secret,
+	[CRED_WORKLOAD] = grant_ask_workload,
+	[CRED_CERTIFICATE] = grant_ask_certificate,
+	[CRED_ARC] = grant_ask_arc,
 };
 
-/* A control byte in a header could end it and begin another. */
-static bool is_line(struct str s)
+/* Without control characters: a line break in a header would end it and begin
+ * another one. */
+static bool grant_is_one_line(struct str s)
 {
 	size_t i;
 
@@ -249,19 +287,22 @@ static bool is_line(struct str s)
 	return true;
 }
 
-static void wipe(struct buf *b)
+static void grant_wipe_buf(struct buf *b)
 {
 	if (b->p)
 		explicit_bzero(b->p, b->cap);
 	buf_done(b);
 }
 
-static char *dup_or_null(const struct buf *b)
+/* NULL for an empty buffer, and without memory. */
+static char *grant_dup_buf(const struct buf *b)
 {
 	return b->len ? str_dup(buf_str(b)) : NULL;
 }
 
-static bool take(struct grant *g, const struct ask *a)
+/* Check the request as a whole and copy it. False with a->why; the caller
+ * frees what was copied. */
+static bool grant_store_request(struct grant *g, const struct ask *a)
 {
 	if (a->why->len > 0)
 		return false;
@@ -269,14 +310,15 @@ static bool take(struct grant *g, const struct ask *a)
 		buf_fmt(a->why, "the request for a token is too long");
 		return false;
 	}
-	if (!is_line(buf_str(&a->header)) || !is_line(buf_str(&a->url))) {
+	if (!grant_is_one_line(buf_str(&a->header)) ||
+	    !grant_is_one_line(buf_str(&a->url))) {
 		buf_fmt(a->why, "a control character in what goes into the "
 		                "request for a token");
 		return false;
 	}
-	g->url = dup_or_null(&a->url);
-	g->header = dup_or_null(&a->header);
-	g->body = dup_or_null(&a->body);
+	g->url = grant_dup_buf(&a->url);
+	g->header = grant_dup_buf(&a->header);
+	g->body = grant_dup_buf(&a->body);
 	g->headers[0] = g->header;
 	if (g->url && (g->header || !a->header.len) &&
 	    (g->body || !a->body.len))
@@ -297,20 +339,21 @@ bool grant_init(struct grant *g, const struct policy_credential *c,
 	buf_init(&a.url, GRANT_REQUEST_MAX);
 	buf_init(&a.header, GRANT_REQUEST_MAX);
 	buf_init(&a.body, GRANT_REQUEST_MAX);
-	/* all room at once: growing would leave copies of the secret */
+	/* growing later would leave copies of the secret in freed memory.
+	 * Without memory all parts stay empty, and url is missing below. */
 	if (buf_reserve(&a.header, GRANT_REQUEST_MAX) &&
 	    buf_reserve(&a.body, GRANT_REQUEST_MAX))
-		asks[c->type](&a);
-	ok = take(g, &a);
+		grant_asks[c->type](&a);
+	ok = grant_store_request(g, &a);
 	buf_done(&a.url);
-	wipe(&a.header);
-	wipe(&a.body);
+	grant_wipe_buf(&a.header);
+	grant_wipe_buf(&a.body);
 	if (!ok)
 		grant_done(g);
 	return ok;
 }
 
-static void free_secret(char *z)
+static void grant_free_secret(char *z)
 {
 	if (z)
 		explicit_bzero(z, strlen(z));
@@ -320,18 +363,19 @@ static void free_secret(char *z)
 void grant_done(struct grant *g)
 {
 	free(g->url);
-	free_secret(g->body);
-	free_secret(g->header);
-	free_secret(g->proof);
+	grant_free_secret(g->body);
+	grant_free_secret(g->header);
+	grant_free_secret(g->proof);
 	*g = (struct grant){0};
 }
 
 /* ----------------------------------------------------- the Arc challenge */
 
-/* Basic realm=/var/opt/azcmagent/tokens/NAME.key - nothing before, nothing
- * behind, and one spelling of a path only: no "..", no second slash. */
-static bool key_path(struct str challenge, const char *dir, char *path,
-                     size_t size)
+/* The path in "Basic realm=DIR/NAME.key". The challenge must be exactly this:
+ * no text before or behind, no "..", no further slash, no hidden file. NAME
+ * has only characters of grant_is_plain(), so no NUL cuts the path short. */
+static bool grant_arc_key_path(struct str challenge, const char *dir,
+                               char *path, size_t size)
 {
 	struct str begin = STR("Basic realm="), name;
 	size_t i, dir_len = strlen(dir);
@@ -349,12 +393,14 @@ static bool key_path(struct str challenge, const char *dir, char *path,
 	if (!str_ends(name, STR(".key")) || name.p[0] == '.')
 		return false;
 	for (i = 0; i < name.len; i++)
-		if (!is_plain(name.p[i]))
+		if (!grant_is_plain(name.p[i]))
 			return false;
 	return true;
 }
 
-static bool read_proof(struct grant *g, const char *path, struct buf *why)
+/* Make g->proof of the key file. False with `why`. */
+static bool grant_read_arc_key(struct grant *g, const char *path,
+                               struct buf *why)
 {
 	char mem[GRANT_ARC_KEY_MAX + 1];
 	struct buf line;
@@ -367,7 +413,7 @@ static bool read_proof(struct grant *g, const char *path, struct buf *why)
 		key = str_trim(str_of(mem, len));
 	if (!wrong && len > GRANT_ARC_KEY_MAX)
 		wrong = "it is longer than a key of the Arc agent";
-	if (!wrong && (key.len == 0 || !is_line(key)))
+	if (!wrong && (key.len == 0 || !grant_is_one_line(key)))
 		wrong = "it holds no key";
 	if (wrong) {
 		buf_fmt(why, "%.200s cannot be used: %s", path, wrong);
@@ -377,7 +423,7 @@ static bool read_proof(struct grant *g, const char *path, struct buf *why)
 		    buf_add_str(&line, STR("Authorization: Basic ")) &&
 		    buf_add_str(&line, key))
 			g->proof = str_dup(buf_str(&line));
-		wipe(&line);
+		grant_wipe_buf(&line);
 		if (!g->proof)
 			buf_fmt(why, "out of memory");
 	}
@@ -394,14 +440,14 @@ bool grant_prove(struct grant *g, struct str challenge, const char *dir,
 		buf_fmt(why, "the Arc agent refuses the key it asked for");
 		return false;
 	}
-	if (!key_path(challenge, dir, path, sizeof(path))) {
+	if (!grant_arc_key_path(challenge, dir, path, sizeof(path))) {
 		buf_fmt(why,
 		        "the Arc agent asks for something else than a file "
 		        "NAME.key in %s",
 		        dir);
 		return false;
 	}
-	if (!read_proof(g, path, why))
+	if (!grant_read_arc_key(g, path, why))
 		return false;
 	g->headers[1] = g->proof;
 	return true;
@@ -410,11 +456,12 @@ bool grant_prove(struct grant *g, struct str challenge, const char *dir,
 /* -------------------------------------------------------------- answers */
 
 struct grant_answer {
-	struct json *root;
+	struct json *root; /* owned; has the token */
 };
 
-/* IMDS writes numbers as strings, the token endpoint as numbers. */
-static bool seconds(const struct json *j, int64_t *out)
+/* Seconds, not negative. IMDS writes them as strings, Entra's token endpoint
+ * as numbers (azure.md 3.2, 3.6). */
+static bool grant_read_seconds(const struct json *j, int64_t *out)
 {
 	struct str s;
 	uint64_t v;
@@ -427,15 +474,17 @@ static bool seconds(const struct json *j, int64_t *out)
 	return true;
 }
 
-static bool lifetime_of(const struct json *root, int64_t now_s, int64_t *out)
+static bool grant_read_lifetime(const struct json *root, int64_t now_s,
+                                int64_t *out)
 {
 	const struct json *in = json_get(root, "expires_in");
 	int64_t at;
 
-	/* the span first: it does not depend on our clock being right */
+	/* expires_in first: it does not depend on the clock of this machine.
+	 * App Service has expires_on only (azure.md 3.3). */
 	if (in)
-		return seconds(in, out);
-	if (!seconds(json_get(root, "expires_on"), &at))
+		return grant_read_seconds(in, out);
+	if (!grant_read_seconds(json_get(root, "expires_on"), &at))
 		return false;
 	*out = at - now_s;
 	return true;
@@ -450,8 +499,9 @@ int64_t grant_renew_in(int64_t lifetime_s, int64_t refresh_in_s)
 	return lifetime_s - GRANT_AHEAD_S;
 }
 
-/* Jitter never moves the renewal into the last tenth of the lifetime. */
-static int64_t spread(int64_t renew_in_s, int64_t lifetime_s)
+/* +-10 %, so that many nodes do not renew together. It never moves a renewal
+ * into the last tenth of the lifetime, where a failure leaves little time. */
+static int64_t grant_add_jitter(int64_t renew_in_s, int64_t lifetime_s)
 {
 	int64_t s = (int64_t)backoff_jitter((uint64_t)renew_in_s);
 	int64_t latest = renew_in_s > lifetime_s - lifetime_s / 10
@@ -462,8 +512,9 @@ static int64_t spread(int64_t renew_in_s, int64_t lifetime_s)
 	return s > 0 ? s : 1;
 }
 
-/* RFC 6750, 2.1: b64token. Anything else could break the header. */
-static bool is_token(struct str s)
+/* b64token (RFC 6750, 2.1). Anything else could end the header that the token
+ * is put into. */
+static bool grant_is_b64token(struct str s)
 {
 	size_t i;
 
@@ -477,29 +528,31 @@ static bool is_token(struct str s)
 	return s.len > 0 && s.len <= GRANT_TOKEN_MAX;
 }
 
-static const char *read_answer(const struct json *root, int64_t now_s,
-                               struct grant_token *out)
+static const char *grant_read_answer(const struct json *root, int64_t now_s,
+                                     struct grant_token *out)
 {
 	const struct json *type = json_get(root, "token_type");
 	int64_t refresh_in_s = 0;
 	struct str s;
 
 	if (!json_str(json_get(root, "access_token"), &out->access_token) ||
-	    !is_token(out->access_token))
+	    !grant_is_b64token(out->access_token))
 		return "the answer has no access_token we can use";
+	/* token types have no letter case (RFC 6749, 5.1). An absent one is
+	 * accepted: the value is used as a bearer token anyway. */
 	if (type && (!json_str(type, &s) || !str_eq_nocase(s, STR("Bearer"))))
 		return "the token in the answer is no Bearer token";
-	if (!lifetime_of(root, now_s, &out->lifetime_s))
+	if (!grant_read_lifetime(root, now_s, &out->lifetime_s))
 		return "the answer has no expires_in or expires_on";
 	if (out->lifetime_s <= 0)
 		return "the token in the answer has ended already";
-	/* ten years stand for ever, and leave room for arithmetic */
+	/* at most ten years, which leaves room for arithmetic */
 	if (out->lifetime_s > 315360000)
 		out->lifetime_s = 315360000;
-	if (!seconds(json_get(root, "refresh_in"), &refresh_in_s))
+	if (!grant_read_seconds(json_get(root, "refresh_in"), &refresh_in_s))
 		refresh_in_s = 0;
-	out->renew_in_s = spread(grant_renew_in(out->lifetime_s, refresh_in_s),
-	                         out->lifetime_s);
+	out->renew_in_s = grant_add_jitter(
+		grant_renew_in(out->lifetime_s, refresh_in_s), out->lifetime_s);
 	return NULL;
 }
 
@@ -516,7 +569,7 @@ struct grant_answer *grant_answer_new(struct str text, int64_t now_s,
 		return NULL;
 	}
 	a->root = json_parse(text, &error, &at);
-	*why = a->root ? read_answer(a->root, now_s, &token)
+	*why = a->root ? grant_read_answer(a->root, now_s, &token)
 	               : "the answer is not JSON";
 	if (*why) {
 		grant_answer_free(a);
@@ -532,8 +585,8 @@ void grant_answer_free(struct grant_answer *a)
 
 	if (!a)
 		return;
-	/* the document is ours alone and about to go: its one secret may be
-	 * written over, though the door hands it out as read-only */
+	/* base/json hands strings out as const, but this document is owned
+	 * here and freed next, so writing to it is allowed */
 	if (json_str(json_get(a->root, "access_token"), &token))
 		explicit_bzero((void *)(uintptr_t)token.p, token.len);
 	json_free(a->root);
@@ -549,6 +602,7 @@ bool grant_error(struct str text, struct buf *out)
 
 	if (!root)
 		return false;
+	/* Entra and IMDS: error, error_description; App Service: message */
 	json_str(json_get(root, "error"), &code);
 	if (!json_str(json_get(root, "error_description"), &said))
 		json_str(json_get(root, "message"), &said);
@@ -560,8 +614,8 @@ bool grant_error(struct str text, struct buf *out)
 	return out->len > 0;
 }
 
-/* azure.md 3.2: 404, 408, 410 and 429 pass, as do all of 5xx; so does a
- * redirect, which a captive network may answer. */
+/* By azure.md 3.2 the statuses 404, 408, 410, 429 and 5xx are temporary. So is
+ * a redirect, which is not followed: a captive network may answer so. */
 bool grant_is_misconfigured(int status)
 {
 	return status >= 400 && status < 500 && status != 404 &&

@@ -1,4 +1,4 @@
-/* keys/identity: who is calling, as far as it was proved. */
+/* keys/identity: the caller of a request, as its credentials have proved it. */
 #include "keys/identity.h"
 
 #include <assert.h>
@@ -13,6 +13,7 @@ void identity_unref(struct identity *i)
 		free(i);
 }
 
+/* Stored with objects: another form would take them away from their owners. */
 struct str identity_owner(struct arena *a, const struct identity *who)
 {
 	if (who->tid.len == 0)

@@ -1,9 +1,15 @@
 /*
- * keys/inbound: a bearer token or gateway key -> identity, or why not.
+ * keys/inbound: authenticates a caller by its bearer token or gateway key.
  *
- *   token -> cache --hit-------------------------------> identity
- *              \-> jose_split -> tenant -> jwks_find      ^
- *                  -> jose_verify -> claims -> vetted -> kept
+ *   inbound_token -> inb_cache_find --hit----------------------> identity
+ *                          | miss                                   ^
+ *                    inb_verify_token                               |
+ *                      jose_split -> inb_find_tenant                |
+ *                      inb_find_key (jwks_find) --> INBOUND_WAIT    |
+ *                      jose_verify                                  |
+ *                      claims_identity -> inb_cache_add ------------'
+ *
+ *   inbound_key -> SHA-256 -> policy keys -> claims_of_key --> identity
  */
 #include "keys/inbound.h"
 
@@ -14,37 +20,47 @@
 #include <stdlib.h>
 
 enum {
+	/* Verified tokens of a worker, about 1 kB each. A caller uses a token
+	 * for an hour or more, so this is the number of callers within five
+	 * minutes that are served without a new verification. */
 	INBOUND_CACHE_MAX = 4096,
+	/* Bounds for how long a result is used whose signing key was withdrawn
+	 * meanwhile, beside the callback `changed` of keys/jwks. */
 	INBOUND_CACHE_S = 300,
 };
 
-struct entry {                      /* one verified token */
-	struct entry *next, **prev; /* oldest first */
-	uint8_t sum[32];
-	struct identity *identity;
-	const struct policy *policy; /* the one it was judged by; only compared,
-	                              * never followed */
-	uint64_t stale_us;
+/* One verified token. */
+struct inb_entry {
+	struct inb_entry *next, **prev; /* oldest first */
+	uint8_t sum[32];                /* SHA-256 of the token */
+	struct identity *identity;      /* a reference */
+	/* The policy that judged it. Only compared, never followed: it may be
+	 * freed. A new one at the same address cannot match, as a reload
+	 * flushes the cache. */
+	const struct policy *policy;
+	uint64_t stale_us; /* monotonic time from which it is not used */
 };
 
 struct inbound {
 	const struct clock *clock;
 	struct jwks *jwks;
-	struct map by_sum;
-	struct entry *oldest, **newest;
-	struct metric *hit, *miss;
+	struct map by_sum; /* to struct inb_entry, borrowed from the list */
+	struct inb_entry *oldest, **newest; /* newest: where to append */
+	struct metric *hit, *miss;          /* NULL without metrics */
 };
 
 /* ---------------------------------------------------------------- cache */
 
-static struct str sum_str(const uint8_t sum[32])
+/* A SHA-256 as a key of the map. */
+static struct str inb_sum_str(const uint8_t sum[32])
 {
 	return str_of((const char *)sum, 32);
 }
 
-static void forget(struct inbound *in, struct entry *e)
+/* Requests that use the identity keep it by a reference of their own. */
+static void inb_cache_del(struct inbound *in, struct inb_entry *e)
 {
-	map_del(&in->by_sum, sum_str(e->sum));
+	map_del(&in->by_sum, inb_sum_str(e->sum));
 	*e->prev = e->next;
 	if (e->next)
 		e->next->prev = e->prev;
@@ -54,37 +70,40 @@ static void forget(struct inbound *in, struct entry *e)
 	free(e);
 }
 
-/* An entry that no longer holds is taken out, so that it is not asked for
- * again and its place is free. */
-static struct identity *recall(struct inbound *in, const struct policy *p,
-                               const uint8_t sum[32])
+/* The identity of a verified token, borrowed from the cache; NULL when it is
+ * not there or does not hold any more. An entry that does not is deleted. */
+static struct identity *inb_cache_find(struct inbound *in,
+                                       const struct policy *p,
+                                       const uint8_t sum[32])
 {
-	struct entry *e = map_get(&in->by_sum, sum_str(sum));
+	struct inb_entry *e = map_get(&in->by_sum, inb_sum_str(sum));
 
 	if (!e)
 		return NULL;
 	if (e->policy == p && clock_mono_us(in->clock) < e->stale_us &&
 	    clock_real_s(in->clock) < e->identity->exp)
 		return e->identity;
-	forget(in, e);
+	inb_cache_del(in, e);
 	return NULL;
 }
 
-static void remember(struct inbound *in, const struct policy *p,
-                     const uint8_t sum[32], struct identity *identity)
+/* A full cache drops its oldest entry, and is slower without memory for a new
+ * one; neither changes a result. */
+static void inb_cache_add(struct inbound *in, const struct policy *p,
+                          const uint8_t sum[32], struct identity *identity)
 {
-	struct entry *e;
+	struct inb_entry *e;
 
-	/* accepted by the skew alone: not worth a place */
+	/* accepted only within the skew: inb_cache_find() would not take it */
 	if (clock_real_s(in->clock) >= identity->exp)
 		return;
 	if (in->by_sum.n >= INBOUND_CACHE_MAX)
-		forget(in, in->oldest);
+		inb_cache_del(in, in->oldest);
 	e = calloc(1, sizeof(*e));
 	if (!e)
-		return; /* slower, not wrong */
+		return;
 	memcpy(e->sum, sum, sizeof(e->sum));
-	if (!map_put(&in->by_sum, sum_str(sum), e)) {
+	if (!map_put(&in->by_sum, inb_sum_str(sum), e)) {
 		free(e);
 		return;
 	}
@@ -99,16 +118,16 @@ static void remember(struct inbound *in, const struct policy *p,
 
 void inbound_flush(struct inbound *in, struct str tid)
 {
-	struct entry *e = in->oldest, *next;
+	struct inb_entry *e = in->oldest, *next;
 
 	for (; e; e = next) {
 		next = e->next;
 		if (tid.len == 0 || str_eq(e->identity->tid, tid))
-			forget(in, e);
+			inb_cache_del(in, e);
 	}
 }
 
-static struct metric *cache_metric(struct metrics *m, const char *result)
+static struct metric *inb_cache_metric(struct metrics *m, const char *result)
 {
 	struct buf labels;
 	struct metric *c;
@@ -132,8 +151,8 @@ struct inbound *inbound_new(const struct clock *clock, struct jwks *jwks,
 	in->clock = clock;
 	in->jwks = jwks;
 	in->newest = &in->oldest;
-	in->hit = cache_metric(metrics, "hit");
-	in->miss = cache_metric(metrics, "miss");
+	in->hit = inb_cache_metric(metrics, "hit");
+	in->miss = inb_cache_metric(metrics, "miss");
 	map_init(&in->by_sum, INBOUND_CACHE_MAX);
 	return in;
 }
@@ -149,7 +168,7 @@ void inbound_free(struct inbound *in)
 
 /* --------------------------------------------------------------- tokens */
 
-static enum inbound_status of_jose(enum jose_status s)
+static enum inbound_status inb_status_of_jose(enum jose_status s)
 {
 	switch (s) {
 	case JOSE_OK:
@@ -168,8 +187,9 @@ static enum inbound_status of_jose(enum jose_status s)
 	return INBOUND_MALFORMED;
 }
 
-/* Index of the tenant with that GUID, or -1. */
-static int tenant_of(const struct policy *p, struct str tid)
+/* Index of the tenant with that GUID in the policy, -1 when there is none (an
+ * empty `tid` is none). */
+static int inb_find_tenant(const struct policy *p, struct str tid)
 {
 	size_t i;
 
@@ -179,19 +199,23 @@ static int tenant_of(const struct policy *p, struct str tid)
 	return -1;
 }
 
-/* azure.md 1.2: a key may sign for one issuer only. The keys of the v1 set
- * carry the tenant's v2 issuer, so for v1 tokens that one is as good. */
-static bool key_may_sign(struct str key_issuer, const struct policy_tenant *t,
-                         bool v1)
+/* A key that names an issuer may sign for that one only (azure.md 1.2). The
+ * keys in the set for v1 name the v2 issuer of the tenant, so that one is
+ * accepted for v1 tokens, too, as Microsoft's own library does. */
+static bool inb_key_may_sign(struct str key_issuer,
+                             const struct policy_tenant *t, bool v1)
 {
 	return key_issuer.len == 0 || str_eq(key_issuer, t->issuer_v2) ||
 	       (v1 && str_eq(key_issuer, t->issuer_v1));
 }
 
-static enum inbound_status find_key(struct inbound *in,
-                                    const struct policy_tenant *t,
-                                    const struct jose_token *token,
-                                    struct waiter *w, struct jose_key **key)
+/* The signing key that the token names. The tenant is that of the token's
+ * unverified tid, which is safe: the key set of another tenant has no key that
+ * verifies its signature. */
+static enum inbound_status inb_find_key(struct inbound *in,
+                                        const struct policy_tenant *t,
+                                        const struct jose_token *token,
+                                        struct waiter *w, struct jose_key **key)
 {
 	bool v1 = strcmp(token->ver, "1.0") == 0;
 	struct str key_issuer;
@@ -199,11 +223,12 @@ static enum inbound_status find_key(struct inbound *in,
 	switch (jwks_find(in->jwks, t->id, str_c(token->ver), str_c(token->kid),
 	                  key, &key_issuer, w)) {
 	case JWKS_FOUND:
-		return key_may_sign(key_issuer, t, v1) ? INBOUND_OK
-		                                       : INBOUND_ISSUER;
+		return inb_key_may_sign(key_issuer, t, v1) ? INBOUND_OK
+		                                           : INBOUND_ISSUER;
 	case JWKS_WAIT:
 		return INBOUND_WAIT;
 	case JWKS_UNAVAILABLE:
+		/* the fault of the gateway or of Entra: 503 and not 401 */
 		return INBOUND_KEYS_UNAVAILABLE;
 	case JWKS_UNKNOWN:
 		break;
@@ -211,9 +236,11 @@ static enum inbound_status find_key(struct inbound *in,
 	return INBOUND_UNKNOWN_KEY;
 }
 
-static enum inbound_status verify(struct inbound *in, const struct policy *p,
-                                  struct str token, struct waiter *w,
-                                  struct identity **out)
+/* All checks of a token that is not in the cache. `w` NULL: do not wait. */
+static enum inbound_status inb_verify_token(struct inbound *in,
+                                            const struct policy *p,
+                                            struct str token, struct waiter *w,
+                                            struct identity **out)
 {
 	struct jose_token t;
 	struct jose_claims *claims;
@@ -221,17 +248,18 @@ static enum inbound_status verify(struct inbound *in, const struct policy *p,
 	enum inbound_status s;
 	int tenant;
 
-	s = of_jose(jose_split(token, &t));
+	s = inb_status_of_jose(jose_split(token, &t));
 	if (s != INBOUND_OK)
 		return s;
-	tenant = tenant_of(p, str_c(t.tid));
+	tenant = inb_find_tenant(p, str_c(t.tid));
 	if (tenant < 0)
 		return INBOUND_TENANT;
-	s = find_key(in, &p->tenants[tenant], &t, w, &key);
+	s = inb_find_key(in, &p->tenants[tenant], &t, w, &key);
 	if (s != INBOUND_OK)
 		return s;
 	if (!jose_verify(&t, key))
 		return INBOUND_SIGNATURE;
+	/* from here on the token is what its tenant has signed */
 	claims = jose_claims_new(&t);
 	if (!claims)
 		return INBOUND_CLAIMS;
@@ -249,11 +277,11 @@ enum inbound_status inbound_token(struct inbound *in, const struct policy *p,
 	struct identity *known;
 	uint8_t sum[32];
 
-	/* before hashing: the length is the caller's choice */
+	/* before hashing: the caller chooses the length */
 	if (token.len == 0 || token.len > JOSE_TOKEN_MAX)
 		return INBOUND_MALFORMED;
 	jose_sha256(token, sum);
-	known = recall(in, p, sum);
+	known = inb_cache_find(in, p, sum);
 	if (known) {
 		if (in->hit)
 			metric_add(in->hit, 1);
@@ -262,9 +290,9 @@ enum inbound_status inbound_token(struct inbound *in, const struct policy *p,
 	}
 	if (in->miss)
 		metric_add(in->miss, 1);
-	s = verify(in, p, token, retry ? NULL : w, out);
+	s = inb_verify_token(in, p, token, retry ? NULL : w, out);
 	if (s == INBOUND_OK)
-		remember(in, p, sum, *out);
+		inb_cache_add(in, p, sum, *out);
 	return s;
 }
 
@@ -279,9 +307,11 @@ enum inbound_status inbound_key(struct inbound *in, const struct policy *p,
 	size_t i;
 
 	jose_sha256(key, sum);
-	/* all of them, always: how long it takes says nothing about which */
+	/* No early exit: the time taken must not tell which key matched, or
+	 * how many were compared before. */
 	for (i = 0; i < p->n_keys; i++)
-		if (str_eq_secret(sum_str(sum), sum_str(p->keys[i].sha256)))
+		if (str_eq_secret(inb_sum_str(sum),
+		                  inb_sum_str(p->keys[i].sha256)))
 			found = &p->keys[i];
 	explicit_bzero(sum, sizeof(sum));
 	if (!found || key.len == 0)
@@ -302,11 +332,13 @@ struct identity *inbound_merge(const struct identity *token,
 	return claims_copy(token, key->key);
 }
 
-/* ---------------------------------------------------------------- words */
+/* ---------------------------------------------------------------- texts */
 
+/* The messages go to the caller: what is wrong with its credential, and no
+ * value of the token or of the config. */
 static const struct {
 	const char *code, *message;
-} words[] = {
+} inb_texts[] = {
 	[INBOUND_OK] = {"ok", "The credential is accepted."},
 	[INBOUND_WAIT] = {"keys_pending",
                           "The signing keys are being fetched."},
@@ -357,12 +389,12 @@ static const struct {
 
 const char *inbound_code(enum inbound_status s)
 {
-	assert((size_t)s < sizeof(words) / sizeof(words[0]));
-	return words[s].code;
+	assert((size_t)s < sizeof(inb_texts) / sizeof(inb_texts[0]));
+	return inb_texts[s].code;
 }
 
 const char *inbound_message(enum inbound_status s)
 {
-	assert((size_t)s < sizeof(words) / sizeof(words[0]));
-	return words[s].message;
+	assert((size_t)s < sizeof(inb_texts) / sizeof(inb_texts[0]));
+	return inb_texts[s].message;
 }

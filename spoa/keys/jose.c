@@ -1,9 +1,15 @@
 /*
- * keys/jose: the door to OpenSSL's RSA and digests and to libjwt.
+ * keys/jose: the door to libjwt and to OpenSSL's RSA verification and SHA-256.
  *
- *   token -> split -> base64url -> base/json      form    (jose_split)
- *                 \-> SHA-256 -> EVP_PKEY_verify  trust   (jose_verify)
- *                 \-> libjwt                      claims  (jose_claims_new)
+ *   header . payload . signature
+ *      |        |          |
+ *      |        |          '- jose_decode_b64url ----------.
+ *      |        '- jose_read_payload: tid, ver             |  jose_split
+ *      '- jose_read_header: alg, kid, crit, typ            |
+ *   '------.------'                                        v
+ *          '- SHA-256 ----------------> EVP_PKEY_verify     jose_verify
+ *
+ *      {"alg":"none"} . payload .  ---> libjwt              jose_claims_new
  */
 #include "keys/jose.h"
 
@@ -21,17 +27,23 @@
 #include <stdlib.h>
 
 enum {
-	JOSE_MODULUS_MAX = 1024, /* bytes, that is 8192 bits */
+	/* bytes: 8192 bits. Verifying takes time by the square of it, and the
+	 * keys of Entra have 2048 bits. */
+	JOSE_MODULUS_MAX = 1024,
+	/* bytes: what BN_get_word() takes. Public exponents are 65537. */
 	JOSE_EXPONENT_MAX = 8,
+	/* RFC 7518, 3.3 */
 	JOSE_MIN_BITS = 2048,
 };
 
-/* Year 9999: leaves room to add any skew without overflow. */
-static const int64_t time_max = 253402300799;
+/* The end of the year 9999: times up to it can be added to without overflow,
+ * and have a calendar date. */
+static const int64_t jose_time_max = 253402300799;
 
 /* ------------------------------------------------------------ base64url */
 
-static int b64_value(char c)
+/* RFC 4648, table 2; -1 for all other characters, '=' included. */
+static int jose_b64_value(char c)
 {
 	if (c >= 'A' && c <= 'Z')
 		return c - 'A';
@@ -46,18 +58,23 @@ static int b64_value(char c)
 	return -1;
 }
 
-/* RFC 7515, 2 and RFC 4648, 3.5: no padding, no other characters, and unused
- * bits of the last character are zero, so that a text has one spelling. */
-static bool b64url(struct str in, uint8_t *out, size_t cap, size_t *len)
+/* base64url (RFC 7515, 2; RFC 4648, 3.5): no padding, no other characters, and
+ * the unused bits of the last character are zero. So there is one text for
+ * each sequence of bytes; libjwt accepts more (azure.md 2.2), by which a token
+ * could be varied without breaking its signature. False when the text is not
+ * of this form or does not fit `cap` bytes. */
+static bool jose_decode_b64url(struct str in, uint8_t *out, size_t cap,
+                               size_t *len)
 {
 	uint32_t acc = 0;
 	unsigned bits = 0;
 	size_t n = 0, i;
 
+	/* four characters are three bytes; a rest of one has too few bits */
 	if (in.len % 4 == 1 || in.len / 4 * 3 + in.len % 4 * 3 / 4 > cap)
 		return false;
 	for (i = 0; i < in.len; i++) {
-		int v = b64_value(in.p[i]);
+		int v = jose_b64_value(in.p[i]);
 
 		if (v < 0)
 			return false;
@@ -74,15 +91,16 @@ static bool b64url(struct str in, uint8_t *out, size_t cap, size_t *len)
 	return true;
 }
 
-/* A base64url segment that holds one JSON object, or NULL. */
-static struct json *json_segment(struct str segment)
+/* The JSON object in a base64url segment; the caller frees it. NULL when it is
+ * anything else. */
+static struct json *jose_parse_segment(struct str segment)
 {
 	uint8_t text[JOSE_TOKEN_MAX];
 	struct json *root;
 	const char *error;
 	size_t len, at;
 
-	if (!b64url(segment, text, sizeof(text), &len))
+	if (!jose_decode_b64url(segment, text, sizeof(text), &len))
 		return NULL;
 	root = json_parse(str_of((const char *)text, len), &error, &at);
 	if (root && json_type(root) != JSON_OBJECT) {
@@ -94,6 +112,7 @@ static struct json *json_segment(struct str segment)
 
 /* ----------------------------------------------------------------- keys */
 
+/* Owns all three objects. */
 struct jose_key {
 	EVP_PKEY *pkey;
 	EVP_PKEY_CTX *verify; /* reused: making one costs as much as using it */
@@ -101,8 +120,10 @@ struct jose_key {
 	size_t modulus_len;
 };
 
-/* NULL unless n and e make a key we want to trust. */
-static EVP_PKEY *rsa_public(const BIGNUM *n, const BIGNUM *e)
+/* The public key of modulus n and exponent e (azure.md 2.3). NULL when it is
+ * too weak: a small exponent makes forgery of badly padded signatures easy,
+ * and an even number is no RSA key at all. */
+static EVP_PKEY *jose_rsa_public(const BIGNUM *n, const BIGNUM *e)
 {
 	OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
 	EVP_PKEY_CTX *ctx = NULL;
@@ -127,26 +148,28 @@ out:
 	return pkey;
 }
 
-static EVP_PKEY *rsa_from_jwk(struct str n_b64url, struct str e_b64url)
+static EVP_PKEY *jose_rsa_from_jwk(struct str n_b64url, struct str e_b64url)
 {
 	uint8_t n[JOSE_MODULUS_MAX], e[JOSE_EXPONENT_MAX];
 	size_t n_len, e_len;
 	BIGNUM *bn, *be;
 	EVP_PKEY *pkey = NULL;
 
-	if (!b64url(n_b64url, n, sizeof(n), &n_len) ||
-	    !b64url(e_b64url, e, sizeof(e), &e_len))
+	if (!jose_decode_b64url(n_b64url, n, sizeof(n), &n_len) ||
+	    !jose_decode_b64url(e_b64url, e, sizeof(e), &e_len))
 		return NULL;
 	bn = BN_bin2bn(n, (int)n_len, NULL);
 	be = BN_bin2bn(e, (int)e_len, NULL);
 	if (bn && be)
-		pkey = rsa_public(bn, be);
+		pkey = jose_rsa_public(bn, be);
 	BN_free(bn);
 	BN_free(be);
 	return pkey;
 }
 
-static bool prepare(struct jose_key *k)
+/* Set up the verification of PKCS1-v1_5 with SHA-256 once per key; OpenSSL
+ * would look up its implementations for every token otherwise. */
+static bool jose_prepare_key(struct jose_key *k)
 {
 	k->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 	k->verify = EVP_PKEY_CTX_new(k->pkey, NULL);
@@ -162,8 +185,8 @@ struct jose_key *jose_key_new(struct str n_b64url, struct str e_b64url)
 
 	if (!k)
 		return NULL;
-	k->pkey = rsa_from_jwk(n_b64url, e_b64url);
-	if (!k->pkey || !prepare(k)) {
+	k->pkey = jose_rsa_from_jwk(n_b64url, e_b64url);
+	if (!k->pkey || !jose_prepare_key(k)) {
 		ERR_clear_error();
 		jose_key_free(k);
 		return NULL;
@@ -183,8 +206,9 @@ void jose_key_free(struct jose_key *k)
 
 void jose_sha256(struct str s, uint8_t out[32])
 {
-	/* SHA-256 of bytes in memory fails only without memory; an answer
-	 * that could be mistaken for a digest would be worse than stopping */
+	/* This fails only without memory. The digests are keys of caches and
+	 * compared with gateway keys: any bytes returned in their place could
+	 * match those of another caller. */
 	if (EVP_Digest(s.len ? s.p : "", s.len, out, NULL, EVP_sha256(),
 	               NULL) != 1)
 		abort();
@@ -192,7 +216,9 @@ void jose_sha256(struct str s, uint8_t out[32])
 
 /* ----------------------------------------------------------------- form */
 
-static bool three_parts(struct str token, struct str part[3])
+/* Exactly three parts (RFC 7515, 7.1); the signature may be empty here. libjwt
+ * 1.17 accepts four (azure.md 2.2). */
+static bool jose_split_parts(struct str token, struct str part[3])
 {
 	size_t a, b;
 	struct str rest;
@@ -209,8 +235,9 @@ static bool three_parts(struct str token, struct str part[3])
 	       part[1].len > 0 && str_find(part[2], '.') == part[2].len;
 }
 
-/* RFC 7519, 5.1 and RFC 9068, 2.1; RFC 7515, 4.1.9: without case. */
-static bool is_typ(const struct json *typ)
+/* `typ` may be absent, "JWT" (RFC 7519, 5.1) or "at+jwt" (RFC 9068, 2.1), in
+ * any letter case (RFC 7515, 4.1.9). */
+static bool jose_is_jwt_typ(const struct json *typ)
 {
 	struct str s;
 
@@ -218,19 +245,21 @@ static bool is_typ(const struct json *typ)
 	                                      str_eq_nocase(s, STR("at+jwt"))));
 }
 
-static enum jose_status read_header(const struct json *header,
-                                    struct jose_token *out)
+/* The algorithm is required to be RS256, and not looked up in the key: Entra's
+ * JWKs name none (azure.md 1.2), and all its access tokens are RS256. */
+static enum jose_status jose_read_header(const struct json *header,
+                                         struct jose_token *out)
 {
 	struct str alg, kid;
 
 	if (!json_str(json_get(header, "alg"), &alg) ||
 	    !str_eq(alg, STR("RS256")))
 		return JOSE_ALGORITHM;
-	/* RFC 7515, 4.1.11: extensions we must understand - we know none,
-	 * and `b64` (RFC 7797) changes what is signed */
+	/* `crit` lists extensions that must be understood (RFC 7515, 4.1.11),
+	 * and none is; `b64` (RFC 7797) changes what is signed */
 	if (json_get(header, "crit") || json_get(header, "b64"))
 		return JOSE_ALGORITHM;
-	if (!is_typ(json_get(header, "typ")))
+	if (!jose_is_jwt_typ(json_get(header, "typ")))
 		return JOSE_MALFORMED;
 	if (!json_str(json_get(header, "kid"), &kid) || kid.len == 0 ||
 	    kid.len > JOSE_KID_MAX)
@@ -240,8 +269,9 @@ static enum jose_status read_header(const struct json *header,
 	return JOSE_OK;
 }
 
-/* Two spellings of `tid` would let two readers see two tenants. */
-static bool one_tid(const struct json *payload)
+/* base/json refuses the same name twice. Names that differ in letter case are
+ * refused here: a reader that ignores case would see another tenant. */
+static bool jose_has_one_tid(const struct json *payload)
 {
 	const struct json *member;
 	unsigned n = 0;
@@ -252,13 +282,15 @@ static bool one_tid(const struct json *payload)
 	return n <= 1;
 }
 
-static enum jose_status read_payload(const struct json *payload,
-                                     struct jose_token *out)
+/* tid and ver, where they have the right form; without them no tenant and no
+ * key is found, and keys/claims checks both again after the signature. */
+static enum jose_status jose_read_payload(const struct json *payload,
+                                          struct jose_token *out)
 {
 	struct str tid, ver;
 	size_t i;
 
-	if (!one_tid(payload))
+	if (!jose_has_one_tid(payload))
 		return JOSE_MALFORMED;
 	if (json_str(json_get(payload, "tid"), &tid) && str_is_guid(tid) &&
 	    tid.len < sizeof(out->tid)) {
@@ -280,10 +312,10 @@ static enum jose_status read_payload(const struct json *payload,
 typedef enum jose_status read_fn(const struct json *root,
                                  struct jose_token *out);
 
-static enum jose_status check_segment(struct str segment, read_fn *read,
-                                      struct jose_token *out)
+static enum jose_status jose_read_segment(struct str segment, read_fn *read,
+                                          struct jose_token *out)
 {
-	struct json *root = json_segment(segment);
+	struct json *root = jose_parse_segment(segment);
 	enum jose_status status;
 
 	if (!root)
@@ -300,18 +332,19 @@ enum jose_status jose_split(struct str token, struct jose_token *out)
 
 	out->kid[0] = out->ver[0] = out->tid[0] = '\0';
 	out->sig_len = 0;
-	if (!three_parts(token, part))
+	if (!jose_split_parts(token, part))
 		return JOSE_MALFORMED;
 	out->raw = token;
 	out->signed_part = str_first(token, part[0].len + 1 + part[1].len);
-	status = check_segment(part[0], read_header, out);
+	status = jose_read_segment(part[0], jose_read_header, out);
 	if (status != JOSE_OK)
 		return status;
-	if (!b64url(part[2], out->sig, sizeof(out->sig), &out->sig_len))
+	if (!jose_decode_b64url(part[2], out->sig, sizeof(out->sig),
+	                        &out->sig_len))
 		return JOSE_MALFORMED;
-	if (out->sig_len == 0)
+	if (out->sig_len == 0) /* as in alg "none" */
 		return JOSE_SIGNATURE;
-	return check_segment(part[1], read_payload, out);
+	return jose_read_segment(part[1], jose_read_payload, out);
 }
 
 bool jose_oid(struct str token, char oid[37])
@@ -320,8 +353,8 @@ bool jose_oid(struct str token, char oid[37])
 	struct json *payload = NULL;
 	bool ok;
 
-	if (three_parts(token, part))
-		payload = json_segment(part[1]);
+	if (jose_split_parts(token, part))
+		payload = jose_parse_segment(part[1]);
 	ok = json_str(json_get(payload, "oid"), &found) && str_is_guid(found);
 	if (ok) {
 		memcpy(oid, found.p, found.len);
@@ -338,14 +371,17 @@ bool jose_verify(const struct jose_token *t, struct jose_key *k)
 	uint8_t hash[32];
 	int ok;
 
+	/* RFC 8017, 8.2.2, step 1 */
 	if (t->sig_len != k->modulus_len)
-		return false; /* RFC 8017, 8.2.2, step 1 */
+		return false;
 	if (EVP_Digest(t->signed_part.p, t->signed_part.len, hash, NULL,
 	               k->sha256, NULL) != 1)
 		return false;
 	ok = EVP_PKEY_verify(k->verify, t->sig, t->sig_len, hash, sizeof(hash));
+	/* the error queue of OpenSSL is per thread, and later calls would find
+	 * the errors of this token in it */
 	if (ok != 1)
-		ERR_clear_error(); /* or the queue grows with every attack */
+		ERR_clear_error();
 	return ok == 1;
 }
 
@@ -355,9 +391,11 @@ struct jose_claims {
 	jwt_t *jwt;
 };
 
-/* libjwt is given the verified payload alone, as a token without signature
- * (RFC 7519, 6.1): the only form all its versions read without a key, one
- * that its narrower idea of `typ` cannot refuse, and no credential any more. */
+/* libjwt is given the verified payload under a constant header, as an
+ * unsecured JWT (RFC 7519, 6.1). That is the one form that all its versions
+ * read without a key. The header of the caller, whose `typ` libjwt would judge
+ * by rules of its own, does not reach it; and what it holds in memory is no
+ * credential. */
 struct jose_claims *jose_claims_new(const struct jose_token *t)
 {
 	static const char head[] = "eyJhbGciOiJub25lIn0"; /* {"alg":"none"} */
@@ -395,15 +433,15 @@ struct str jose_claim_str(const struct jose_claims *c, const char *name)
 	return str_c(jwt_get_grant(c->jwt, name));
 }
 
-/* Read from the claim's JSON text: the library's own integer getter says 0 for
- * a string. Reals are printed with a point or exponent, so digits alone are an
- * integer. */
+/* Read from the JSON text of the claim, because libjwt's getter for integers
+ * returns 0 for a string. libjwt prints reals with a point or an exponent, so
+ * digits alone are an integer. */
 bool jose_claim_time(const struct jose_claims *c, const char *name,
                      int64_t *out)
 {
 	char *text = jwt_get_grants_json(c->jwt, name);
 	uint64_t v;
-	bool ok = str_to_u64(str_c(text), &v) && v <= (uint64_t)time_max;
+	bool ok = str_to_u64(str_c(text), &v) && v <= (uint64_t)jose_time_max;
 
 	free(text);
 	if (ok)
@@ -420,7 +458,8 @@ bool jose_claim_present(const struct jose_claims *c, const char *name)
 	return present;
 }
 
-static bool all_strings(const struct json *array)
+/* Checked before the first callback, so that a refused claim has no effect. */
+static bool jose_all_strings(const struct json *array)
 {
 	const struct json *item;
 
@@ -446,7 +485,7 @@ bool jose_claim_strs(const struct jose_claims *c, const char *name,
 	if (!text)
 		return true;
 	root = json_parse(str_c(text), &error, &at);
-	ok = all_strings(root);
+	ok = jose_all_strings(root);
 	if (ok)
 		json_each (root, item)
 			if (json_str(item, &s))
@@ -460,7 +499,7 @@ const char *jose_library(void)
 {
 	static char text[96];
 
-	/* libjwt 1.x tells its version to nobody */
+	/* libjwt 1.x has no function or macro for its version */
 	snprintf(text, sizeof(text), "libjwt 1.x, %s",
 	         OpenSSL_version(OPENSSL_VERSION));
 	return text;

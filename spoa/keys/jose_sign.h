@@ -1,6 +1,7 @@
 /*
- * keys/jose_sign: the part of the door to OpenSSL that holds a private key:
- * client assertions (RFC 7523, 2.2) signed with a certificate's key.
+ * keys/jose_sign: the part of the door to OpenSSL that uses a private key. It
+ * makes client assertions (RFC 7523, 2.2), by which an app proves to Entra
+ * that it has the key of its certificate (azure.md 3.7).
  *
  *   PEM -> key + its certificate -> {"alg":"PS256","x5t#S256":...} . claims
  *                                   -> RSASSA-PSS with SHA-256 -> assertion
@@ -15,24 +16,29 @@
 #include "base/buf.h"
 
 enum {
+	/* bytes: a key of 8192 bits is 6.4 kB, a certificate about 2 kB */
 	JOSE_PEM_MAX = 65536,
+	/* bytes: a signature of 8192 bits is 1.4 kB, the rest below 1 kB */
 	JOSE_ASSERTION_MAX = 8192,
-	JOSE_ASSERTION_LIFE_S = 300, /* Entra advises 5 to 10 minutes */
+	/* Entra advises 5 to 10 minutes (azure.md 3.7) */
+	JOSE_ASSERTION_LIFE_S = 300,
 };
 
+/* All borrowed. */
 struct jose_assertion {
-	/* Text with an RSA key of at least 2048 bits, not encrypted, and its
-	 * certificate, in any order; further certificates (a chain) do not
-	 * matter. */
+	/* An RSA key of 2048 to 8192 bits without a passphrase, and its
+	 * certificate, in any order. Further certificates (a chain) are
+	 * ignored. A secret. */
 	struct str pem;
-	struct str client_id; /* who says so: iss and sub */
-	struct str audience;  /* the URL of the token endpoint */
-	int64_t now_s;
+	struct str client_id; /* becomes iss and sub */
+	struct str audience;  /* becomes aud: the URL of the token endpoint */
+	int64_t now_s;        /* unix seconds: becomes nbf and iat */
 };
 
-/* Append an assertion that is valid from now on for JOSE_ASSERTION_LIFE_S and
- * has a random jti. NULL, or why not, a constant text; then nothing of use is
- * in `out`. A certificate that has ended, or has yet to begin, is refused. */
+/* Append an assertion to `out`, valid for JOSE_ASSERTION_LIFE_S from now_s,
+ * with a random jti. NULL when it is there; else a constant text that says what
+ * is wrong, and the length of `out` is what it was. A certificate that has
+ * ended or has not begun is refused here, as Entra would say less. */
 const char *jose_sign(const struct jose_assertion *a, struct buf *out);
 
 #endif

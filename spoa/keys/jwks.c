@@ -1,9 +1,16 @@
 /*
  * keys/jwks: the signing keys of the configured tenants.
  *
- *   jwks_configure -> set_fetch -> metadata -> jwks_uri -> keys
- *   jwks_find      -/                             |
- *                   wakes waiters <- fetch_ended <-
+ *   jwks_configure \
+ *   jwks_find       >-> jwks_fetch_set -- GET metadata --> jwks_on_metadata
+ *   timer          /                                          |
+ *     ^                                    keyset_metadata    | GET jwks_uri
+ *     |                                                       v
+ *     |            jwks_fetch_succeeded <-- keyset_parse <- jwks_on_keys
+ *     |            jwks_fetch_failed    <--'
+ *     '-- jwks_schedule <--'   then waiters_wake
+ *
+ * The old key set serves until a new one has been parsed as a whole.
  */
 #include "keys/jwks.h"
 
@@ -14,12 +21,19 @@
 #include <stdlib.h>
 
 enum {
+	/* hourly, and for an unknown kid not more often than every five
+	 * minutes: what Microsoft recommends (azure.md 1.4) */
 	JWKS_REFRESH_S = 3600,
 	JWKS_UNKNOWN_KID_S = 300,
+	/* backoff between failures; without keys every token of the tenant is
+	 * refused, so the waits stay short */
 	JWKS_RETRY_MIN_MS = 1000,
 	JWKS_RETRY_MAX_MS = 60000,
+	/* of each of the two exchanges; public documents behind a CDN */
 	JWKS_DEADLINE_MS = 5000,
+	/* bytes; a metadata document is about 2 kB */
 	JWKS_METADATA_MAX = 64 * 1024,
+	/* bytes; KEYSET_MAX_KEYS keys of about 2 kB with their certificate */
 	JWKS_KEYS_MAX = 512 * 1024,
 };
 
@@ -27,21 +41,21 @@ enum {
 struct jwks_set {
 	struct jwks_set *next;
 	struct jwks *j;
-	bool v1;
-	bool wanted; /* used while configuring */
-	/* copies of what the config says, so that a reload that changes
-	 * nothing keeps the set */
+	bool v1;     /* tokens of version 1.0, else 2.0 */
+	bool wanted; /* by the policy that is configured now */
+	/* Copies of the tenant's config: the set outlives the policy it came
+	 * from, and is kept when a reload changes none of them. */
 	char *name, *tid, *authority, *issuer, *metadata;
 
-	struct keyset *keys; /* NULL until the first good answer */
-	struct fetch_job *job;
-	struct loop_timer timer;
-	uint64_t next_us;    /* when the timer should have fired */
-	uint64_t unknown_us; /* when an unknown kid last made us ask */
-	bool unknown_asked;
-	unsigned n_failures; /* in a row */
-	struct waiter *waiters;
-	struct metric *ok, *error;
+	struct keyset *keys;       /* owned; NULL until the first good answer */
+	struct fetch_job *job;     /* metadata or keys; NULL: none in flight */
+	struct loop_timer timer;   /* of the next fetch */
+	uint64_t next_us;          /* when timer is to fire, monotonic */
+	uint64_t unknown_us;       /* of the last fetch for an unknown kid */
+	bool unknown_asked;        /* unknown_us is set */
+	unsigned n_failures;       /* in a row */
+	struct waiter *waiters;    /* for the end of the fetch in flight */
+	struct metric *ok, *error; /* NULL without metrics */
 };
 
 struct jwks {
@@ -49,28 +63,29 @@ struct jwks {
 	struct jwks_set *sets;
 };
 
-static const char *version_of(const struct jwks_set *s)
+static const char *jwks_version_of(const struct jwks_set *s)
 {
 	return s->v1 ? "1.0" : "2.0";
 }
 
 /* ------------------------------------------------------------- fetching */
 
-static bool set_fetch(struct jwks_set *s);
-static void got_keys(void *ctx, const struct fetch_result *res);
+static bool jwks_fetch_set(struct jwks_set *s);
+static void jwks_on_keys(void *ctx, const struct fetch_result *res);
 
-static void on_timer(void *data)
+static void jwks_on_timer(void *data)
 {
-	set_fetch(data);
+	jwks_fetch_set(data);
 }
 
-static void schedule(struct jwks_set *s, uint64_t after_ms)
+static void jwks_schedule(struct jwks_set *s, uint64_t after_ms)
 {
 	s->next_us = clock_mono_us(s->j->o.clock) + after_ms * 1000;
-	loop_timer_start(s->j->o.loop, &s->timer, after_ms, on_timer, s);
+	loop_timer_start(s->j->o.loop, &s->timer, after_ms, jwks_on_timer, s);
 }
 
-static void count_keys(const struct jwks_set *s)
+/* The gauge is per tenant, so it adds up the sets of both versions. */
+static void jwks_update_gauge(const struct jwks_set *s)
 {
 	struct jwks *j = s->j;
 	const struct jwks_set *other;
@@ -91,8 +106,9 @@ static void count_keys(const struct jwks_set *s)
 	buf_done(&labels);
 }
 
-/* One line per change of state: the first failure after a success. */
-static void fetch_failed(struct jwks_set *s, const char *why, int status)
+/* Schedule the next try. Logged once per change of state: the first failure
+ * after a success, or after the start. */
+static void jwks_fetch_failed(struct jwks_set *s, const char *why, int status)
 {
 	uint64_t after_ms;
 	struct buf line;
@@ -102,12 +118,12 @@ static void fetch_failed(struct jwks_set *s, const char *why, int status)
 		metric_add(s->error, 1);
 	after_ms = backoff_after(s->n_failures, s->j->o.retry_min_ms,
 	                         JWKS_RETRY_MAX_MS);
-	schedule(s, after_ms);
+	jwks_schedule(s, after_ms);
 	if (s->n_failures > 1)
 		return;
 	buf_init(&line, 2048);
 	log_field(&line, "tenant", str_c(s->name));
-	log_field(&line, "ver", str_c(version_of(s)));
+	log_field(&line, "ver", str_c(jwks_version_of(s)));
 	log_field(&line, "found", str_c(why));
 	if (status)
 		log_field_num(&line, "status", status);
@@ -122,13 +138,13 @@ static void fetch_failed(struct jwks_set *s, const char *why, int status)
 	buf_done(&line);
 }
 
-static void log_loaded(const struct jwks_set *s, const struct keyset *keys)
+static void jwks_log_loaded(const struct jwks_set *s, const struct keyset *keys)
 {
 	struct buf line;
 
 	buf_init(&line, 2048);
 	log_field(&line, "tenant", str_c(s->name));
-	log_field(&line, "ver", str_c(version_of(s)));
+	log_field(&line, "ver", str_c(jwks_version_of(s)));
 	log_field_num(&line, "keys", (int64_t)keyset_count(keys));
 	log_field_num(&line, "passed_over", (int64_t)keyset_passed_over(keys));
 	log_field(&line, "msg",
@@ -138,7 +154,9 @@ static void log_loaded(const struct jwks_set *s, const struct keyset *keys)
 	buf_done(&line);
 }
 
-static void fetch_succeeded(struct jwks_set *s, struct keyset *keys)
+/* Replace the key set and schedule the refresh. Logged when the keys are other
+ * ones, or a failure ends. */
+static void jwks_fetch_succeeded(struct jwks_set *s, struct keyset *keys)
 {
 	bool same = s->keys && keyset_covers(s->keys, keys) &&
 	            keyset_covers(keys, s->keys);
@@ -147,22 +165,25 @@ static void fetch_succeeded(struct jwks_set *s, struct keyset *keys)
 	if (s->ok)
 		metric_add(s->ok, 1);
 	if (!same || s->n_failures > 0)
-		log_loaded(s, keys);
+		jwks_log_loaded(s, keys);
 	s->n_failures = 0;
 	keyset_free(s->keys);
 	s->keys = keys;
-	count_keys(s);
-	schedule(s, backoff_jitter((uint64_t)s->j->o.refresh_s * 1000));
+	jwks_update_gauge(s);
+	jwks_schedule(s, backoff_jitter((uint64_t)s->j->o.refresh_s * 1000));
 	if (lost && s->j->o.changed)
 		s->j->o.changed(s->j->o.ctx, str_c(s->tid));
 }
 
-static bool start(struct jwks_set *s, struct str url, size_t max,
-                  void (*done)(void *ctx, const struct fetch_result *res))
+static bool jwks_start_fetch(struct jwks_set *s, struct str url, size_t max,
+                             void (*done)(void *ctx,
+                                          const struct fetch_result *res))
 {
 	struct fetch_request r = {
 		.url = url,
-		/* a simulator's authority; never a way down from https */
+		/* only where the config itself names an http:// authority (a
+	         * simulator); keyset_metadata() compares the scheme, so an
+	         * https authority never leads to http */
 		.allow_http =
 			str_starts_nocase(str_c(s->authority), STR("http://")),
 		.deadline_ms = s->j->o.deadline_ms,
@@ -173,7 +194,9 @@ static bool start(struct jwks_set *s, struct str url, size_t max,
 	return s->job != NULL;
 }
 
-static void got_metadata(void *ctx, const struct fetch_result *res)
+/* First exchange. Its success starts the second one and wakes nobody: the keys
+ * are not there yet. */
+static void jwks_on_metadata(void *ctx, const struct fetch_result *res)
 {
 	struct jwks_set *s = ctx;
 	const char *why = res->error;
@@ -186,16 +209,18 @@ static void got_metadata(void *ctx, const struct fetch_result *res)
 	if (!why)
 		why = keyset_metadata(res->body, str_c(s->issuer),
 		                      str_c(s->tid), str_c(s->authority), &uri);
-	if (!why && !start(s, buf_str(&uri), JWKS_KEYS_MAX, got_keys))
+	if (!why &&
+	    !jwks_start_fetch(s, buf_str(&uri), JWKS_KEYS_MAX, jwks_on_keys))
 		why = "the request for the keys could not be started";
 	buf_done(&uri);
 	if (!why)
 		return;
-	fetch_failed(s, why, res->status);
+	jwks_fetch_failed(s, why, res->status);
 	waiters_wake(&s->waiters);
 }
 
-static void got_keys(void *ctx, const struct fetch_result *res)
+/* Second exchange. */
+static void jwks_on_keys(void *ctx, const struct fetch_result *res)
 {
 	struct jwks_set *s = ctx;
 	const char *why = res->error;
@@ -207,27 +232,28 @@ static void got_keys(void *ctx, const struct fetch_result *res)
 	if (!why)
 		keys = keyset_parse(res->body, str_c(s->tid), &why);
 	if (keys)
-		fetch_succeeded(s, keys);
+		jwks_fetch_succeeded(s, keys);
 	else
-		fetch_failed(s, why, res->status);
+		jwks_fetch_failed(s, why, res->status);
 	waiters_wake(&s->waiters);
 }
 
-/* Begin, unless one is under way. False when it cannot be begun. */
-static bool set_fetch(struct jwks_set *s)
+/* Start a fetch unless one is in flight. False when it cannot be started. */
+static bool jwks_fetch_set(struct jwks_set *s)
 {
 	if (s->job)
 		return true;
 	loop_timer_stop(&s->timer);
-	if (start(s, str_c(s->metadata), JWKS_METADATA_MAX, got_metadata))
+	if (jwks_start_fetch(s, str_c(s->metadata), JWKS_METADATA_MAX,
+	                     jwks_on_metadata))
 		return true;
-	fetch_failed(s, "the request could not be started", 0);
+	jwks_fetch_failed(s, "the request could not be started", 0);
 	return false;
 }
 
 /* ------------------------------------------------------------ configure */
 
-static void set_free(struct jwks_set *s)
+static void jwks_free_set(struct jwks_set *s)
 {
 	if (!s)
 		return;
@@ -245,7 +271,8 @@ static void set_free(struct jwks_set *s)
 	free(s);
 }
 
-static struct metric *fetch_metric(const struct jwks_set *s, const char *result)
+static struct metric *jwks_fetch_metric(const struct jwks_set *s,
+                                        const char *result)
 {
 	struct buf labels;
 	struct metric *m;
@@ -261,8 +288,8 @@ static struct metric *fetch_metric(const struct jwks_set *s, const char *result)
 	return m;
 }
 
-static struct jwks_set *set_new(struct jwks *j, const struct policy_tenant *t,
-                                bool v1)
+static struct jwks_set *jwks_new_set(struct jwks *j,
+                                     const struct policy_tenant *t, bool v1)
 {
 	struct jwks_set *s = calloc(1, sizeof(*s));
 
@@ -277,16 +304,18 @@ static struct jwks_set *set_new(struct jwks *j, const struct policy_tenant *t,
 	s->metadata = str_dup(v1 ? t->metadata_v1 : t->metadata_v2);
 	if (!s->name || !s->tid || !s->authority || !s->issuer ||
 	    !s->metadata) {
-		set_free(s);
+		jwks_free_set(s);
 		return NULL;
 	}
-	s->ok = fetch_metric(s, "ok");
-	s->error = fetch_metric(s, "error");
+	s->ok = jwks_fetch_metric(s, "ok");
+	s->error = jwks_fetch_metric(s, "error");
 	return s;
 }
 
-static bool set_is(const struct jwks_set *s, const struct policy_tenant *t,
-                   bool v1)
+/* Whether the set was made of the same config: a change of issuer or URL makes
+ * a new one, so that no key fetched for the old config is used with it. */
+static bool jwks_set_matches(const struct jwks_set *s,
+                             const struct policy_tenant *t, bool v1)
 {
 	return s->v1 == v1 && str_eq(str_c(s->name), t->name) &&
 	       str_eq(str_c(s->tid), t->id) &&
@@ -295,28 +324,35 @@ static bool set_is(const struct jwks_set *s, const struct policy_tenant *t,
 	       str_eq(str_c(s->metadata), v1 ? t->metadata_v1 : t->metadata_v2);
 }
 
-static bool want(struct jwks *j, const struct policy_tenant *t, bool v1)
+/* Mark the set of a tenant and version, or make and fetch it. A tenant without
+ * a metadata URL for a version takes no tokens of that version. False without
+ * memory. */
+static bool jwks_want_set(struct jwks *j, const struct policy_tenant *t,
+                          bool v1)
 {
 	struct jwks_set *s;
 
 	if ((v1 ? t->metadata_v1 : t->metadata_v2).len == 0)
 		return true;
 	for (s = j->sets; s; s = s->next)
-		if (set_is(s, t, v1)) {
+		if (jwks_set_matches(s, t, v1)) {
 			s->wanted = true;
 			return true;
 		}
-	s = set_new(j, t, v1);
+	s = jwks_new_set(j, t, v1);
 	if (!s)
 		return false;
 	s->wanted = true;
 	s->next = j->sets;
 	j->sets = s;
-	set_fetch(s);
+	jwks_fetch_set(s);
 	return true;
 }
 
-static void drop_unwanted(struct jwks *j)
+/* Free the sets that are not marked. All are taken off the list before the
+ * first is freed: that wakes its waiters, which ask again at once and must not
+ * find a set that is about to go. */
+static void jwks_drop_unwanted(struct jwks *j)
 {
 	struct jwks_set **at = &j->sets, *s, *gone = NULL;
 
@@ -333,8 +369,8 @@ static void drop_unwanted(struct jwks *j)
 	while (gone) {
 		s = gone;
 		gone = s->next;
-		count_keys(s); /* of what is left under its name */
-		set_free(s);
+		jwks_update_gauge(s); /* to what is left under its name */
+		jwks_free_set(s);
 	}
 }
 
@@ -347,14 +383,14 @@ bool jwks_configure(struct jwks *j, struct policy *p)
 	for (s = j->sets; s; s = s->next)
 		s->wanted = false;
 	for (i = 0; i < p->n_tenants; i++) {
-		ok = want(j, &p->tenants[i], true) && ok;
-		ok = want(j, &p->tenants[i], false) && ok;
+		ok = jwks_want_set(j, &p->tenants[i], true) && ok;
+		ok = jwks_want_set(j, &p->tenants[i], false) && ok;
 	}
-	drop_unwanted(j);
+	jwks_drop_unwanted(j);
 	return ok;
 }
 
-static unsigned or_default(unsigned value, unsigned fallback)
+static unsigned jwks_or_default(unsigned value, unsigned fallback)
 {
 	return value ? value : fallback;
 }
@@ -367,10 +403,10 @@ struct jwks *jwks_new(const struct jwks_options *o)
 		return NULL;
 	j->o = *o;
 	j->o.unknown_kid_interval_s =
-		or_default(o->unknown_kid_interval_s, JWKS_UNKNOWN_KID_S);
-	j->o.refresh_s = or_default(o->refresh_s, JWKS_REFRESH_S);
-	j->o.retry_min_ms = or_default(o->retry_min_ms, JWKS_RETRY_MIN_MS);
-	j->o.deadline_ms = or_default(o->deadline_ms, JWKS_DEADLINE_MS);
+		jwks_or_default(o->unknown_kid_interval_s, JWKS_UNKNOWN_KID_S);
+	j->o.refresh_s = jwks_or_default(o->refresh_s, JWKS_REFRESH_S);
+	j->o.retry_min_ms = jwks_or_default(o->retry_min_ms, JWKS_RETRY_MIN_MS);
+	j->o.deadline_ms = jwks_or_default(o->deadline_ms, JWKS_DEADLINE_MS);
 	return j;
 }
 
@@ -382,13 +418,13 @@ void jwks_free(struct jwks *j)
 		return;
 	for (s = j->sets; s; s = s->next)
 		s->wanted = false;
-	drop_unwanted(j);
+	jwks_drop_unwanted(j);
 	free(j);
 }
 
 /* --------------------------------------------------------------- asking */
 
-static bool same_tenant(const struct jwks_set *a, const struct jwks_set *b)
+static bool jwks_same_tenant(const struct jwks_set *a, const struct jwks_set *b)
 {
 	return strcmp(a->tid, b->tid) == 0;
 }
@@ -401,14 +437,14 @@ bool jwks_ready(const struct jwks *j)
 		bool has = false;
 
 		for (other = j->sets; other && !has; other = other->next)
-			has = same_tenant(s, other) && other->keys;
+			has = jwks_same_tenant(s, other) && other->keys;
 		if (!has)
 			return false;
 	}
 	return true;
 }
 
-static struct jwks_set *set_of(struct jwks *j, struct str tid, bool v1)
+static struct jwks_set *jwks_find_set(struct jwks *j, struct str tid, bool v1)
 {
 	struct jwks_set *s;
 
@@ -418,38 +454,42 @@ static struct jwks_set *set_of(struct jwks *j, struct str tid, bool v1)
 	return NULL;
 }
 
-/* True when a fetch is under way, begun now if it may be. */
-static bool ask_again(struct jwks_set *s, uint64_t now_us)
+/* The set has no key for a kid. True when a fetch is in flight, which may have
+ * been started here. The limit for unknown kids is per set and not per kid:
+ * kids are chosen by whoever sends tokens, at no cost (azure.md 1.4). */
+static bool jwks_refetch_set(struct jwks_set *s, uint64_t now_us)
 {
 	uint64_t interval_us =
 		(uint64_t)s->j->o.unknown_kid_interval_s * 1000000;
 
 	if (s->job)
 		return true;
-	if (!s->keys) /* the backoff decides, not who asks */
-		return now_us >= s->next_us && set_fetch(s);
+	if (!s->keys) /* never loaded: the backoff decides when to try */
+		return now_us >= s->next_us && jwks_fetch_set(s);
 	if (s->unknown_asked && now_us - s->unknown_us < interval_us)
 		return false;
 	s->unknown_asked = true;
 	s->unknown_us = now_us;
-	return set_fetch(s);
+	return jwks_fetch_set(s);
 }
 
 enum jwks_answer jwks_find(struct jwks *j, struct str tid, struct str ver,
                            struct str kid, struct jose_key **key,
                            struct str *key_issuer, struct waiter *w)
 {
-	struct jwks_set *s = set_of(j, tid, str_eq(ver, STR("1.0")));
+	struct jwks_set *s = jwks_find_set(j, tid, str_eq(ver, STR("1.0")));
 	uint64_t now_us = clock_mono_us(j->o.clock);
 
 	if (!s)
 		return JWKS_UNAVAILABLE;
 	if (keyset_find(s->keys, kid, key, key_issuer)) {
+		/* a refresh is due although its timer has not fired yet (the
+		 * loop is late); the key found serves meanwhile */
 		if (now_us >= s->next_us)
-			set_fetch(s); /* the timer overslept */
+			jwks_fetch_set(s);
 		return JWKS_FOUND;
 	}
-	if (ask_again(s, now_us) && w) {
+	if (jwks_refetch_set(s, now_us) && w) {
 		waiters_add(&s->waiters, w);
 		return JWKS_WAIT;
 	}

@@ -1,4 +1,9 @@
-/* keys/keyset: the two documents a tenant publishes, taken apart. */
+/*
+ * keys/keyset: parses the two documents that a tenant publishes.
+ *
+ *   metadata -> keyset_metadata -> kset_check_metadata -> jwks_uri
+ *   key set  -> keyset_parse -> kset_add_keys -> kset_parse_key -> by kid
+ */
 #include "keys/keyset.h"
 
 #include "base/json.h"
@@ -6,25 +11,26 @@
 
 #include <stdlib.h>
 
+/* Bytes, {tenantid} filled in. Issuers are URLs of about 60 bytes. */
 enum { KEYSET_ISSUER_MAX = 1024 };
 
 struct keyset_key {
 	struct keyset_key *next;
-	struct jose_key *key; /* NULL: the kid is ambiguous */
+	struct jose_key *key; /* owned; NULL: the kid is ambiguous */
 	uint8_t sum[32];      /* of n, e and issuer */
-	char *kid;
-	char *issuer; /* "" when the key names none */
+	char *kid;            /* owned */
+	char *issuer;         /* owned; "" when the key names none */
 };
 
 struct keyset {
-	struct map by_kid;
-	struct keyset_key *keys; /* owns them */
-	size_t n_good;
-	size_t n_seen;
+	struct map by_kid;       /* to struct keyset_key, borrowed from keys */
+	struct keyset_key *keys; /* owned */
+	size_t n_good;           /* with a key */
+	size_t n_seen;           /* members of the array */
 };
 
-/* Append `text` with every {tenantid} replaced. */
-static bool fill_tenant(struct buf *out, struct str text, struct str tid)
+/* Append `text` with every {tenantid} replaced. False when it does not fit. */
+static bool kset_fill_tenant(struct buf *out, struct str text, struct str tid)
 {
 	struct str mark = STR("{tenantid}");
 
@@ -51,10 +57,11 @@ struct origin {
 	uint64_t port;
 };
 
-/* Scheme, host and port of an absolute http(s) URL. Strict on purpose: a URL
- * that two parsers could read differently (user@host, backslashes, blanks,
- * controls, IPv6 zones) has no origin. */
-static bool origin_of(struct str url, struct origin *out)
+/* Scheme, host and port of an absolute http(s) URL, as views into it. A URL
+ * that this function and libcurl could read differently (user@host,
+ * backslashes, blanks, controls, IPv6 zones) is refused: an attacker would
+ * have the first check one host and the second connect to another. */
+static bool kset_parse_origin(struct str url, struct origin *out)
 {
 	struct str rest, authority;
 	size_t i, colon;
@@ -83,40 +90,44 @@ static bool origin_of(struct str url, struct origin *out)
 	return out->host.len > 0 && out->port > 0 && out->port < 65536;
 }
 
-static bool same_origin(struct str a, struct str b)
+static bool kset_same_origin(struct str a, struct str b)
 {
 	struct origin x, y;
 
-	return origin_of(a, &x) && origin_of(b, &y) &&
+	return kset_parse_origin(a, &x) && kset_parse_origin(b, &y) &&
 	       str_eq(x.scheme, y.scheme) && str_eq_nocase(x.host, y.host) &&
 	       x.port == y.port;
 }
 
-static bool issuer_is(struct str found, struct str issuer, struct str tid)
+static bool kset_issuer_matches(struct str found, struct str issuer,
+                                struct str tid)
 {
 	struct buf filled;
 	bool ok;
 
 	buf_init(&filled, KEYSET_ISSUER_MAX);
-	ok = fill_tenant(&filled, found, tid) &&
+	ok = kset_fill_tenant(&filled, found, tid) &&
 	     str_eq(buf_str(&filled), issuer);
 	buf_done(&filled);
 	return ok;
 }
 
-static const char *check_metadata(const struct json *root, struct str issuer,
-                                  struct str tid, struct str authority,
-                                  struct buf *uri)
+/* A document that names another issuer than the configured one is not of this
+ * tenant. Its jwks_uri must be on the authority, because whoever controls the
+ * keys can sign tokens. */
+static const char *kset_check_metadata(const struct json *root,
+                                       struct str issuer, struct str tid,
+                                       struct str authority, struct buf *uri)
 {
 	struct str found, jwks_uri;
 
 	if (!json_str(json_get(root, "issuer"), &found))
 		return "the metadata names no issuer";
-	if (!issuer_is(found, issuer, tid))
+	if (!kset_issuer_matches(found, issuer, tid))
 		return "the issuer in the metadata is not the configured one";
 	if (!json_str(json_get(root, "jwks_uri"), &jwks_uri))
 		return "the metadata names no jwks_uri";
-	if (!same_origin(jwks_uri, authority))
+	if (!kset_same_origin(jwks_uri, authority))
 		return "the jwks_uri is not on the tenant's authority";
 	if (!buf_add_str(uri, jwks_uri))
 		return "the jwks_uri is too long";
@@ -132,14 +143,14 @@ const char *keyset_metadata(struct str text, struct str issuer, struct str tid,
 
 	if (!root)
 		return "the metadata is not JSON";
-	why = check_metadata(root, issuer, tid, authority, uri);
+	why = kset_check_metadata(root, issuer, tid, authority, uri);
 	json_free(root);
 	return why;
 }
 
 /* ----------------------------------------------------------------- keys */
 
-static void key_free(struct keyset_key *k)
+static void kset_key_free(struct keyset_key *k)
 {
 	if (!k)
 		return;
@@ -158,21 +169,23 @@ void keyset_free(struct keyset *ks)
 	while (ks->keys) {
 		k = ks->keys;
 		ks->keys = k->next;
-		key_free(k);
+		kset_key_free(k);
 	}
 	map_done(&ks->by_kid);
 	free(ks);
 }
 
-/* A member that is absent or one of our values. */
-static bool absent_or(const struct json *member, struct str value)
+/* A member that is absent, or the string `value`. */
+static bool kset_absent_or(const struct json *member, struct str value)
 {
 	struct str s;
 
 	return !member || (json_str(member, &s) && str_eq(s, value));
 }
 
-static void sum_of(struct keyset_key *k, struct str n, struct str e)
+/* Each part is hashed on its own first, so that no byte can move from one part
+ * to the next without changing the sum. */
+static void kset_sum_key(struct keyset_key *k, struct str n, struct str e)
 {
 	uint8_t part[3][32];
 
@@ -182,8 +195,10 @@ static void sum_of(struct keyset_key *k, struct str n, struct str e)
 	jose_sha256(str_of((const char *)part, sizeof(part)), k->sum);
 }
 
-/* The issuer of a key with {tenantid} filled in; "" when it has none. */
-static char *issuer_of(const struct json *jwk, struct str tid)
+/* The issuer that a key is bound to, {tenantid} filled in; "" when it names
+ * none. NULL when the member is no string, too long, or without memory; the
+ * key is passed over then. The caller frees it. */
+static char *kset_key_issuer(const struct json *jwk, struct str tid)
 {
 	const struct json *member = json_get(jwk, "issuer");
 	struct buf filled;
@@ -193,22 +208,23 @@ static char *issuer_of(const struct json *jwk, struct str tid)
 	if (!member)
 		return str_dup(STR(""));
 	buf_init(&filled, KEYSET_ISSUER_MAX);
-	/* an empty issuer would read as none: such a key is not usable */
-	if (json_str(member, &s) && s.len > 0 && fill_tenant(&filled, s, tid))
+	/* an empty issuer must not become "", which means bound to none */
+	if (json_str(member, &s) && s.len > 0 &&
+	    kset_fill_tenant(&filled, s, tid))
 		out = str_dup(buf_str(&filled));
 	buf_done(&filled);
 	return out;
 }
 
-/* NULL when the key is not for us, not good enough, or without memory. */
-static struct keyset_key *key_of(const struct json *jwk, struct str tid)
+/* NULL when the key is not usable (keyset.h), or without memory. */
+static struct keyset_key *kset_parse_key(const struct json *jwk, struct str tid)
 {
 	struct str kty, kid, n, e;
 	struct keyset_key *k;
 
 	if (!json_str(json_get(jwk, "kty"), &kty) || !str_eq(kty, STR("RSA")) ||
-	    !absent_or(json_get(jwk, "use"), STR("sig")) ||
-	    !absent_or(json_get(jwk, "alg"), STR("RS256")) ||
+	    !kset_absent_or(json_get(jwk, "use"), STR("sig")) ||
+	    !kset_absent_or(json_get(jwk, "alg"), STR("RS256")) ||
 	    !json_str(json_get(jwk, "kid"), &kid) || kid.len == 0 ||
 	    kid.len > JOSE_KID_MAX || !json_str(json_get(jwk, "n"), &n) ||
 	    !json_str(json_get(jwk, "e"), &e))
@@ -217,37 +233,40 @@ static struct keyset_key *key_of(const struct json *jwk, struct str tid)
 	if (!k)
 		return NULL;
 	k->kid = str_dup(kid);
-	k->issuer = issuer_of(jwk, tid);
+	k->issuer = kset_key_issuer(jwk, tid);
 	k->key = jose_key_new(n, e);
 	if (!k->kid || !k->issuer || !k->key) {
-		key_free(k);
+		kset_key_free(k);
 		return NULL;
 	}
-	sum_of(k, n, e);
+	kset_sum_key(k, n, e);
 	return k;
 }
 
-static bool same_key(const struct keyset_key *a, const struct keyset_key *b)
+static bool kset_same_key(const struct keyset_key *a,
+                          const struct keyset_key *b)
 {
 	return a->key && b->key && memcmp(a->sum, b->sum, sizeof(a->sum)) == 0;
 }
 
-/* The same key twice is one key; two keys under one kid are none. */
-static bool add_key(struct keyset *ks, struct keyset_key *k)
+/* Owns `k`. A second, different key under a kid takes the first one out, but
+ * its entry stays, so that a third one does not come in again. False when the
+ * set is full, or without memory. */
+static bool kset_add_key(struct keyset *ks, struct keyset_key *k)
 {
 	struct keyset_key *old = map_get(&ks->by_kid, str_c(k->kid));
 
 	if (old) {
-		if (!same_key(old, k) && old->key) {
+		if (!kset_same_key(old, k) && old->key) {
 			jose_key_free(old->key);
 			old->key = NULL;
 			ks->n_good--;
 		}
-		key_free(k);
+		kset_key_free(k);
 		return true;
 	}
 	if (!map_put(&ks->by_kid, str_c(k->kid), k)) {
-		key_free(k);
+		kset_key_free(k);
 		return false;
 	}
 	k->next = ks->keys;
@@ -256,18 +275,20 @@ static bool add_key(struct keyset *ks, struct keyset_key *k)
 	return true;
 }
 
-static const char *add_keys(struct keyset *ks, const struct json *root,
-                            struct str tid)
+/* NULL, or what is wrong with the document. Without memory for a single key
+ * that key is passed over; the next refresh has it. */
+static const char *kset_add_keys(struct keyset *ks, const struct json *root,
+                                 struct str tid)
 {
 	const struct json *array = json_get(root, "keys"), *jwk;
 
 	if (json_type(array) != JSON_ARRAY)
 		return "the key set has no array `keys`";
 	json_each (array, jwk) {
-		struct keyset_key *k = key_of(jwk, tid);
+		struct keyset_key *k = kset_parse_key(jwk, tid);
 
 		ks->n_seen++;
-		if (k && !add_key(ks, k))
+		if (k && !kset_add_key(ks, k))
 			return "the key set has too many keys";
 	}
 	return ks->n_good > 0 ? NULL : "the key set has no usable key";
@@ -289,7 +310,7 @@ struct keyset *keyset_parse(struct str text, struct str tid, const char **why)
 		*why = "out of memory";
 	} else {
 		map_init(&ks->by_kid, KEYSET_MAX_KEYS);
-		*why = add_keys(ks, root, tid);
+		*why = kset_add_keys(ks, root, tid);
 	}
 	json_free(root);
 	if (*why) {
@@ -331,7 +352,7 @@ bool keyset_covers(const struct keyset *whole, const struct keyset *part)
 		if (!k->key)
 			continue;
 		twin = whole ? map_get(&whole->by_kid, str_c(k->kid)) : NULL;
-		if (!twin || !same_key(k, twin))
+		if (!twin || !kset_same_key(k, twin))
 			return false;
 	}
 	return true;

@@ -1,10 +1,19 @@
 /*
- * keys/token_cache: one credential for one audience.
+ * keys/token_cache: the credential for one audience.
  *
- *   token_cache_start -> slot_fetch -> endpoint -> token -> header value
- *                  ^    ^           |                   |
- *                  |    +- proof <--+ (Arc's challenge) |
- *                  timer <- renewal or backoff <--------+-> waiters
+ *   token_cache_start, token_cache_value, timer
+ *     |
+ *     '-> tcache_fetch -> grant_init -> tcache_send <- tcache_send_proof
+ *                                          |                  ^
+ *                                          v                  | 401 of the
+ *                                   tcache_on_answer ---------' Arc agent
+ *                                     |           |
+ *                    tcache_store_token           tcache_fetch_failed
+ *                            renew_in_s           backoff, Retry-After
+ *                                     |           |
+ *                                     '-----.-----'
+ *                                           v
+ *                           tcache_schedule (timer), waiters_wake
  */
 #include "keys/token_cache.h"
 
@@ -15,45 +24,57 @@
 #include <stdlib.h>
 
 enum {
-	SLOT_DEADLINE_MS = 10000,
-	SLOT_ANSWER_MAX = 64 * 1024,
-	SLOT_RETRY_MIN_MS = 1000,
-	SLOT_RETRY_MAX_MS = 60000,
-	SLOT_MISCONFIGURED_MS = 120000,
-	SLOT_GONE_MS = 10000, /* 410: IMDS is being updated, up to 70 s */
-	SLOT_MARGIN_S = 10,   /* a token that ends on its way is no use */
+	/* Of one exchange. Identity endpoints answer within a second; a
+	 * request that waits is refused earlier, at its decision timeout. */
+	TCACHE_DEADLINE_MS = 10000,
+	/* Bytes: a token of GRANT_TOKEN_MAX and the JSON around it. */
+	TCACHE_ANSWER_MAX = 64 * 1024,
+	/* Backoff between failures. IMDS asks for exponential waits of at most
+	 * 60 s (azure.md 3.2). */
+	TCACHE_RETRY_MIN_MS = 1000,
+	TCACHE_RETRY_MAX_MS = 60000,
+	/* After an answer that says the request itself is wrong
+	 * (grant_is_misconfigured()): a person has to mend that, in the config
+	 * or in Azure. Also the longest Retry-After that counts. */
+	TCACHE_MISCONFIGURED_MS = 120000,
+	/* At least, after 410: IMDS is being updated, which takes up to 70 s;
+	 * MSAL waits as long (azure.md 3.2). */
+	TCACHE_GONE_MS = 10000,
+	/* A token with less to live is not used: it could end before Azure
+	 * checks it. */
+	TCACHE_MARGIN_S = 10,
 };
 
-/* A header value on its way out; it outlives its replacement until the next
- * loop turn, because requests of this turn may hold it. */
-struct secret {
-	struct secret *next;
+/* The value of a header. A request that has borrowed one may still use it
+ * after it was replaced, until its ACK is sent at the end of the loop turn. */
+struct token_cache_secret {
+	struct token_cache_secret *next; /* when retired */
 	size_t len;
-	char text[];
+	char text[]; /* no NUL */
 };
 
 struct token_cache {
-	struct token_cache_shared *w;
-	const struct policy_credential *c; /* the caller's */
-	struct str audience;               /* the caller's, too */
-	struct grant grant;                /* while there is a job */
+	struct token_cache_shared *shared;
+	const struct policy_credential *c; /* borrowed from the policy */
+	struct str audience;               /* likewise */
+	struct grant grant;                /* the request; while job is set */
 
-	struct secret *value; /* NULL: no token yet */
-	bool endless;         /* a static key */
-	int64_t exp;          /* unix seconds */
+	struct token_cache_secret *value; /* owned; NULL: no token yet */
+	bool endless;                     /* a static key */
+	int64_t exp;                      /* unix seconds; not if endless */
 
-	struct fetch_job *job;
-	struct loop_timer timer;
-	uint64_t next_us;    /* when to fetch again */
-	unsigned n_failures; /* in a row */
-	bool misconfigured;  /* the last answer was of that class */
-	struct waiter *waiters;
-	struct metric *ok, *error, *expiry;
+	struct fetch_job *job;   /* NULL: no fetch in flight */
+	struct loop_timer timer; /* of the next fetch */
+	uint64_t next_us;        /* when timer is to fire, monotonic */
+	unsigned n_failures;     /* in a row */
+	bool misconfigured;      /* the last answer was of that class */
+	struct waiter *waiters;  /* for the end of the fetch in flight */
+	struct metric *ok, *error, *expiry; /* NULL without metrics */
 };
 
 /* -------------------------------------------------------------- secrets */
 
-static void secret_free(struct secret *s)
+static void tcache_secret_free(struct token_cache_secret *s)
 {
 	if (!s)
 		return;
@@ -61,9 +82,11 @@ static void secret_free(struct secret *s)
 	free(s);
 }
 
-static struct secret *secret_new(struct str prefix, struct str text)
+static struct token_cache_secret *tcache_secret_new(struct str prefix,
+                                                    struct str text)
 {
-	struct secret *s = malloc(sizeof(*s) + prefix.len + text.len);
+	struct token_cache_secret *s =
+		malloc(sizeof(*s) + prefix.len + text.len);
 
 	if (!s)
 		return NULL;
@@ -75,83 +98,94 @@ static struct secret *secret_new(struct str prefix, struct str text)
 	return s;
 }
 
-static void sweep(void *data)
+/* Wipe and free what was retired. */
+static void tcache_on_sweep(void *data)
 {
-	struct token_cache_shared *w = data;
+	struct token_cache_shared *shared = data;
 
-	while (w->retired) {
-		struct secret *s = w->retired;
+	while (shared->retired) {
+		struct token_cache_secret *s = shared->retired;
 
-		w->retired = s->next;
-		secret_free(s);
+		shared->retired = s->next;
+		tcache_secret_free(s);
 	}
 }
 
-/* libev looks at timers after the turn's end, so one of 0 ms runs when all
- * that was borrowed in this turn has been written out. */
-static void retire(struct token_cache_shared *w, struct secret *s)
+/* Free a value when nobody can borrow it any more. A timer of 0 ms started in
+ * this turn fires in the next one, after the callbacks of the turn's end
+ * (loop_turn) have sent all ACKs of this turn. */
+static void tcache_retire(struct token_cache_shared *shared,
+                          struct token_cache_secret *s)
 {
 	if (!s)
 		return;
-	s->next = w->retired;
-	w->retired = s;
-	loop_timer_start(w->loop, &w->sweep, 0, sweep, w);
+	s->next = shared->retired;
+	shared->retired = s;
+	loop_timer_start(shared->loop, &shared->sweep, 0, tcache_on_sweep,
+	                 shared);
 }
 
 /* ------------------------------------------------------------- fetching */
 
-bool token_cache_usable(const struct token_cache *s)
+bool token_cache_usable(const struct token_cache *tc)
 {
-	return s->value && (s->endless ||
-	                    clock_real_s(s->w->clock) + SLOT_MARGIN_S < s->exp);
+	return tc->value &&
+	       (tc->endless ||
+	        clock_real_s(tc->shared->clock) + TCACHE_MARGIN_S < tc->exp);
 }
 
-static void slot_fetch(struct token_cache *s);
+static void tcache_fetch(struct token_cache *tc);
 
-static void on_timer(void *data)
+static void tcache_on_timer(void *data)
 {
-	slot_fetch(data);
+	tcache_fetch(data);
 }
 
-static void schedule(struct token_cache *s, uint64_t after_ms)
+/* next_us is kept beside the timer for tcache_is_due(), which must not depend
+ * on the timer having fired: the loop may be late. */
+static void tcache_schedule(struct token_cache *tc, uint64_t after_ms)
 {
-	s->next_us = clock_mono_us(s->w->clock) + after_ms * 1000;
-	loop_timer_start(s->w->loop, &s->timer, after_ms, on_timer, s);
+	tc->next_us = clock_mono_us(tc->shared->clock) + after_ms * 1000;
+	loop_timer_start(tc->shared->loop, &tc->timer, after_ms,
+	                 tcache_on_timer, tc);
 }
 
-static uint64_t retry_after_ms(const struct token_cache *s,
-                               const struct fetch_result *res)
+/* The wait after a failure: the backoff, or longer when the endpoint says so.
+ * `res` is NULL when no request could be made. */
+static uint64_t tcache_retry_after_ms(const struct token_cache *tc,
+                                      const struct fetch_result *res)
 {
-	uint64_t wait_ms = backoff_after(s->n_failures, SLOT_RETRY_MIN_MS,
-	                                 SLOT_RETRY_MAX_MS);
+	uint64_t wait_ms = backoff_after(tc->n_failures, TCACHE_RETRY_MIN_MS,
+	                                 TCACHE_RETRY_MAX_MS);
 	uint64_t least_ms = 0;
 
-	if (s->misconfigured)
-		return backoff_jitter(SLOT_MISCONFIGURED_MS);
+	if (tc->misconfigured)
+		return backoff_jitter(TCACHE_MISCONFIGURED_MS);
 	if (res && res->retry_after_s > 0)
 		least_ms = (uint64_t)res->retry_after_s * 1000;
 	else if (res && res->status == 410)
-		least_ms = SLOT_GONE_MS;
-	/* a day's Retry-After must not switch us off for a day */
-	if (least_ms > SLOT_MISCONFIGURED_MS)
-		least_ms = SLOT_MISCONFIGURED_MS;
+		least_ms = TCACHE_GONE_MS;
+	/* a Retry-After of a day must not disable the credential for a day */
+	if (least_ms > TCACHE_MISCONFIGURED_MS)
+		least_ms = TCACHE_MISCONFIGURED_MS;
 	return wait_ms > least_ms ? wait_ms : least_ms;
 }
 
-static void log_slot(struct buf *line, const struct token_cache *s)
+static void tcache_log_name(struct buf *line, const struct token_cache *tc)
 {
-	log_field(line, "credential", s->c->name);
-	log_field(line, "audience", s->audience);
+	log_field(line, "credential", tc->c->name);
+	log_field(line, "audience", tc->audience);
 }
 
-static void log_failure(const struct token_cache *s, const char *why,
-                        const struct fetch_result *res, uint64_t after_ms)
+static void tcache_log_failure(const struct token_cache *tc, const char *why,
+                               const struct fetch_result *res,
+                               uint64_t after_ms)
 {
 	struct buf line, said;
 
 	buf_init(&line, 2048);
 	buf_init(&said, 512);
-	log_slot(&line, s);
+	tcache_log_name(&line, tc);
 	log_field(&line, "found", str_c(why));
 	if (res && res->status)
 		log_field_num(&line, "status", res->status);
@@ -159,100 +193,108 @@ static void log_failure(const struct token_cache *s, const char *why,
 		log_field(&line, "said", buf_str(&said));
 	log_field_num(&line, "retry_in_ms", (int64_t)after_ms);
 	log_field(&line, "msg",
-	          s->misconfigured ? STR("the identity endpoint refuses this "
-	                                 "credential: check it in the config "
-	                                 "and in Azure")
-	          : token_cache_usable(s)
+	          tc->misconfigured ? STR("the identity endpoint refuses this "
+	                                  "credential: check it in the config "
+	                                  "and in Azure")
+	          : token_cache_usable(tc)
 	                  ? STR("cannot renew the token; using the one "
 	                        "already there until it ends")
 	                  : STR("cannot get a token; requests that "
 	                        "need it are refused until there is "
 	                        "one"));
-	log_at(s->misconfigured ? LOG_ERROR : LOG_WARN, "outbound", "%" STR_FMT,
-	       STR_ARG(buf_str(&line)));
+	log_at(tc->misconfigured ? LOG_ERROR : LOG_WARN, "outbound",
+	       "%" STR_FMT, STR_ARG(buf_str(&line)));
 	buf_done(&said);
 	buf_done(&line);
 }
 
-/* One line per change of state: ok -> failing -> misconfigured -> ... */
-static void fetch_failed(struct token_cache *s, const char *why,
-                         const struct fetch_result *res)
+/* Schedule the next try. Logged once per change of state: the first failure
+ * after a success, and whenever its class changes. */
+static void tcache_fetch_failed(struct token_cache *tc, const char *why,
+                                const struct fetch_result *res)
 {
-	bool was = s->misconfigured;
+	bool was = tc->misconfigured;
 	uint64_t after_ms;
 
-	s->misconfigured = res && grant_is_misconfigured(res->status);
-	s->n_failures++;
-	if (s->error)
-		metric_add(s->error, 1);
-	after_ms = retry_after_ms(s, res);
-	schedule(s, after_ms);
-	if (s->n_failures == 1 || was != s->misconfigured)
-		log_failure(s, why, res, after_ms);
+	tc->misconfigured = res && grant_is_misconfigured(res->status);
+	tc->n_failures++;
+	if (tc->error)
+		metric_add(tc->error, 1);
+	after_ms = tcache_retry_after_ms(tc, res);
+	tcache_schedule(tc, after_ms);
+	if (tc->n_failures == 1 || was != tc->misconfigured)
+		tcache_log_failure(tc, why, res, after_ms);
 }
 
-static bool keep_token(struct token_cache *s, const struct grant_token *t)
+/* Take over a new token and schedule its renewal. Logged when it is the first
+ * one, or ends a failure; not at every renewal. False without memory. */
+static bool tcache_store_token(struct token_cache *tc,
+                               const struct grant_token *t)
 {
-	struct secret *value =
-		secret_new(STR(TOKEN_CACHE_BEARER), t->access_token);
+	struct token_cache_secret *value =
+		tcache_secret_new(STR(TOKEN_CACHE_BEARER), t->access_token);
 	struct buf line;
 
 	if (!value)
 		return false;
-	if (!s->value || s->n_failures > 0) {
+	if (!tc->value || tc->n_failures > 0) {
 		buf_init(&line, 1024);
-		log_slot(&line, s);
+		tcache_log_name(&line, tc);
 		log_field_num(&line, "expires_in_s", t->lifetime_s);
 		log_field_num(&line, "renew_in_s", t->renew_in_s);
 		log_field(&line, "msg", STR("token received"));
 		log_info("outbound", "%" STR_FMT, STR_ARG(buf_str(&line)));
 		buf_done(&line);
 	}
-	retire(s->w, s->value);
-	s->value = value;
-	s->exp = clock_real_s(s->w->clock) + t->lifetime_s;
-	s->n_failures = 0;
-	s->misconfigured = false;
-	if (s->ok)
-		metric_add(s->ok, 1);
-	if (s->expiry)
-		metric_set(s->expiry, s->exp);
-	schedule(s, (uint64_t)t->renew_in_s * 1000);
+	tcache_retire(tc->shared, tc->value);
+	tc->value = value;
+	tc->exp = clock_real_s(tc->shared->clock) + t->lifetime_s;
+	tc->n_failures = 0;
+	tc->misconfigured = false;
+	if (tc->ok)
+		metric_add(tc->ok, 1);
+	if (tc->expiry)
+		metric_set(tc->expiry, tc->exp);
+	tcache_schedule(tc, (uint64_t)t->renew_in_s * 1000);
 	return true;
 }
 
-static void got_answer(void *ctx, const struct fetch_result *res);
+static void tcache_on_answer(void *ctx, const struct fetch_result *res);
 
-static bool slot_send(struct token_cache *s)
+/* net/fetch copies everything, but the grant is kept until the answer: the Arc
+ * agent may want it again with a proof. */
+static bool tcache_send(struct token_cache *tc)
 {
 	struct fetch_request r = {
-		.url = str_c(s->grant.url),
-		.allow_http = s->grant.plain_http,
-		.headers = s->grant.headers,
-		.body = str_c(s->grant.body),
-		.deadline_ms = SLOT_DEADLINE_MS,
-		.max_answer = SLOT_ANSWER_MAX,
+		.url = str_c(tc->grant.url),
+		.allow_http = tc->grant.plain_http,
+		.headers = tc->grant.headers,
+		.body = str_c(tc->grant.body),
+		.deadline_ms = TCACHE_DEADLINE_MS,
+		.max_answer = TCACHE_ANSWER_MAX,
 	};
 
-	s->job = fetch_start(s->w->fetch, &r, got_answer, s);
-	return s->job != NULL;
+	tc->job = fetch_start(tc->shared->fetch, &r, tcache_on_answer, tc);
+	return tc->job != NULL;
 }
 
-/* The answer to the Arc agent's challenge is on its way; false with `why`. */
-static bool proving(struct token_cache *s, const struct fetch_result *res,
-                    struct buf *why)
+/* Answer the challenge of the Arc agent (azure.md 3.4): send the same request
+ * again with the key that the challenge names. False with `why`. */
+static bool tcache_send_proof(struct token_cache *tc,
+                              const struct fetch_result *res, struct buf *why)
 {
-	if (!grant_prove(&s->grant, res->challenge, s->w->arc_dir, why))
+	if (!grant_prove(&tc->grant, res->challenge, tc->shared->arc_dir, why))
 		return false;
-	if (slot_send(s))
+	if (tcache_send(tc))
 		return true;
 	buf_fmt(why, "the request could not be started");
 	return false;
 }
 
-/* NULL when there is a token now. */
-static const char *take_answer(struct token_cache *s,
-                               const struct fetch_result *res)
+/* Store the token of an answer. NULL, or what is wrong with the answer: a text
+ * that lives as long as `res`. */
+static const char *tcache_read_answer(struct token_cache *tc,
+                                      const struct fetch_result *res)
 {
 	struct grant_answer *answer;
 	struct grant_token token;
@@ -262,181 +304,190 @@ static const char *take_answer(struct token_cache *s,
 		return res->error;
 	if (res->status != 200)
 		return "the identity endpoint answered with an error";
-	answer = grant_answer_new(res->body, clock_real_s(s->w->clock), &token,
-	                          &why);
-	if (answer && !keep_token(s, &token))
+	answer = grant_answer_new(res->body, clock_real_s(tc->shared->clock),
+	                          &token, &why);
+	if (answer && !tcache_store_token(tc, &token))
 		why = "out of memory";
 	grant_answer_free(answer);
 	return why;
 }
 
-static void got_answer(void *ctx, const struct fetch_result *res)
+/* The exchange has ended. The waiters are woken after a failure, too: they
+ * ask again, and are refused. */
+static void tcache_on_answer(void *ctx, const struct fetch_result *res)
 {
-	struct token_cache *s = ctx;
+	struct token_cache *tc = ctx;
 	const char *failed;
 	struct buf why;
 
-	s->job = NULL;
+	tc->job = NULL;
 	buf_init(&why, GRANT_WHY_MAX);
-	if (s->c->type == CRED_ARC && res->status == 401 &&
-	    proving(s, res, &why)) {
+	if (tc->c->type == CRED_ARC && res->status == 401 &&
+	    tcache_send_proof(tc, res, &why)) {
 		buf_done(&why);
 		return;
 	}
-	grant_done(&s->grant);
+	grant_done(&tc->grant);
 	buf_add(&why, "", 1);
-	failed = why.len > 1 ? why.p : take_answer(s, res);
+	failed = why.len > 1 ? why.p : tcache_read_answer(tc, res);
 	if (failed)
-		fetch_failed(s, failed, res);
-	else if (s->w->renewed)
-		s->w->renewed(s->w->ctx, s);
+		tcache_fetch_failed(tc, failed, res);
+	else if (tc->shared->renewed)
+		tc->shared->renewed(tc->shared->ctx, tc);
 	buf_done(&why);
-	waiters_wake(&s->waiters);
+	waiters_wake(&tc->waiters);
 }
 
-static void slot_fetch(struct token_cache *s)
+/* Start a fetch unless one is in flight. A request that cannot be made (a file
+ * that is missing, for one) is a failure like any other. */
+static void tcache_fetch(struct token_cache *tc)
 {
-	int64_t now_s = clock_real_s(s->w->clock);
+	int64_t now_s = clock_real_s(tc->shared->clock);
 	struct buf why;
 
-	if (s->job || s->endless)
+	if (tc->job || tc->endless)
 		return;
-	loop_timer_stop(&s->timer);
+	loop_timer_stop(&tc->timer);
 	buf_init(&why, GRANT_WHY_MAX);
-	if (grant_init(&s->grant, s->c, s->audience, now_s, &why) &&
-	    !slot_send(s)) {
-		grant_done(&s->grant);
+	if (grant_init(&tc->grant, tc->c, tc->audience, now_s, &why) &&
+	    !tcache_send(tc)) {
+		grant_done(&tc->grant);
 		buf_fmt(&why, "the request could not be started");
 	}
-	if (!s->job) {
+	if (!tc->job) {
 		buf_add(&why, "", 1);
-		fetch_failed(s, why.len > 1 ? why.p : "out of memory", NULL);
+		tcache_fetch_failed(tc, why.len > 1 ? why.p : "out of memory",
+		                    NULL);
 	}
 	buf_done(&why);
 }
 
 /* ------------------------------------------------------- begin and end */
 
-void token_cache_free(struct token_cache *s)
+void token_cache_free(struct token_cache *tc)
 {
-	if (!s)
+	if (!tc)
 		return;
-	fetch_cancel(s->job);
-	loop_timer_stop(&s->timer);
-	s->job = NULL;
-	waiters_wake(&s->waiters); /* who waits asks again and finds no such
-	                              credential */
-	retire(s->w, s->value);
-	grant_done(&s->grant);
-	free(s);
+	fetch_cancel(tc->job);
+	loop_timer_stop(&tc->timer);
+	tc->job = NULL;
+	/* a waiter asks its owner (keys/outbound) again, which does not list
+	 * this cache any more */
+	waiters_wake(&tc->waiters);
+	tcache_retire(tc->shared, tc->value);
+	grant_done(&tc->grant);
+	free(tc);
 }
 
-static struct metric *fetches(const struct token_cache *s, const char *result)
+static struct metric *tcache_fetch_metric(const struct token_cache *tc,
+                                          const char *result)
 {
 	struct buf labels;
 	struct metric *m;
 
 	buf_init(&labels, 512);
-	metrics_label(&labels, "credential", s->c->name);
+	metrics_label(&labels, "credential", tc->c->name);
 	metrics_label(&labels, "result", str_c(result));
-	m = metrics_get(s->w->metrics, "foundry_token_fetches_total",
+	m = metrics_get(tc->shared->metrics, "foundry_token_fetches_total",
 	                buf_str(&labels));
 	buf_done(&labels);
 	return m;
 }
 
-static struct metric *expiry(const struct token_cache *s)
+static struct metric *tcache_expiry_metric(const struct token_cache *tc)
 {
 	struct buf labels;
 	struct metric *m;
 
 	buf_init(&labels, 512);
-	metrics_label(&labels, "credential", s->c->name);
-	metrics_label(&labels, "audience", s->audience);
-	metrics_worker(&labels, s->w->worker);
-	m = metrics_get(s->w->metrics, "foundry_token_expiry_seconds",
+	metrics_label(&labels, "credential", tc->c->name);
+	metrics_label(&labels, "audience", tc->audience);
+	metrics_worker(&labels, tc->shared->worker);
+	m = metrics_get(tc->shared->metrics, "foundry_token_expiry_seconds",
 	                buf_str(&labels));
 	buf_done(&labels);
 	return m;
 }
 
-struct token_cache *token_cache_new(struct token_cache_shared *w,
+struct token_cache *token_cache_new(struct token_cache_shared *shared,
                                     const struct policy_credential *c,
                                     struct str audience)
 {
-	struct token_cache *s = calloc(1, sizeof(*s));
+	struct token_cache *tc = calloc(1, sizeof(*tc));
 
-	if (!s)
+	if (!tc)
 		return NULL;
-	s->w = w;
-	s->c = c;
-	s->audience = audience;
-	s->endless = c->type == CRED_KEY;
-	if (s->endless && c->secret.len > 0)
-		s->value = secret_new(STR_NONE, c->secret);
-	if (s->endless && !s->value) {
-		token_cache_free(s);
+	tc->shared = shared;
+	tc->c = c;
+	tc->audience = audience;
+	tc->endless = c->type == CRED_KEY;
+	if (tc->endless && c->secret.len > 0)
+		tc->value = tcache_secret_new(STR_NONE, c->secret);
+	if (tc->endless && !tc->value) {
+		token_cache_free(tc);
 		return NULL;
 	}
-	if (s->endless || !w->metrics)
-		return s;
-	s->ok = fetches(s, "ok");
-	s->error = fetches(s, "error");
-	s->expiry = expiry(s);
-	return s;
+	if (tc->endless || !shared->metrics)
+		return tc;
+	tc->ok = tcache_fetch_metric(tc, "ok");
+	tc->error = tcache_fetch_metric(tc, "error");
+	tc->expiry = tcache_expiry_metric(tc);
+	return tc;
 }
 
-void token_cache_shared_done(struct token_cache_shared *w)
+void token_cache_shared_done(struct token_cache_shared *shared)
 {
-	loop_timer_stop(&w->sweep);
-	sweep(w);
+	loop_timer_stop(&shared->sweep);
+	tcache_on_sweep(shared);
 }
 
-void token_cache_refer(struct token_cache *s, const struct policy_credential *c,
-                       struct str audience)
+void token_cache_refer(struct token_cache *tc,
+                       const struct policy_credential *c, struct str audience)
 {
-	s->c = c;
-	s->audience = audience;
+	tc->c = c;
+	tc->audience = audience;
 }
 
-void token_cache_start(struct token_cache *s)
+void token_cache_start(struct token_cache *tc)
 {
-	if (!s->endless && (!s->value || s->n_failures > 0))
-		slot_fetch(s);
+	if (!tc->endless && (!tc->value || tc->n_failures > 0))
+		tcache_fetch(tc);
 }
 
 /* --------------------------------------------------------------- asking */
 
-/* Time to fetch: the plan says so, or a token ended before its renewal (the
- * machine slept, its clock was set) and nothing has failed yet. */
-static bool is_due(const struct token_cache *s)
+/* Whether to fetch without waiting for the timer: its time has passed, or the
+ * token ended before its renewal, because the machine slept (monotonic time
+ * and timers stand still then) or its clock was set. After a failure the
+ * backoff alone decides. */
+static bool tcache_is_due(const struct token_cache *tc)
 {
-	if (s->endless || s->job)
+	if (tc->endless || tc->job)
 		return false;
-	return clock_mono_us(s->w->clock) >= s->next_us ||
-	       (!token_cache_usable(s) && s->n_failures == 0);
+	return clock_mono_us(tc->shared->clock) >= tc->next_us ||
+	       (!token_cache_usable(tc) && tc->n_failures == 0);
 }
 
-bool token_cache_value(struct token_cache *s, struct str *value)
+bool token_cache_value(struct token_cache *tc, struct str *value)
 {
-	if (is_due(s))
-		slot_fetch(s);
-	if (!token_cache_usable(s))
+	if (tcache_is_due(tc))
+		tcache_fetch(tc);
+	if (!token_cache_usable(tc))
 		return false;
-	*value = str_of(s->value->text, s->value->len);
+	*value = str_of(tc->value->text, tc->value->len);
 	return true;
 }
 
-bool token_cache_wait(struct token_cache *s, struct waiter *w)
+bool token_cache_wait(struct token_cache *tc, struct waiter *w)
 {
-	if (s->job)
-		waiters_add(&s->waiters, w);
-	return s->job != NULL;
+	if (tc->job)
+		waiters_add(&tc->waiters, w);
+	return tc->job != NULL;
 }
 
-struct str token_cache_header(const struct token_cache *s)
+struct str token_cache_header(const struct token_cache *tc)
 {
-	if (!s->endless)
+	if (!tc->endless)
 		return STR("authorization");
-	return s->c->key_header.len ? s->c->key_header : STR("api-key");
+	return tc->c->key_header.len ? tc->c->key_header : STR("api-key");
 }

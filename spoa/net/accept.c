@@ -1,23 +1,38 @@
-/* net/accept: takes connections off listening sockets. */
+/*
+ * net/accept: accepts connections on listening sockets.
+ *
+ *   socket readable -> acc_on_readable -> accept4() -> on_fd (callback)
+ *                            |
+ *                            | EMFILE, ENFILE, ENOMEM, ...
+ *                            v
+ *                      acc_pause_all -- 200 ms --> acc_on_pause_end
+ */
 #include "net/accept.h"
 
 #include <errno.h>
 #include <sys/socket.h>
 
-enum { PER_TURN = 16, PAUSE_MS = 200 };
+enum {
+	/* connections per listener and loop turn: few enough that other
+	 * workers get a share of a burst, many enough that the burst of a
+	 * HAProxy reload (some hundred connections) needs few turns */
+	PER_TURN = 16,
+	/* of all listeners. net/conn logs this number in its message. */
+	PAUSE_MS = 200,
+};
 
-static void watch(struct accept_listener *l);
+static void acc_watch(struct accept_listener *l);
 
-static void on_pause_end(void *data)
+static void acc_on_pause_end(void *data)
 {
 	struct acceptor *a = data;
 	unsigned i;
 
 	for (i = 0; i < a->n_listeners; i++)
-		watch(&a->listeners[i]);
+		acc_watch(&a->listeners[i]);
 }
 
-static void ignore_all(struct acceptor *a)
+static void acc_unwatch_all(struct acceptor *a)
 {
 	unsigned i;
 
@@ -25,14 +40,16 @@ static void ignore_all(struct acceptor *a)
 		loop_io_stop(&a->listeners[i].io);
 }
 
-static void pause_all(struct acceptor *a)
+/* All listeners, not only the one that failed: descriptors and memory are
+ * those of the process. */
+static void acc_pause_all(struct acceptor *a)
 {
-	ignore_all(a);
-	loop_timer_start(a->loop, &a->pause, PAUSE_MS, on_pause_end, a);
+	acc_unwatch_all(a);
+	loop_timer_start(a->loop, &a->pause, PAUSE_MS, acc_on_pause_end, a);
 	a->on_exhausted(a->ctx);
 }
 
-static void on_readable(void *data, int fd, int events)
+static void acc_on_readable(void *data, int fd, int events)
 {
 	struct accept_listener *l = data;
 	struct acceptor *a = l->owner;
@@ -45,17 +62,20 @@ static void on_readable(void *data, int fd, int events)
 			a->on_fd(a->ctx, got);
 			continue;
 		}
+		/* ECONNABORTED: that client closed while it was queued */
 		if (errno == EINTR || errno == ECONNABORTED)
 			continue;
+		/* EAGAIN: the queue is empty, or another worker was faster */
 		if (errno != EAGAIN)
-			pause_all(a);
+			acc_pause_all(a);
 		return;
 	}
 }
 
-static void watch(struct accept_listener *l)
+static void acc_watch(struct accept_listener *l)
 {
-	loop_io_start(l->owner->loop, &l->io, l->fd, LOOP_READ, on_readable, l);
+	loop_io_start(l->owner->loop, &l->io, l->fd, LOOP_READ, acc_on_readable,
+	              l);
 }
 
 void accept_init(struct acceptor *a, struct loop *l,
@@ -77,13 +97,13 @@ bool accept_add(struct acceptor *a, int fd)
 	l = &a->listeners[a->n_listeners++];
 	l->fd = fd;
 	l->owner = a;
-	watch(l);
+	acc_watch(l);
 	return true;
 }
 
 void accept_stop(struct acceptor *a)
 {
-	ignore_all(a);
+	acc_unwatch_all(a);
 	loop_timer_stop(&a->pause);
 	a->n_listeners = 0;
 }

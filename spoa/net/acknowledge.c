@@ -1,4 +1,4 @@
-/* net/acknowledge: the ACK of a message that needs no answer. */
+/* net/acknowledge: the ACK of a message whose answer carries no decision. */
 #include "net/acknowledge.h"
 
 #include "spop/ack.h"
@@ -11,6 +11,8 @@ void acknowledge(struct conns *conns, struct conn_ref conn, size_t ack_limit)
 	if (!out)
 		return;
 	ack_begin(&ack, out, conn.stream_id, conn.frame_id, ack_limit);
+	/* spoe-gateway.conf does not register this name, so HAProxy accepts
+	 * the action and drops the value */
 	ack_set_bool(&ack, "seen", true);
 	if (ack_end(&ack))
 		conns_replied(conns, conn);

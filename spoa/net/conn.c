@@ -1,12 +1,35 @@
 /*
- * net/conn: connections from HAProxy.
+ * net/conn: SPOP connections from HAProxy.
  *
- *   on_io -> conn_read -> conn_input -> conn_take -> conn_frame -> on_notify
- *   on_turn -> conn_settle -> conn_flush, and whatever follows from it
+ *   socket readable
+ *     conn_on_io
+ *       conn_read             readv: rest of a held frame, then shared buffer
+ *         conn_process_input  what is held, then the new bytes
+ *           conn_process_bytes    frame_parse, until bytes or room end
+ *             conn_handle_frame
+ *               conn_handle_hello       AGENT-HELLO, written at once
+ *               conn_handle_notify      on_notify (callback)
+ *               conn_handle_disconnect  AGENT-DISCONNECT
+ *       conn_mark
  *
- * Reading only changes state and marks the connection; writing, closing and
- * changing what is watched happens in conn_settle, once per loop turn. So no
- * connection vanishes under a callback.
+ *   conns_reply .. conns_replied -> conn_mark
+ *
+ *   end of the loop turn
+ *     conn_on_turn, for each marked connection
+ *       conn_finish_turn      send; then parse on, drain, close, or watch
+ *
+ * Reading and replying only change the state of a connection and mark it.
+ * Sending, closing and changing what the loop watches happen at the end of
+ * the turn, in conn_finish_turn(). So the replies of a turn leave in one
+ * send(), and no connection is freed while a function above still uses it.
+ * (A timer frees its connection, too, but nothing else runs then.)
+ *
+ *   HELLO --------> RUN -----> CLOSING -----> DEAD
+ *     |   '-----------------------^            ^
+ *     '-----> HEALTHCHECK ---------------------'
+ *
+ *   CLOSING: a protocol error, a HAPROXY-DISCONNECT, or a drain.
+ *   DEAD, from any state: EOF, RST, a failed write, or no memory.
  */
 #include "net/conn.h"
 
@@ -20,86 +43,136 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 enum {
-	/* a HELLO is 130 bytes; nothing larger before we know each other */
+	/* The largest frame before the HELLO. A HAPROXY-HELLO is about 130
+	 * bytes (haproxy.md 1.2), and an unknown peer gets no more memory. */
 	HELLO_MAX = 4096,
-	/* HAProxy has 20 by default; 2.6 and 3.0 can be told otherwise */
+	/* Unanswered NOTIFYs. HAProxy sends at most 20 (haproxy.md 1.3); only
+	 * 2.6 and 3.0 can be configured for more (max-waiting-frames). */
 	MAX_PENDING = 64,
-	/* unsent bytes from which on we read no further requests */
+	/* Unsent bytes, beyond those in the socket buffer, from which on no
+	 * further request is read: HAProxy does not read its answers. */
 	OUT_HIGH = 128 * 1024,
-	/* memory an idle connection may keep */
+	/* Allocated bytes that a connection without unsent bytes may keep for
+	 * its next replies: several ACKs of 2 to 3 kB each. */
 	OUT_KEEP = 16 * 1024,
+	/* An ACK may have this part of the frame size: HAProxy 3.1+ runs 20
+	 * streams on a connection (haproxy.md 0.11). */
 	ACK_SHARE = 20,
-	/* room for a refusal, however small the frames are */
+	/* But never less: a refusal must fit, and a 20th of the smallest
+	 * frame size that the protocol allows (256) is 12 bytes. */
 	ACK_LEAST = 128,
+	/* Ten times `timeout hello` of spoe-gateway.conf. */
 	HELLO_MS = 5000,
+	/* No byte of a reply was taken for so long. HAProxy gave up these
+	 * requests before (`timeout processing`, 1 s). */
 	STALL_MS = 10000,
+	/* From AGENT-DISCONNECT to HAProxy's close. It closes as soon as it
+	 * has read the frame; some peers never do. */
 	LINGER_MS = 1000,
 };
 
 enum conn_state {
-	STATE_HELLO = 0, /* waits for HAPROXY-HELLO */
-	STATE_RUN = 1,
-	STATE_CHECK = 2, /* a health check, answered: HAProxy closes */
-	STATE_BYE = 3,   /* AGENT-DISCONNECT is on its way: HAProxy closes */
-	STATE_DEAD = 4,  /* to be freed */
+	STATE_HELLO = 0,       /* HAPROXY-HELLO is awaited */
+	STATE_RUN = 1,         /* NOTIFYs are accepted */
+	STATE_HEALTHCHECK = 2, /* AGENT-HELLO sent to a check: HAProxy closes */
+	STATE_CLOSING = 3,     /* AGENT-DISCONNECT queued: HAProxy closes */
+	STATE_DEAD = 4,        /* freed at the end of the turn */
 };
 
 struct conn {
 	struct conns *owner;
-	LIST_ENTRY(conn) marked;
-	bool is_marked;
-	uint32_t slot;
+	/* on the list of marked connections; prev is NULL off the list */
+	struct conn *next_marked, **prev_marked;
+	uint32_t slot; /* index in owner->slots */
 	enum conn_state state;
-	int fd;
-	int events; /* what io watches for */
+	int fd;     /* owned */
+	int events; /* what io watches for: LOOP_READ | LOOP_WRITE */
 	struct loop_io io;
-	struct loop_timer timer; /* of HELLO, of a stalled write, of BYE */
-	size_t max_in;
-	size_t ack_limit;
+	/* one at a time: HELLO_MS in HELLO and HEALTHCHECK, STALL_MS in RUN
+	 * while bytes are unsent, LINGER_MS in CLOSING */
+	struct loop_timer timer;
+	size_t max_in;      /* bytes of the largest frame accepted */
+	size_t ack_limit;   /* bytes of the largest ACK */
 	unsigned n_pending; /* NOTIFYs without a reply */
-	bool shut;          /* our side is closed */
-	struct held in;
-	struct buf out;
+	bool shut;          /* the agent's half is shut down */
+	struct held in;     /* received and not parsed yet */
+	struct buf out;     /* to send; whole frames are appended */
 };
 
-struct slot {
+/* A place for a connection. Its generation changes when the connection stops
+ * to take replies, so a conn_ref that was given before finds nothing. */
+struct conn_slot {
 	struct conn *conn; /* NULL: free */
 	uint32_t generation;
-	uint32_t next_free;
+	uint32_t next_free; /* index; only of a free slot */
 };
 
 struct conns {
 	struct conns_options o;
-	struct slot *slots;
-	uint32_t first_free; /* max_conns: none */
-	size_t n;
-	LIST_HEAD(marked_conns, conn) marked;
+	struct conn_slot *slots; /* o.max_conns of them */
+	uint32_t first_free;     /* index; o.max_conns: none */
+	size_t n;                /* connections */
+	struct conn *marked;     /* to be looked at when the turn ends */
 	struct loop_turn turn;
 	struct acceptor acceptor;
 	bool draining, drained;
-	int last_code; /* that was logged */
+	int last_code; /* enum spop_code that was counted last */
 	struct metric *m_frames, *m_acks, *m_connections, *m_refused;
 	size_t read_size;
-	char *read_mem;
+	char *read_mem; /* shared by all; empty between two reads */
 };
 
+/* Have conn_finish_turn() run for this connection when the turn ends. */
 static void conn_mark(struct conn *c)
 {
-	if (c->is_marked)
+	struct conn **head = &c->owner->marked;
+
+	if (c->prev_marked)
 		return;
-	c->is_marked = true;
-	LIST_INSERT_HEAD(&c->owner->marked, c, marked);
+	c->next_marked = *head;
+	c->prev_marked = head;
+	if (*head)
+		(*head)->prev_marked = &c->next_marked;
+	*head = c;
 }
 
-/* Count; log when it is another error than the last one, as a wrong setting can
- * end thousands of connections a second. */
-static void count_error(struct conns *cs, enum spop_code code, const char *next)
+/* Does nothing when it is not marked. */
+static void conn_unmark(struct conn *c)
+{
+	if (!c->prev_marked)
+		return;
+	*c->prev_marked = c->next_marked;
+	if (c->next_marked)
+		c->next_marked->prev_marked = c->prev_marked;
+	c->next_marked = NULL;
+	c->prev_marked = NULL;
+}
+
+/* Take the connection that was marked last off the list; NULL: none is. */
+static struct conn *conn_next_marked(struct conns *cs)
+{
+	struct conn *c = cs->marked;
+
+	if (!c)
+		return NULL;
+	cs->marked = c->next_marked;
+	if (cs->marked)
+		cs->marked->prev_marked = &cs->marked;
+	c->next_marked = NULL;
+	c->prev_marked = NULL;
+	return c;
+}
+
+/* Count an error. Log it when its code is not that of the error before: a
+ * wrong setting ends thousands of connections a second (haproxy.md 0.3).
+ * `next` says what happens now, for the log line. */
+static void conn_count_error(struct conns *cs, enum spop_code code,
+                             const char *next)
 {
 	char number[12];
 	struct buf labels;
@@ -117,15 +190,17 @@ static void count_error(struct conns *cs, enum spop_code code, const char *next)
 	cs->last_code = (int)code;
 }
 
-/* No reply can reach this connection's requests any more. They go on: what
- * they reserved is given back where their answer finds nobody. */
-static void conn_abandon(struct conn *c)
+/* From here on conns_reply() finds no buffer for the requests of this
+ * connection. Their decisions run to the end; decide/pipeline gives back what
+ * they reserved when it finds no buffer. */
+static void conn_abandon_requests(struct conn *c)
 {
 	c->owner->slots[c->slot].generation++;
 	c->n_pending = 0;
 }
 
-/* Everything but the callback. */
+/* Close and free, and give the slot back. conn_free() has changed the slot's
+ * generation before; conns_free() need not, as it frees the slots. */
 static void conn_release(struct conn *c)
 {
 	struct conns *cs = c->owner;
@@ -133,8 +208,7 @@ static void conn_release(struct conn *c)
 	loop_io_stop(&c->io);
 	loop_timer_stop(&c->timer);
 	close(c->fd);
-	if (c->is_marked)
-		LIST_REMOVE(c, marked);
+	conn_unmark(c);
 	cs->slots[c->slot].conn = NULL;
 	cs->slots[c->slot].next_free = cs->first_free;
 	cs->first_free = c->slot;
@@ -147,29 +221,34 @@ static void conn_release(struct conn *c)
 
 static void conn_free(struct conn *c)
 {
-	conn_abandon(c);
+	conn_abandon_requests(c);
 	conn_release(c);
 }
 
-static void on_conn_timer(void *data)
+/* In HEALTHCHECK and CLOSING HAProxy was expected to close and did not: no
+ * error, as the exchange was complete. */
+static void conn_on_timer(void *data)
 {
 	struct conn *c = data;
 
 	if (c->state == STATE_HELLO)
-		count_error(c->owner, SPOP_TIMEOUT, "no HELLO came, closing");
+		conn_count_error(c->owner, SPOP_TIMEOUT,
+		                 "no HELLO came, closing");
 	else if (c->state == STATE_RUN)
-		count_error(c->owner, SPOP_IO,
-		            "HAProxy does not take its answers, closing");
+		conn_count_error(c->owner, SPOP_IO,
+		                 "HAProxy does not take its answers, closing");
 	conn_free(c);
 }
 
-static void conn_timer(struct conn *c, uint64_t ms)
+static void conn_start_timer(struct conn *c, uint64_t ms)
 {
-	loop_timer_start(c->owner->o.loop, &c->timer, ms, on_conn_timer, c);
+	loop_timer_start(c->owner->o.loop, &c->timer, ms, conn_on_timer, c);
 }
 
-/* False when the connection is broken. Sends once: what the kernel does not
- * take waits for LOOP_WRITE. */
+/* Send what is queued, in one call; what the kernel does not take waits for
+ * LOOP_WRITE. In RUN the stall timer starts with the first bytes that are
+ * left and starts anew whenever some were taken. False when the connection is
+ * broken. */
 static bool conn_flush(struct conn *c)
 {
 	ssize_t n;
@@ -187,30 +266,35 @@ static bool conn_flush(struct conn *c)
 		if (c->out.len == 0)
 			loop_timer_stop(&c->timer);
 		else if (n > 0 || !loop_timer_active(&c->timer))
-			conn_timer(c, STALL_MS);
+			conn_start_timer(c, STALL_MS);
 	}
 	return true;
 }
 
-/* Say AGENT-DISCONNECT. HAProxy closes when it has read that; to close first
- * could reset the connection before. */
-static void conn_bye(struct conn *c, enum spop_code code)
+/* Queue an AGENT-DISCONNECT (SPOE.txt 3.2.9). HAProxy closes when it has read
+ * it. The agent does not close first: with unread bytes in its socket that
+ * would send a RST, on which HAProxy's kernel may drop the frame and the ACKs
+ * before it. */
+static void conn_send_disconnect(struct conn *c, enum spop_code code)
 {
-	conn_abandon(c);
-	c->state = STATE_BYE;
+	conn_abandon_requests(c);
+	c->state = STATE_CLOSING;
 	if (!disconnect_write(&c->out, code, spop_code_name(code)))
 		c->state = STATE_DEAD;
-	conn_timer(c, LINGER_MS);
+	conn_start_timer(c, LINGER_MS);
 	conn_mark(c);
 }
 
+/* End the connection because of a protocol error of HAProxy. */
 static void conn_refuse(struct conn *c, enum spop_code code)
 {
-	count_error(c->owner, code, "closing the connection");
-	conn_bye(c, code);
+	conn_count_error(c->owner, code, "closing the connection");
+	conn_send_disconnect(c, code);
 }
 
-static void conn_hello(struct conn *c, const struct frame *f)
+/* The limits of a connection come from its HELLO, as health checks announce
+ * other frame sizes than requests (haproxy.md 1.2). */
+static void conn_handle_hello(struct conn *c, const struct frame *f)
 {
 	const struct conns_options *o = &c->owner->o;
 	struct hello h;
@@ -222,25 +306,28 @@ static void conn_hello(struct conn *c, const struct frame *f)
 		conn_refuse(c, code);
 		return;
 	}
-	/* 3.1.0-3.1.7 send what they announced, whatever we answer */
+	/* HAProxy 3.1.0 to 3.1.7 send frames of the size they announced even
+	 * when the answer offers less (haproxy.md 1.3) */
 	c->max_in = h.max_frame;
 	if (h.max_frame > o->max_frame)
 		h.max_frame = (uint32_t)o->max_frame;
 	c->ack_limit = h.max_frame / ACK_SHARE;
 	if (c->ack_limit < ACK_LEAST)
 		c->ack_limit = ACK_LEAST;
-	/* conn_full() stops reading at OUT_HIGH; the replies then due, and
-	 * one DISCONNECT, must still fit */
+	/* conn_is_full() stops reading at OUT_HIGH; the replies to what was
+	 * accepted until then, and one AGENT-DISCONNECT, must still fit */
 	c->out.max = OUT_HIGH + MAX_PENDING * c->ack_limit + HELLO_MAX;
-	c->state = h.healthcheck ? STATE_CHECK : STATE_RUN;
+	c->state = h.healthcheck ? STATE_HEALTHCHECK : STATE_RUN;
 	if (c->state == STATE_RUN)
 		loop_timer_stop(&c->timer);
-	/* at once, so that nothing can come into the same write */
+	/* sent now and not with the turn's replies: HAProxy 3.1+ wants it in
+	 * one write of its own (haproxy.md 0.4) */
 	if (!hello_write(&c->out, &h) || !conn_flush(c))
 		c->state = STATE_DEAD;
 }
 
-static void conn_notify(struct conn *c, const struct frame *f)
+/* on_notify may reply before it returns; that only appends to c->out. */
+static void conn_handle_notify(struct conn *c, const struct frame *f)
 {
 	struct conns *cs = c->owner;
 	struct conn_ref ref = {
@@ -259,28 +346,30 @@ static void conn_notify(struct conn *c, const struct frame *f)
 	cs->o.on_notify(cs->o.ctx, ref, f, c->ack_limit);
 }
 
-/* HAProxy up to 3.0 says NORMAL at a soft stop and TIMEOUT when idle, and
- * waits for our answer. */
-static void conn_disconnect(struct conn *c, const struct frame *f)
+/* HAProxy 2.6 and 3.0 send NORMAL at a soft stop and TIMEOUT after `timeout
+ * idle`, and close when they have the answer. 3.1 and later close without a
+ * frame (haproxy.md 1.5). Any other code is an error that HAProxy saw. */
+static void conn_handle_disconnect(struct conn *c, const struct frame *f)
 {
 	enum spop_code code = disconnect_read(f);
 
 	if (code != SPOP_NORMAL && code != SPOP_TIMEOUT)
-		count_error(c->owner, code, "HAProxy closes the connection");
-	conn_bye(c, SPOP_NORMAL);
+		conn_count_error(c->owner, code,
+		                 "HAProxy closes the connection");
+	conn_send_disconnect(c, SPOP_NORMAL);
 }
 
-static void conn_frame(struct conn *c, const struct frame *f)
+static void conn_handle_frame(struct conn *c, const struct frame *f)
 {
 	switch (f->type) {
 	case FRAME_HAPROXY_HELLO:
-		conn_hello(c, f);
+		conn_handle_hello(c, f);
 		break;
 	case FRAME_NOTIFY:
-		conn_notify(c, f);
+		conn_handle_notify(c, f);
 		break;
 	case FRAME_HAPROXY_DISCONNECT:
-		conn_disconnect(c, f);
+		conn_handle_disconnect(c, f);
 		break;
 	case FRAME_UNSET:
 	case FRAME_AGENT_HELLO:
@@ -288,77 +377,88 @@ static void conn_frame(struct conn *c, const struct frame *f)
 	case FRAME_ACK:
 		conn_refuse(c, SPOP_INVALID);
 		break;
-	default: /* SPOE.txt 3.2.2: unknown frames may be skipped */
+	default:
+		/* SPOE.txt 3.2.2: unknown frames are skipped; but the first
+		 * frame must be a HELLO */
 		if (c->state == STATE_HELLO)
 			conn_refuse(c, SPOP_INVALID);
 	}
 }
 
-static bool conn_listens(const struct conn *c)
+/* What is received in the other states is read and dropped. */
+static bool conn_takes_frames(const struct conn *c)
 {
 	return c->state == STATE_HELLO || c->state == STATE_RUN;
 }
 
-static bool conn_full(const struct conn *c)
+/* Backpressure: nothing is parsed or read until replies have made room. */
+static bool conn_is_full(const struct conn *c)
 {
 	return c->n_pending >= MAX_PENDING || c->out.len > OUT_HIGH;
 }
 
-static void conn_hold(struct conn *c, struct str bytes, size_t size)
+/* Without memory the connection ends: its stream of frames is cut. */
+static void conn_hold_bytes(struct conn *c, struct str bytes, size_t size)
 {
 	if (!held_add(&c->in, bytes, size))
 		c->state = STATE_DEAD;
 }
 
-/* Handle the frames in `bytes`. A frame in part is held, and so is all that
- * is left when the connection is full. */
-static void conn_take(struct conn *c, struct str bytes)
+/* Handle the frames in `bytes`. A last frame that is not complete is held,
+ * with room for its rest; and so is everything that is left when the
+ * connection becomes full. `bytes` must not be c->in, which this fills. */
+static void conn_process_bytes(struct conn *c, struct str bytes)
 {
 	enum spop_code code = SPOP_UNKNOWN;
 	enum frame_status status;
 	size_t used = 0, need = bytes.len;
 	struct frame f;
 
-	while (conn_listens(c) && bytes.len > 0) {
-		if (conn_full(c)) {
-			conn_hold(c, bytes, bytes.len);
+	while (conn_takes_frames(c) && bytes.len > 0) {
+		if (conn_is_full(c)) {
+			conn_hold_bytes(c, bytes, bytes.len);
 			return;
 		}
 		status = frame_parse(bytes, c->max_in, &f, &used, &need, &code);
 		if (status == FRAME_AGAIN) {
-			conn_hold(c, bytes, need);
+			conn_hold_bytes(c, bytes, need);
 			return;
 		}
 		if (status == FRAME_ERROR) {
 			conn_refuse(c, code);
 			return;
 		}
-		conn_frame(c, &f);
+		conn_handle_frame(c, &f);
 		bytes = str_from(bytes, used);
 	}
 }
 
-/* Takes what is held, as far as it is complete, and then `bytes`. */
-static void conn_input(struct conn *c, struct str bytes)
+/* Handle what is held, once it is complete, and then `bytes`. Handling it may
+ * hold its tail again, hence the loop; each round consumes a frame, adds to
+ * what is held, or finds the connection full. */
+static void conn_process_input(struct conn *c, struct str bytes)
 {
 	struct held old;
 
-	while (conn_listens(c) && c->in.p) {
+	while (conn_takes_frames(c) && c->in.p) {
 		held_fill(&c->in, &bytes);
 		if (c->in.len < c->in.size)
 			return;
-		if (conn_full(c)) {
+		if (conn_is_full(c)) {
 			if (bytes.len)
-				conn_hold(c, bytes, c->in.len + bytes.len);
+				conn_hold_bytes(c, bytes,
+				                c->in.len + bytes.len);
 			return;
 		}
 		old = held_take(&c->in);
-		conn_take(c, str_of(old.p, old.len));
+		conn_process_bytes(c, str_of(old.p, old.len));
 		held_done(&old);
 	}
-	conn_take(c, bytes);
+	conn_process_bytes(c, bytes);
 }
 
+/* One readv(): the rest of a held frame goes directly to its place, without a
+ * copy, and what follows goes into the shared buffer. */
 static void conn_read(struct conn *c)
 {
 	struct conns *cs = c->owner;
@@ -373,17 +473,19 @@ static void conn_read(struct conn *c)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
+		/* EOF, RST: how HAProxy ends health checks, and 3.1+ idle
+		 * connections (haproxy.md 1.5) */
 		c->state = STATE_DEAD;
 		return;
 	}
-	if (!conn_listens(c))
+	if (!conn_takes_frames(c))
 		return;
 	direct = (size_t)n < iov[0].iov_len ? (size_t)n : iov[0].iov_len;
 	in->len += direct;
-	conn_input(c, str_of(cs->read_mem, (size_t)n - direct));
+	conn_process_input(c, str_of(cs->read_mem, (size_t)n - direct));
 }
 
-static void on_io(void *data, int fd, int events)
+static void conn_on_io(void *data, int fd, int events)
 {
 	struct conn *c = data;
 
@@ -393,23 +495,26 @@ static void on_io(void *data, int fd, int events)
 	conn_mark(c);
 }
 
-/* A connection with nothing open says goodbye, after a last look for what
- * HAProxy sent meanwhile: those requests would fail. */
-static void conn_drain(struct conn *c)
+/* Send AGENT-DISCONNECT on a connection that has no request, no held bytes
+ * and no unsent bytes. It is read once more before: a NOTIFY that has arrived
+ * meanwhile is still answered, and would fail otherwise. */
+static void conn_try_drain(struct conn *c)
 {
-	if (c->state == STATE_HELLO || c->state == STATE_CHECK)
+	if (c->state == STATE_HELLO || c->state == STATE_HEALTHCHECK)
 		c->state = STATE_DEAD;
 	if (c->state == STATE_RUN && c->n_pending == 0 && !c->in.p &&
 	    c->out.len == 0)
 		conn_read(c);
 	if (c->state == STATE_RUN && c->n_pending == 0 && !c->in.p &&
 	    c->out.len == 0)
-		conn_bye(c, SPOP_NORMAL);
+		conn_send_disconnect(c, SPOP_NORMAL);
 }
 
-static void conn_watch(struct conn *c)
+/* A full connection is not read, so TCP's window stops HAProxy. One that is
+ * closing is read for its EOF. */
+static void conn_update_watch(struct conn *c)
 {
-	int events = conn_listens(c) && conn_full(c) ? 0 : LOOP_READ;
+	int events = conn_takes_frames(c) && conn_is_full(c) ? 0 : LOOP_READ;
 
 	if (c->out.len > 0)
 		events |= LOOP_WRITE;
@@ -417,43 +522,44 @@ static void conn_watch(struct conn *c)
 		return;
 	c->events = events;
 	if (events)
-		loop_io_start(c->owner->o.loop, &c->io, c->fd, events, on_io,
-		              c);
+		loop_io_start(c->owner->o.loop, &c->io, c->fd, events,
+		              conn_on_io, c);
 	else
 		loop_io_stop(&c->io);
 }
 
-static void conn_settle(struct conn *c)
+/* The one place where a connection sends, closes, and changes its watcher. */
+static void conn_finish_turn(struct conn *c)
 {
 	if (!conn_flush(c))
 		c->state = STATE_DEAD;
-	if (conn_listens(c) && c->in.p && !conn_full(c))
-		conn_input(c, STR_NONE);
+	/* it was full when these bytes came, and is no more: no event of the
+	 * socket would tell */
+	if (conn_takes_frames(c) && c->in.p && !conn_is_full(c))
+		conn_process_input(c, STR_NONE);
 	if (c->owner->draining)
-		conn_drain(c);
-	if (c->state == STATE_BYE && c->out.len == 0 && !c->shut) {
+		conn_try_drain(c);
+	/* only the agent's half: a close could reset what HAProxy has not
+	 * read yet (conn_send_disconnect()) */
+	if (c->state == STATE_CLOSING && c->out.len == 0 && !c->shut) {
 		shutdown(c->fd, SHUT_WR);
 		c->shut = true;
 	}
 	if (c->state == STATE_DEAD)
 		conn_free(c);
 	else
-		conn_watch(c);
+		conn_update_watch(c);
 }
 
-static void on_turn(void *data)
+static void conn_on_turn(void *data)
 {
 	struct conns *cs = data;
+	struct conn *c;
 
-	/* what is held may be answered at once and mark its connection again;
-	 * each round leaves less of it, so this ends */
-	while (!LIST_EMPTY(&cs->marked)) {
-		struct conn *c = LIST_FIRST(&cs->marked);
-
-		LIST_REMOVE(c, marked);
-		c->is_marked = false;
-		conn_settle(c);
-	}
+	/* Requests that were held may be answered at once, which marks their
+	 * connection again. Each round leaves less held, so this ends. */
+	for (c = conn_next_marked(cs); c; c = conn_next_marked(cs))
+		conn_finish_turn(c);
 	if (cs->draining && !cs->drained && cs->n == 0) {
 		cs->drained = true;
 		if (cs->o.on_drained)
@@ -461,7 +567,9 @@ static void on_turn(void *data)
 	}
 }
 
-static void on_accepted(void *data, int fd)
+/* net/accept has a connection. Beyond max_conns, or without memory, it is
+ * closed at once, which HAProxy sees as an agent that is down. */
+static void conn_on_accepted(void *data, int fd)
 {
 	struct conns *cs = data;
 	const int on = 1;
@@ -474,7 +582,8 @@ static void on_accepted(void *data, int fd)
 		close(fd);
 		return;
 	}
-	/* fails on unix sockets, which have no such delay */
+	/* replies are small and already collected per turn: Nagle's algorithm
+	 * would only delay them. Fails on unix sockets, which do not delay. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	c->owner = cs;
 	c->fd = fd;
@@ -485,16 +594,16 @@ static void on_accepted(void *data, int fd)
 	cs->slots[c->slot].conn = c;
 	cs->n++;
 	metric_set(cs->m_connections, (int64_t)cs->n);
-	conn_timer(c, HELLO_MS);
-	conn_watch(c);
+	conn_start_timer(c, HELLO_MS);
+	conn_update_watch(c);
 }
 
-static void on_exhausted(void *data)
+static void conn_on_exhausted(void *data)
 {
-	count_error(data, SPOP_RESOURCE, "accepting none for 200 ms");
+	conn_count_error(data, SPOP_RESOURCE, "accepting none for 200 ms");
 }
 
-static void find_metrics(struct conns *cs)
+static void conn_find_metrics(struct conns *cs)
 {
 	struct metrics *m = cs->o.metrics;
 	struct buf labels;
@@ -521,7 +630,7 @@ struct conns *conns_new(const struct conns_options *o)
 	if (!cs)
 		return NULL;
 	cs->o = *o;
-	/* a whole frame with its length */
+	/* the largest frame and its length field (SPOE.txt 3.2) */
 	cs->read_size = o->max_frame + 4;
 	cs->read_mem = malloc(cs->read_size);
 	cs->slots = calloc(o->max_conns, sizeof(*cs->slots));
@@ -533,12 +642,12 @@ struct conns *conns_new(const struct conns_options *o)
 	}
 	for (i = 0; i < o->max_conns; i++)
 		cs->slots[i] =
-			(struct slot){.generation = 1, .next_free = i + 1};
-	LIST_INIT(&cs->marked);
-	find_metrics(cs);
+			(struct conn_slot){.generation = 1, .next_free = i + 1};
+	conn_find_metrics(cs);
 	metric_set(cs->m_connections, 0);
-	loop_turn_start(o->loop, &cs->turn, on_turn, cs);
-	accept_init(&cs->acceptor, o->loop, on_accepted, on_exhausted, cs);
+	loop_turn_start(o->loop, &cs->turn, conn_on_turn, cs);
+	accept_init(&cs->acceptor, o->loop, conn_on_accepted, conn_on_exhausted,
+	            cs);
 	return cs;
 }
 
@@ -563,7 +672,8 @@ bool conns_listen(struct conns *cs, int fd)
 	return accept_add(&cs->acceptor, fd);
 }
 
-static struct conn *find(struct conns *cs, struct conn_ref ref)
+/* NULL when that connection has ended or takes no replies any more. */
+static struct conn *conn_find(struct conns *cs, struct conn_ref ref)
 {
 	assert(ref.slot < cs->o.max_conns);
 	if (cs->slots[ref.slot].generation != ref.generation)
@@ -573,14 +683,14 @@ static struct conn *find(struct conns *cs, struct conn_ref ref)
 
 struct buf *conns_reply(struct conns *cs, struct conn_ref ref)
 {
-	struct conn *c = find(cs, ref);
+	struct conn *c = conn_find(cs, ref);
 
 	return c ? &c->out : NULL;
 }
 
 void conns_replied(struct conns *cs, struct conn_ref ref)
 {
-	struct conn *c = find(cs, ref);
+	struct conn *c = conn_find(cs, ref);
 
 	if (!c)
 		return;

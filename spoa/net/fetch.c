@@ -1,9 +1,23 @@
 /*
- * net/fetch: the door to libcurl's multi interface, on our loop.
+ * net/fetch: the door to libcurl, for small HTTP exchanges.
  *
- *   fetch_start -> multi --socketfunction--> loop_io --\
- *                        --timerfunction---> timer  ----> socket_action
- *                                            done(result) <-- info_read
+ * libcurl's multi interface does the transfers and leaves the waiting to its
+ * caller: it says by two callbacks which sockets and which timeout to wait
+ * for, and is told by curl_multi_socket_action() what has happened.
+ *
+ *   fetch_start -> curl_multi_add_handle
+ *                    |
+ *                    |  libcurl asks to wait for
+ *                    |-- a socket --> fetch_on_watch ---> loop_io -----.
+ *                    '-- a timeout -> fetch_on_timeout -> loop_timer --|
+ *                                                                      |
+ *      fetch_on_io, fetch_on_timer -> curl_multi_socket_action <-------'
+ *                    |
+ *                    '-> fetch_end_finished -> fetch_job_end -> done()
+ *
+ * Secrets: bodies that are sent and received are wiped here before they are
+ * freed. The headers, which libcurl copies, and libcurl's own buffers are
+ * not: libcurl has no means for it.
  */
 #include "net/fetch.h"
 
@@ -14,21 +28,29 @@
 #include <stdlib.h>
 
 enum {
+	/* identity endpoints are in the same region or on the same host; a
+	 * connect that takes longer is a lost SYN or a dead address */
 	FETCH_CONNECT_MS = 2000,
-	FETCH_MAX_CONNECTIONS = 16, /* at a time; more wait their turn */
-	FETCH_KEPT_CONNECTIONS = 4, /* idle ones */
+	/* open at a time, of all hosts; further exchanges wait for one. At
+	 * start every credential and every tenant fetches at once. */
+	FETCH_MAX_CONNECTIONS = 16,
+	/* idle ones that are kept: a metadata document is followed by the key
+	 * set of the same host, further exchanges come an hour later */
+	FETCH_KEPT_CONNECTIONS = 4,
 };
 
 struct fetch {
 	struct loop *loop;
 	CURLM *multi;
-	char *ca_file;
-	struct loop_timer timer;
-	struct fetch_job *jobs;
+	char *ca_file;           /* NULL: libcurl's default */
+	struct loop_timer timer; /* libcurl's one timeout */
+	struct fetch_job *jobs;  /* that have not ended */
 	struct fetch_sock *socks;
 };
 
-/* A socket of libcurl's that the loop watches. */
+/* A socket of libcurl's that the loop watches, from the first callback for it
+ * to CURL_POLL_REMOVE. libcurl keeps the pointer (curl_multi_assign) and owns
+ * the descriptor. */
 struct fetch_sock {
 	struct fetch_sock *next, **prev;
 	struct fetch *f;
@@ -44,16 +66,17 @@ struct fetch_job {
 	size_t body_len;
 	struct buf answer; /* has all its memory from the start, so that no
 	                    * growing leaves copies of a secret behind */
-	bool too_big;
-	bool ended;
-	char error[CURL_ERROR_SIZE];
+	bool too_big;      /* the answer did not fit */
+	bool ended;        /* done() runs: fetch_cancel() does nothing */
+	char error[CURL_ERROR_SIZE]; /* text of libcurl's, empty: none */
 	void (*done)(void *ctx, const struct fetch_result *res);
 	void *ctx;
 };
 
 /* ----------------------------------------------------------------- jobs */
 
-static void job_free(struct fetch_job *j)
+/* Also of a job that was not started: then it is not on the list. */
+static void fetch_job_free(struct fetch_job *j)
 {
 	if (j->prev) {
 		*j->prev = j->next;
@@ -74,11 +97,12 @@ static void job_free(struct fetch_job *j)
 	free(j);
 }
 
-static size_t write_cb(char *data, size_t size, size_t n, void *ctx)
+static size_t fetch_on_body(char *data, size_t size, size_t n, void *ctx)
 {
 	struct fetch_job *j = ctx;
 
-	/* never past what was reserved: growing would leave a copy */
+	/* never past what was reserved: growing would leave a copy. Fewer
+	 * bytes than were offered make libcurl end the transfer. */
 	if (size * n > j->answer.cap - j->answer.len ||
 	    !buf_add(&j->answer, data, size * n)) {
 		j->too_big = true;
@@ -87,8 +111,9 @@ static size_t write_cb(char *data, size_t size, size_t n, void *ctx)
 	return size * n;
 }
 
-/* Seconds of a Retry-After header (a number or a date), or -1. */
-static int retry_after(CURL *easy)
+/* Seconds of a Retry-After header (a number or a date), or -1. libcurl gives
+ * 0 both for "0" and for no header, so the header is looked for first. */
+static int fetch_retry_after(CURL *easy)
 {
 	struct curl_header *h;
 	curl_off_t seconds;
@@ -102,7 +127,9 @@ static int retry_after(CURL *easy)
 	return seconds > INT_MAX ? INT_MAX : (int)seconds;
 }
 
-static struct str challenge(CURL *easy)
+/* The value of the only WWW-Authenticate header; empty when there is none, or
+ * more than one. */
+static struct str fetch_challenge(CURL *easy)
 {
 	struct curl_header *h;
 
@@ -113,7 +140,9 @@ static struct str challenge(CURL *easy)
 	return str_c(h->value);
 }
 
-static const char *why(const struct fetch_job *j, CURLcode code)
+/* What went wrong, for a log line. The first three are limits set here; their
+ * texts name the limit, which libcurl's do not. */
+static const char *fetch_error_text(const struct fetch_job *j, CURLcode code)
 {
 	if (j->too_big || code == CURLE_FILESIZE_EXCEEDED)
 		return "the answer is larger than allowed";
@@ -124,7 +153,7 @@ static const char *why(const struct fetch_job *j, CURLcode code)
 	return j->error[0] ? j->error : curl_easy_strerror(code);
 }
 
-static void job_end(struct fetch_job *j, CURLcode code)
+static void fetch_job_end(struct fetch_job *j, CURLcode code)
 {
 	struct fetch_result res = {.retry_after_s = -1};
 	long status = 0;
@@ -134,18 +163,19 @@ static void job_end(struct fetch_job *j, CURLcode code)
 		curl_easy_getinfo(j->easy, CURLINFO_RESPONSE_CODE, &status);
 		res.status = (int)status;
 		res.body = buf_str(&j->answer);
-		res.retry_after_s = retry_after(j->easy);
-		res.challenge = challenge(j->easy);
+		res.retry_after_s = fetch_retry_after(j->easy);
+		res.challenge = fetch_challenge(j->easy);
 	} else {
-		res.error = why(j, code);
+		res.error = fetch_error_text(j, code);
 	}
 	j->done(j->ctx, &res);
-	job_free(j);
+	fetch_job_free(j);
 }
 
-/* Tell about all exchanges that have ended. A callback may start and cancel
- * others, so libcurl is asked anew after each. */
-static void drain(struct fetch *f)
+/* Call done() of all exchanges that have ended. A callback may start and
+ * cancel others, which changes libcurl's queue of messages; so nothing of a
+ * message is used after the callback, and the queue is read anew. */
+static void fetch_end_finished(struct fetch *f)
 {
 	struct fetch_job *j;
 	CURLMsg *msg;
@@ -160,13 +190,13 @@ static void drain(struct fetch *f)
 			continue;
 		code = msg->data.result;
 		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &j);
-		job_end(j, code);
+		fetch_job_end(j, code);
 	}
 }
 
 /* ----------------------------------------------------- libcurl and loop */
 
-static void on_socket(void *data, int fd, int events)
+static void fetch_on_io(void *data, int fd, int events)
 {
 	struct fetch_sock *s = data;
 	struct fetch *f = s->f; /* s may be gone after the next call */
@@ -178,19 +208,19 @@ static void on_socket(void *data, int fd, int events)
 		mask |= CURL_CSELECT_OUT;
 	curl_multi_socket_action(f->multi, fd, mask ? mask : CURL_CSELECT_ERR,
 	                         &running);
-	drain(f);
+	fetch_end_finished(f);
 }
 
-static void on_timer(void *data)
+static void fetch_on_timer(void *data)
 {
 	struct fetch *f = data;
 	int running;
 
 	curl_multi_socket_action(f->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	drain(f);
+	fetch_end_finished(f);
 }
 
-static void sock_free(struct fetch_sock *s)
+static void fetch_sock_free(struct fetch_sock *s)
 {
 	loop_io_stop(&s->io);
 	*s->prev = s->next;
@@ -199,7 +229,7 @@ static void sock_free(struct fetch_sock *s)
 	free(s);
 }
 
-static struct fetch_sock *sock_new(struct fetch *f, curl_socket_t fd)
+static struct fetch_sock *fetch_sock_new(struct fetch *f, curl_socket_t fd)
 {
 	struct fetch_sock *s = calloc(1, sizeof(*s));
 
@@ -215,8 +245,10 @@ static struct fetch_sock *sock_new(struct fetch *f, curl_socket_t fd)
 	return s;
 }
 
-static int socket_cb(CURL *easy, curl_socket_t fd, int what, void *ctx,
-                     void *sock)
+/* libcurl wants a socket watched for other events, or no more. `sock` is what
+ * curl_multi_assign() has set, NULL for a new socket. */
+static int fetch_on_watch(CURL *easy, curl_socket_t fd, int what, void *ctx,
+                          void *sock)
 {
 	struct fetch *f = ctx;
 	struct fetch_sock *s = sock;
@@ -225,22 +257,24 @@ static int socket_cb(CURL *easy, curl_socket_t fd, int what, void *ctx,
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
 		if (s)
-			sock_free(s);
+			fetch_sock_free(s);
 		return 0;
 	}
 	if (!s)
-		s = sock_new(f, fd);
+		s = fetch_sock_new(f, fd);
 	if (!s)
 		return -1; /* the transfer fails */
 	if (what & CURL_POLL_IN)
 		events |= LOOP_READ;
 	if (what & CURL_POLL_OUT)
 		events |= LOOP_WRITE;
-	loop_io_start(f->loop, &s->io, fd, events, on_socket, s);
+	loop_io_start(f->loop, &s->io, fd, events, fetch_on_io, s);
 	return 0;
 }
 
-static int timer_cb(CURLM *multi, long after_ms, void *ctx)
+/* libcurl changes its timeout; negative: it has none. 0 means soon, which is
+ * the next loop turn: curl_multi_socket_action() must not be called here. */
+static int fetch_on_timeout(CURLM *multi, long after_ms, void *ctx)
 {
 	struct fetch *f = ctx;
 
@@ -249,7 +283,7 @@ static int timer_cb(CURLM *multi, long after_ms, void *ctx)
 		loop_timer_stop(&f->timer);
 	else
 		loop_timer_start(f->loop, &f->timer, (uint64_t)after_ms,
-		                 on_timer, f);
+		                 fetch_on_timer, f);
 	return 0;
 }
 
@@ -273,9 +307,9 @@ struct fetch *fetch_new(struct loop *l, const char *ca_file)
 		fetch_free(f);
 		return NULL;
 	}
-	curl_multi_setopt(f->multi, CURLMOPT_SOCKETFUNCTION, socket_cb);
+	curl_multi_setopt(f->multi, CURLMOPT_SOCKETFUNCTION, fetch_on_watch);
 	curl_multi_setopt(f->multi, CURLMOPT_SOCKETDATA, f);
-	curl_multi_setopt(f->multi, CURLMOPT_TIMERFUNCTION, timer_cb);
+	curl_multi_setopt(f->multi, CURLMOPT_TIMERFUNCTION, fetch_on_timeout);
 	curl_multi_setopt(f->multi, CURLMOPT_TIMERDATA, f);
 	curl_multi_setopt(f->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
 	                  (long)FETCH_MAX_CONNECTIONS);
@@ -289,11 +323,11 @@ void fetch_free(struct fetch *f)
 	if (!f)
 		return;
 	while (f->jobs)
-		job_free(f->jobs);
+		fetch_job_free(f->jobs);
 	if (f->multi)
 		curl_multi_cleanup(f->multi);
 	while (f->socks)
-		sock_free(f->socks);
+		fetch_sock_free(f->socks);
 	loop_timer_stop(&f->timer);
 	free(f->ca_file);
 	free(f);
@@ -302,7 +336,7 @@ void fetch_free(struct fetch *f)
 
 /* ------------------------------------------------------------- starting */
 
-static bool add_header(struct fetch_job *j, const char *line)
+static bool fetch_add_header(struct fetch_job *j, const char *line)
 {
 	struct curl_slist *more = curl_slist_append(j->headers, line);
 
@@ -312,20 +346,24 @@ static bool add_header(struct fetch_job *j, const char *line)
 	return true;
 }
 
-static bool copy_headers(struct fetch_job *j, const struct fetch_request *r)
+static bool fetch_copy_headers(struct fetch_job *j,
+                               const struct fetch_request *r)
 {
 	const char *const *line;
 
-	/* without it libcurl waits for "100 Continue" before longer bodies */
-	if (!add_header(j, "Expect:"))
+	/* no "Expect: 100-continue": libcurl sends it with larger bodies and
+	 * then waits up to a second for an answer to it */
+	if (!fetch_add_header(j, "Expect:"))
 		return false;
 	for (line = r->headers; line && *line; line++)
-		if (!add_header(j, *line))
+		if (!fetch_add_header(j, *line))
 			return false;
 	return true;
 }
 
-static bool copy_body(struct fetch_job *j, const struct fetch_request *r)
+/* The copy is ours and not libcurl's (CURLOPT_COPYPOSTFIELDS), so that it can
+ * be wiped. */
+static bool fetch_copy_body(struct fetch_job *j, const struct fetch_request *r)
 {
 	if (r->body.len == 0)
 		return true;
@@ -338,69 +376,83 @@ static bool copy_body(struct fetch_job *j, const struct fetch_request *r)
 	               CURLE_OK;
 }
 
-static bool set_text(struct fetch_job *j, CURLoption option, const char *value)
+static bool fetch_set_text(struct fetch_job *j, CURLoption option,
+                           const char *value)
 {
 	return curl_easy_setopt(j->easy, option, value) == CURLE_OK;
 }
 
-static bool set_number(struct fetch_job *j, CURLoption option, uint64_t value)
+static bool fetch_set_number(struct fetch_job *j, CURLoption option,
+                             uint64_t value)
 {
 	long v = value > LONG_MAX ? LONG_MAX : (long)value;
 
 	return curl_easy_setopt(j->easy, option, v) == CURLE_OK;
 }
 
-/* What every exchange has in common; any option that cannot be set fails it,
- * because each of them is a protection. */
-static bool protect(struct fetch_job *j, const struct fetch_request *r)
+/* The options that protect every exchange; one that cannot be set fails it.
+ *
+ * Proxy: tokens of IMDS must not go through one (azure.md 3.2), so the
+ * environment (http_proxy, NO_PROXY) does not count. Redirects: a secret must
+ * not follow one. NOSIGNAL: libcurl's timeouts must not use SIGALRM in a
+ * process that has its own loop. HTTP/1.1: one exchange at a time per
+ * connection, and no HTTP/2 state to keep. */
+static bool fetch_set_protections(struct fetch_job *j,
+                                  const struct fetch_request *r)
 {
 	uint64_t connect_ms = r->deadline_ms < FETCH_CONNECT_MS
 	                              ? r->deadline_ms
 	                              : FETCH_CONNECT_MS;
 
-	return set_text(j, CURLOPT_PROTOCOLS_STR,
-	                r->allow_http ? "http,https" : "https") &&
-	       set_text(j, CURLOPT_PROXY, "") &&
-	       set_text(j, CURLOPT_NOPROXY, "*") &&
-	       set_number(j, CURLOPT_FOLLOWLOCATION, 0) &&
-	       set_number(j, CURLOPT_NOSIGNAL, 1) &&
-	       set_number(j, CURLOPT_NETRC, CURL_NETRC_IGNORED) &&
-	       set_number(j, CURLOPT_SSL_VERIFYPEER, 1) &&
-	       set_number(j, CURLOPT_SSL_VERIFYHOST, 2) &&
-	       set_number(j, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2) &&
-	       set_number(j, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1) &&
-	       set_number(j, CURLOPT_CONNECTTIMEOUT_MS, connect_ms) &&
-	       set_number(j, CURLOPT_TIMEOUT_MS, r->deadline_ms) &&
-	       set_number(j, CURLOPT_MAXFILESIZE, r->max_answer) &&
-	       (!j->f->ca_file || set_text(j, CURLOPT_CAINFO, j->f->ca_file));
+	return fetch_set_text(j, CURLOPT_PROTOCOLS_STR,
+	                      r->allow_http ? "http,https" : "https") &&
+	       fetch_set_text(j, CURLOPT_PROXY, "") &&
+	       fetch_set_text(j, CURLOPT_NOPROXY, "*") &&
+	       fetch_set_number(j, CURLOPT_FOLLOWLOCATION, 0) &&
+	       fetch_set_number(j, CURLOPT_NOSIGNAL, 1) &&
+	       fetch_set_number(j, CURLOPT_NETRC, CURL_NETRC_IGNORED) &&
+	       fetch_set_number(j, CURLOPT_SSL_VERIFYPEER, 1) &&
+	       fetch_set_number(j, CURLOPT_SSL_VERIFYHOST, 2) &&
+	       fetch_set_number(j, CURLOPT_SSLVERSION,
+	                        CURL_SSLVERSION_TLSv1_2) &&
+	       fetch_set_number(j, CURLOPT_HTTP_VERSION,
+	                        CURL_HTTP_VERSION_1_1) &&
+	       fetch_set_number(j, CURLOPT_CONNECTTIMEOUT_MS, connect_ms) &&
+	       fetch_set_number(j, CURLOPT_TIMEOUT_MS, r->deadline_ms) &&
+	       fetch_set_number(j, CURLOPT_MAXFILESIZE, r->max_answer) &&
+	       (!j->f->ca_file ||
+	        fetch_set_text(j, CURLOPT_CAINFO, j->f->ca_file));
 }
 
-static bool set_url(struct fetch_job *j, struct str url)
+static bool fetch_set_url(struct fetch_job *j, struct str url)
 {
 	char *z = str_dup(url);
 	/* a NUL inside would cut the URL short */
-	bool ok = z && strlen(z) == url.len && set_text(j, CURLOPT_URL, z);
+	bool ok =
+		z && strlen(z) == url.len && fetch_set_text(j, CURLOPT_URL, z);
 
 	free(z);
 	return ok;
 }
 
-static bool prepare(struct fetch_job *j, const struct fetch_request *r)
+/* All that can fail of a new job; the caller frees it then. */
+static bool fetch_prepare(struct fetch_job *j, const struct fetch_request *r)
 {
 	j->easy = curl_easy_init();
 	if (!j->easy || r->max_answer == 0 || r->deadline_ms == 0)
 		return false;
 	buf_init(&j->answer, r->max_answer);
-	return buf_reserve(&j->answer, r->max_answer) && protect(j, r) &&
-	       set_url(j, r->url) && copy_headers(j, r) && copy_body(j, r) &&
-	       set_text(j, CURLOPT_USERAGENT, "foundry-spoa") &&
+	return buf_reserve(&j->answer, r->max_answer) &&
+	       fetch_set_protections(j, r) && fetch_set_url(j, r->url) &&
+	       fetch_copy_headers(j, r) && fetch_copy_body(j, r) &&
+	       fetch_set_text(j, CURLOPT_USERAGENT, "foundry-spoa") &&
 	       curl_easy_setopt(j->easy, CURLOPT_HTTPHEADER, j->headers) ==
 	               CURLE_OK &&
 	       curl_easy_setopt(j->easy, CURLOPT_ERRORBUFFER, j->error) ==
 	               CURLE_OK &&
 	       curl_easy_setopt(j->easy, CURLOPT_PRIVATE, j) == CURLE_OK &&
-	       curl_easy_setopt(j->easy, CURLOPT_WRITEFUNCTION, write_cb) ==
-	               CURLE_OK &&
+	       curl_easy_setopt(j->easy, CURLOPT_WRITEFUNCTION,
+	                        fetch_on_body) == CURLE_OK &&
 	       curl_easy_setopt(j->easy, CURLOPT_WRITEDATA, j) == CURLE_OK;
 }
 
@@ -416,11 +468,12 @@ struct fetch_job *fetch_start(struct fetch *f, const struct fetch_request *r,
 	j->f = f;
 	j->done = done;
 	j->ctx = ctx;
-	/* adding only sets libcurl's timer to zero: the rest happens when the
-	 * loop comes by, so `done` cannot run in here */
-	if (!prepare(j, r) ||
+	/* Adding only sets libcurl's timeout to 0 (fetch_on_timeout). The
+	 * transfer begins when the loop's timer fires, so `done` cannot run
+	 * from within this function. */
+	if (!fetch_prepare(j, r) ||
 	    curl_multi_add_handle(f->multi, j->easy) != CURLM_OK) {
-		job_free(j);
+		fetch_job_free(j);
 		return NULL;
 	}
 	j->next = f->jobs;
@@ -434,7 +487,7 @@ struct fetch_job *fetch_start(struct fetch *f, const struct fetch_request *r,
 void fetch_cancel(struct fetch_job *j)
 {
 	if (j && !j->ended)
-		job_free(j);
+		fetch_job_free(j);
 }
 
 const char *fetch_library(void)

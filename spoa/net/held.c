@@ -1,4 +1,4 @@
-/* net/held: bytes of a connection that wait for the rest of their frame. */
+/* net/held: bytes of a connection that cannot be parsed yet. */
 #include "net/held.h"
 
 #include <stdlib.h>
@@ -19,12 +19,15 @@ void held_fill(struct held *h, struct str *bytes)
 {
 	struct str part = str_first(*bytes, h->size - h->len);
 
+	/* memcpy from or to NULL is undefined even for 0 bytes (C11 7.24.1) */
 	if (part.len)
 		memcpy(h->p + h->len, part.p, part.len);
 	h->len += part.len;
 	*bytes = str_from(*bytes, part.len);
 }
 
+/* The parser of a held frame may hold the rest again, so the bytes leave the
+ * connection before they are parsed. */
 struct held held_take(struct held *h)
 {
 	struct held all = *h;

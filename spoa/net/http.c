@@ -1,8 +1,16 @@
 /*
- * net/http: the door to libmicrohttpd.
+ * net/http: the door to libmicrohttpd (MHD).
  *
- * MHD does its own epoll; its descriptor and its next timeout are watched by
- * our loop, so there is no thread and nothing blocks.
+ *   loop_io (epoll fd of MHD) --\
+ *                                >-- http_run_daemon -> MHD_run
+ *   loop_timer (its timeout) ---/                         |
+ *                    http_on_request -> on_get (callback) v
+ *                                    -> http_send_reply
+ *
+ * MHD runs without a thread of its own (MHD_USE_EPOLL and no internal
+ * polling): it keeps its sockets in an epoll descriptor, which is itself
+ * readable when one of them is, and says when its next timeout is. The loop
+ * watches both, so nothing blocks and no lock is needed.
  */
 #include "net/http.h"
 
@@ -13,10 +21,14 @@
 #include <unistd.h>
 
 enum {
+	/* scrapers, probes and HAProxy's own look-ups are a handful */
 	MAX_CONNECTIONS = 64,
+	/* seconds without traffic after which MHD closes a connection */
 	IDLE_S = 10,
-	/* of a connection, for request line and headers */
+	/* bytes of a connection for request line and headers, fixed by MHD;
+	 * larger ones are refused by it (414, 431) */
 	POOL_SIZE = 8192,
+	/* bytes; /metrics with all 16384 series of base/metrics is 5 MB */
 	MAX_BODY = 8 * 1024 * 1024,
 };
 
@@ -29,7 +41,8 @@ struct http {
 	void *ctx;
 };
 
-static void set_reply(struct http_reply *r, int status, const char *text)
+/* Replaces what is in the body so far. */
+static void http_set_reply(struct http_reply *r, int status, const char *text)
 {
 	buf_clear(&r->body);
 	r->status = status;
@@ -37,23 +50,24 @@ static void set_reply(struct http_reply *r, int status, const char *text)
 	buf_add_str(&r->body, str_c(text));
 }
 
-static void answer(struct http *h, const char *method, const char *url,
-                   struct http_reply *r)
+static void http_build_reply(struct http *h, const char *method,
+                             const char *url, struct http_reply *r)
 {
 	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 &&
 	    strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
-		set_reply(r, 405, "only GET is allowed here\n");
+		http_set_reply(r, 405, "only GET is allowed here\n");
 		return;
 	}
-	set_reply(r, 200, "");
+	http_set_reply(r, 200, "");
 	if (!h->on_get(h->ctx, str_c(url), r))
-		set_reply(r, 404, "there is nothing here\n");
+		http_set_reply(r, 404, "there is nothing here\n");
 	if (r->body.failed)
-		set_reply(r, 500, "the answer is too long\n");
+		http_set_reply(r, 500, "the answer is too long\n");
 }
 
-static enum MHD_Result send_reply(struct MHD_Connection *c,
-                                  struct http_reply *r)
+/* Gives r->body to MHD, which frees it after the last byte was sent. */
+static enum MHD_Result http_send_reply(struct MHD_Connection *c,
+                                       struct http_reply *r)
 {
 	struct MHD_Response *response;
 	enum MHD_Result rc;
@@ -76,10 +90,15 @@ static enum MHD_Result send_reply(struct MHD_Connection *c,
 	return rc;
 }
 
-static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c,
-                                  const char *url, const char *method,
-                                  const char *version, const char *upload,
-                                  size_t *upload_len, void **seen)
+/* MHD calls this for the headers, for each part of a body, and once more at
+ * the end of the body. A reply in the first call closes the connection: right
+ * for a method whose body will not be read, wrong for a scraper that keeps
+ * its connection. So GET and HEAD are answered in the last call; `*seen`, NULL
+ * in the first one and kept by MHD, tells them apart. */
+static enum MHD_Result http_on_request(void *ctx, struct MHD_Connection *c,
+                                       const char *url, const char *method,
+                                       const char *version, const char *upload,
+                                       size_t *upload_len, void **seen)
 {
 	struct http *h = ctx;
 	struct http_reply reply = {.status = 200};
@@ -88,49 +107,49 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c,
 
 	(void)version;
 	(void)upload;
-	/* MHD calls once for the headers and once more at the end of the
-	 * body. To answer at once closes the connection: right for a body we
-	 * will not read, wrong for a scraper that keeps it. */
 	if (reads && !*seen) {
 		*seen = h;
 		return MHD_YES;
 	}
 	if (*upload_len > 0) {
-		*upload_len = 0;
+		*upload_len = 0; /* consumed: the body of a GET is ignored */
 		return MHD_YES;
 	}
 	buf_init(&reply.body, MAX_BODY);
-	answer(h, method, url, &reply);
-	return send_reply(c, &reply);
+	http_build_reply(h, method, url, &reply);
+	return http_send_reply(c, &reply);
 }
 
-static void run(struct http *h);
+static void http_run_daemon(struct http *h);
 
-static void on_timer(void *data)
+static void http_on_timer(void *data)
 {
-	run(data);
+	http_run_daemon(data);
 }
 
-static void on_event(void *data, int fd, int events)
+static void http_on_epoll(void *data, int fd, int events)
 {
 	(void)fd;
 	(void)events;
-	run(data);
+	http_run_daemon(data);
 }
 
-static void run(struct http *h)
+/* The timeout of MHD changes with its connections, so it is read again after
+ * every run. MHD_NO: it has none, as there is no connection. */
+static void http_run_daemon(struct http *h)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
 
 	MHD_run(h->mhd);
 	if (MHD_get_timeout(h->mhd, &ms) == MHD_YES)
-		loop_timer_start(h->loop, &h->timer, ms, on_timer, h);
+		loop_timer_start(h->loop, &h->timer, ms, http_on_timer, h);
 	else
 		loop_timer_stop(&h->timer);
 }
 
-/* MHD complains about clients that go away; that is not our news. */
-static void say_nothing(void *ctx, const char *fmt, va_list ap)
+/* MHD logs clients that close early. That is no event of the gateway, so its
+ * messages are dropped. */
+static void http_on_log(void *ctx, const char *fmt, va_list ap)
 {
 	(void)ctx;
 	(void)fmt;
@@ -151,8 +170,8 @@ struct http *http_new(struct loop *l, int fd,
 	h->on_get = on_get;
 	h->ctx = ctx;
 	h->mhd = MHD_start_daemon(
-		MHD_USE_EPOLL, 0, NULL, NULL, on_request, h,
-		MHD_OPTION_EXTERNAL_LOGGER, say_nothing, NULL,
+		MHD_USE_EPOLL, 0, NULL, NULL, http_on_request, h,
+		MHD_OPTION_EXTERNAL_LOGGER, http_on_log, NULL,
 		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
 		(unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
 		(unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
@@ -162,7 +181,7 @@ struct http *http_new(struct loop *l, int fd,
 		return NULL;
 	}
 	info = MHD_get_daemon_info(h->mhd, MHD_DAEMON_INFO_EPOLL_FD);
-	loop_io_start(l, &h->io, info->epoll_fd, LOOP_READ, on_event, h);
+	loop_io_start(l, &h->io, info->epoll_fd, LOOP_READ, http_on_epoll, h);
 	return h;
 }
 
@@ -172,7 +191,7 @@ void http_free(struct http *h)
 		return;
 	loop_io_stop(&h->io);
 	loop_timer_stop(&h->timer);
-	MHD_stop_daemon(h->mhd); /* closes the listening socket, too */
+	MHD_stop_daemon(h->mhd); /* also closes the listening socket */
 	free(h);
 }
 

@@ -1,4 +1,9 @@
-/* net/udp: datagrams from HAProxy's log target. */
+/*
+ * net/udp: receives the usage records that HAProxy sends by UDP.
+ *
+ * All workers read the same socket; the kernel gives each datagram to one of
+ * them. recvmmsg() takes up to 32 datagrams per system call.
+ */
 #include "net/udp.h"
 
 #include <stdlib.h>
@@ -6,12 +11,14 @@
 #include <unistd.h>
 
 enum {
-	BATCH = 32,
+	BATCH = 32, /* datagrams per system call */
+	/* haproxy.cfg sends lines of at most 8192 bytes (`log ... len 8192`) */
 	DATAGRAM_MAX = 8192,
-	/* a flood must not keep the loop from its requests */
+	/* per loop turn: a flood must not keep the loop from the requests */
 	MAX_BATCHES = 4,
 };
 
+/* About 260 kB, so allocated once per worker and never on the stack. */
 struct udp {
 	struct loop_io io;
 	int fd;
@@ -22,15 +29,16 @@ struct udp {
 	char mem[BATCH][DATAGRAM_MAX];
 };
 
-static void on_readable(void *data, int fd, int events)
+static void udp_on_readable(void *data, int fd, int events)
 {
 	struct udp *u = data;
 	int round, i, n = BATCH;
 
 	(void)events;
+	/* a batch that is not full has emptied the socket */
 	for (round = 0; round < MAX_BATCHES && n == BATCH; round++) {
-		/* an error is one of an earlier send, which we never do, or
-		 * EAGAIN */
+		/* -1 is EAGAIN here: pending errors of a UDP socket come from
+		 * datagrams it has sent, and this one sends none */
 		n = recvmmsg(fd, u->msgs, BATCH, MSG_DONTWAIT, NULL);
 		for (i = 0; i < n; i++)
 			u->on_datagram(u->ctx,
@@ -55,7 +63,7 @@ struct udp *udp_new(struct loop *l, int fd,
 		u->msgs[i].msg_hdr = (struct msghdr){.msg_iov = &u->iovs[i],
 		                                     .msg_iovlen = 1};
 	}
-	loop_io_start(l, &u->io, fd, LOOP_READ, on_readable, u);
+	loop_io_start(l, &u->io, fd, LOOP_READ, udp_on_readable, u);
 	return u;
 }
 
