@@ -37,7 +37,7 @@ const char *const options_key_headers[] = {"api-key", "authorization",
 
 static const struct option listen_rows[] = {
 	{"spop", OPT_LISTEN, .many = true, AT(raw_listen, p.spop), .min = 1,
-         .max = 16, .def = "[\"unix:/run/foundry-gateway/spop.sock\"]",
+         .max = 8, .def = "[\"unix:/run/foundry-gateway/spop.sock\"]",
          .help = "where HAProxy asks: unix:/path or a loopback HOST:PORT"},
 	{"unix_mode", OPT_MODE, AT(raw_listen, p.unix_mode), .def = "\"0660\"",
          .help = "of unix sockets; nothing for others, who could ask for "
