@@ -304,25 +304,32 @@ static bool lim_set_account(struct run *r, struct str account)
 	return ok;
 }
 
-/* Forgets what is used: of one scope when --scope is given, else of all scopes
- * of the limit. */
-static bool lim_reset_account(struct run *r, struct str account)
+/* Forgets what is used: of the scope that `field` ends with when --scope is
+ * given, else of all scopes of the limit. */
+static bool lim_forget_usage(struct run *r, struct str account,
+                             struct str field)
 {
-	struct str look[] = {STR("usage"), r->o->limit, STR_NONE};
-	struct str forget[] = {STR("forget"), r->o->limit, STR_NONE};
-	struct lim_change c = {
+	const struct str look[] = {STR("usage"), r->o->limit, field};
+	const struct str forget[] = {STR("forget"), r->o->limit, field};
+	const struct lim_change c = {
 		.account = account,
+		.what = field,
 		.value = STR("unused"),
 		.look = look,
 		.write = forget,
 		.argc = r->o->scope.len > 0 ? 3 : 2,
 	};
+
+	return lim_change(r, &c);
+}
+
+static bool lim_reset_account(struct run *r, struct str account)
+{
 	struct buf field;
 	bool ok;
 
 	buf_init(&field, LIMITS_FIELD_MAX);
-	c.what = look[2] = forget[2] = lim_write_field(r, "", &field);
-	ok = lim_change(r, &c);
+	ok = lim_forget_usage(r, account, lim_write_field(r, "", &field));
 	buf_done(&field);
 	return ok;
 }
