@@ -1,25 +1,31 @@
 -- edits.lua: the two changes that are made to bodies while they pass.
 --
---   client ==request==> Edits  ==as the agent wants it==> resource
---   client <==stream=== Strip  <==with a usage chunk====  resource
+--   client ==request==> Edits ==as decide/adapt wants it==> resource
+--   client <==stream=== Strip <==with a usage chunk======== resource
 --
--- usage.lua loads this file from its own folder. Pure functions: bytes in,
--- what is to be done out; nothing here knows HAProxy. The agent has read the
--- body and knows the places, so a request is not read here at all.
+-- usage.lua loads this file from its own folder. Nothing here knows HAProxy:
+-- bytes come in, and what is to be done goes out, so it can be tested alone.
+-- Both work chunk by chunk with bounded memory, because HAProxy shows a body in
+-- pieces that end anywhere.
+--
+-- Edits does not parse: the agent has parsed the body and sends offsets. Strip
+-- must parse, because nobody else sees a stream.
 
 local byte, find, match, sub = string.byte, string.find, string.match,
 	string.sub
 
 local BACKSLASH, NEWLINE = 92, 10
 
--- ---- Edits: of a request
+-- ---- Edits: changes of a request's body
 
 local Edits = {}
 Edits.__index = Edits
 
--- The text of txn.gw.edits: "AT,REMOVE,LENGTH:INSERT" again and again, in
--- ascending order, AT counted in the body as the client sent it. What is not
--- of this form is an error, and the request must not go on.
+-- The text of txn.gw.edits: any number of "AT,REMOVE,LENGTH:INSERT", in
+-- ascending order of AT, an offset in the body as the client sent it: REMOVE
+-- bytes go, the LENGTH bytes of INSERT come in their place. Raises an error for
+-- any other text: without its edits the request is not the one that was
+-- allowed.
 function Edits.new(text)
 	local list, p = {}, 1
 	while p <= #text do
@@ -33,8 +39,10 @@ function Edits.new(text)
 	return setmetatable({ list = list, first = 1, seen = 0 }, Edits)
 end
 
--- The next n bytes of the body: what to do in them, the last place first, so
--- that no step moves the place of another one. { offset, remove, insert }.
+-- What to do in the next n bytes of the body: a list of { offset, remove,
+-- insert }, with offsets in this piece. The last offset comes first, so that no
+-- step moves the bytes of a later one. An edit that spans pieces inserts in the
+-- first of them.
 function Edits:piece(n)
 	local from, to = self.seen, self.seen + n
 	local steps = {}
@@ -46,32 +54,43 @@ function Edits:piece(n)
 		table.insert(steps, 1, { offset = start - from,
 			remove = math.max(0, stop - start),
 			insert = e.at >= from and e.insert or "" })
-		if e.at + e.remove > to then break end -- goes on in the next
+		if e.at + e.remove > to then break end -- the rest: next piece
 		i = i + 1
 	end
 	self.first, self.seen = i, to
 	return steps
 end
 
+-- Whether all edits were made.
 function Edits:done()
 	return self.first > #self.list
 end
 
--- ---- Strip: of an answer, a stream of events
+-- ---- Strip: takes the usage chunk out of a stream of events
+--
+-- The agent asked for it (stream_options.include_usage) and the client did not,
+-- so the client must not see it. It is one line `data: {..}` with the empty
+-- line that ends the event. A line that cannot be it goes on at once, also in
+-- parts: holding back would delay tokens.
 
-local MAX_HELD = 8192 -- of a line that may be the chunk
+-- Bytes of a line that are held back while it may be the chunk. The chunk has a
+-- few hundred; a longer line goes on unchanged.
+local MAX_HELD = 8192
 
 local Strip = {}
 Strip.__index = Strip
 
 function Strip.new()
-	-- held: a line that has begun and may be the chunk; passing: one that
-	-- is not; swallow: the chunk's line is gone, its empty line is not.
+	-- held     the beginning of a line that may be the chunk
+	-- passing  a line has begun that is not; its rest goes on
+	-- swallow  the chunk was taken out, its empty line comes next
 	return setmetatable({ held = "", passing = false, swallow = false },
 		Strip)
 end
 
--- Behind the JSON value that begins at p; nil when it ends nowhere.
+-- The position behind the JSON value that begins at p; nil when it does not
+-- end. Levels are counted rather than types: the value of a bad document is
+-- skipped somehow, and then the line is not the chunk.
 local function skip_value(s, p)
 	local level = 0
 	repeat
@@ -97,8 +116,11 @@ local function skip_value(s, p)
 	return p
 end
 
--- Is this line the chunk that include_usage adds: no choices, and a usage?
--- Azure's first chunk has no choices either but prompt_filter_results.
+-- Is this line the chunk that include_usage adds (azure.md 4.9): an empty list
+-- of choices, and a usage? Azure's first chunk has no choices either, but it
+-- has prompt_filter_results, and the client needs it. Two searches for the
+-- words come first, because nearly all lines fail them; then the top level of
+-- the object is walked, because the words may also be in a text or deeper.
 local function is_usage_chunk(line)
 	if not find(line, '"choices"%s*:%s*%[%s*%]') then return false end
 	if not find(line, '"usage"%s*:%s*{') then return false end
@@ -118,7 +140,8 @@ local function is_usage_chunk(line)
 	return p and choices and usage and true or false
 end
 
--- May the line that begins so still turn out to be the chunk?
+-- May a line with this beginning still be the chunk? As soon as a choice
+-- begins, which is early in every chunk with a token, it may not.
 local function may_be_chunk(part)
 	if #part > MAX_HELD then return false end
 	if #part < 5 then return part == sub("data:", 1, #part) end
@@ -130,7 +153,7 @@ local function may_be_chunk(part)
 	return inside == nil or inside == "]"
 end
 
--- A whole line, with its end.
+-- What goes on of a whole line, which includes its newline.
 function Strip:line(line)
 	if self.swallow then
 		self.swallow = false
@@ -143,8 +166,9 @@ function Strip:line(line)
 	return line
 end
 
--- What of the next bytes may go on now. Only a line that has not come whole,
--- and that may be the chunk, is held back.
+-- What goes on of the next bytes. Held back is only the beginning of a line
+-- that may be the chunk. The first lines are the common case: whole lines
+-- without an empty list of choices pass without being split.
 function Strip:feed(chunk)
 	if self.held == "" and not self.passing and not self.swallow and
 	   byte(chunk, -1) == NEWLINE and
@@ -174,7 +198,8 @@ function Strip:feed(chunk)
 	return table.concat(out)
 end
 
--- The stream is over: what is held and is not the chunk.
+-- The stream is over, without a newline at its end: what is held goes on,
+-- unless it is the chunk.
 function Strip:flush()
 	local held = self.held
 	self.held = ""

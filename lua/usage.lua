@@ -1,4 +1,5 @@
--- usage.lua: what a streamed answer says it has used.
+-- usage.lua: the filter for answers that are too long to be held: reads the
+-- usage they report while they pass.
 --
 --   resource ==answer==> filter lua.usage ==unchanged==> client
 --                          |
@@ -7,39 +8,49 @@
 --                          |                       its first `delta`
 --                          +-- txn.gw.usage        text of the last usage
 --                          +-- txn.gw.usage_first  Anthropic's message_start
+--                                |
+--                                +--> usage record (log-format) --> the agent
 --
 -- In haproxy.cfg:
---   lua-load-per-thread usage.lua    (lua-load crashes 2.6 with two threads)
+--   lua-load-per-thread usage.lua    (lua-load crashes 2.6.12 with two threads
+--                                     and a Lua filter, haproxy.md 0.12)
 --   backend s.NAME
 --       filter lua.usage
 --
--- The same filter makes the changes of edits.lua, which stands beside this
--- file: a filter of its own would cost as much again. The agent asks for them:
---   txn.gw.edits        of the request's body
---   txn.gw.strip_usage  the answer's usage is ours, not the client's
--- And it finds the id of a response, where txn.gw.makes asks for it:
---   txn.gw.object
--- And it cuts what runs when its caller is blocked (blocked.lua, also beside
--- this file): txn.gw.code is caller_blocked then.
+-- The filter does three more things, because a second Lua filter would cost as
+-- much again (45-70 us of CPU a request, haproxy.md 0.14):
+--   txn.gw.edits        set: edits the request's body (edits.lua)
+--   txn.gw.strip_usage  set: takes the usage chunk out of a stream (edits.lua)
+--   txn.gw.makes        "id": finds the id of a response --> txn.gw.object
+--   txn.gw.consumer, app_scope, agent_scope
+--                       blocked: cuts the stream (blocked.lua), and sets
+--                       txn.gw.code to caller_blocked
 --
--- The agent parses the text; here it is only found. A usage counts when it is
--- a member of the outermost object or of one directly in it ("response",
--- "message") and when its line arrived whole. Answers repeat what the caller
--- sent, a schema for instance, and a "usage" somewhere in there would
--- otherwise be charged in place of the real one as soon as the caller hangs
--- up before the end. How deep a usage stands is seen from the brackets that
--- close behind it, so the many bytes before it are only searched for a word.
+-- The usage is only found here; the agent parses it. It counts when it is a
+-- member of the outermost object, or in a stream of one directly in that
+-- ("response", "message"), and when its line arrived whole. Answers repeat what
+-- the caller sent, a schema for instance: a "usage" in there would be charged
+-- instead of the real one as soon as the caller hangs up before the end. How
+-- deep a usage is nested is counted from the brackets that close behind it, so
+-- the many bytes before it are only searched for a word.
 --
--- Runs on Lua 5.3 and 5.4. Nothing here may yield, and an error would break
--- the transaction, hence pcall around everything HAProxy calls. Except the
--- edits of a request: without them what runs is not what was allowed. And the
--- cut, for which an error is the only way that 2.6, 3.0 and 3.2 have in common.
+-- Runs on Lua 5.3 and 5.4. Callbacks of a filter must not yield (haproxy.md
+-- 5.1). An error in one breaks the transaction, so each runs in pcall, with two
+-- exceptions: the edits of a request, because without them the request is not
+-- the one that was allowed, and the cut, for which an error is the only way
+-- that HAProxy 2.6, 3.0 and 3.2 have in common.
 
-local MAX_TEXT = 2000 -- bytes of a usage object; the record is 8192
-local HEAD = 160      -- bytes from the start that may say message_start
-local BEGINNING = 8192 -- bytes that are searched for the id of a response
+-- Bytes of a usage object; a longer one is not published, and the agent charges
+-- by estimate. The record that carries it has 8192 (net/udp).
+local MAX_TEXT = 2000
+-- Bytes from the start of a stream that may name Anthropic's message_start.
+local HEAD = 160
+-- Bytes from the start of an answer that are searched for the id of a response.
+local BEGINNING = 8192
 local ID = '"id"%s*:%s*"(resp_[%w_.-]+)"'
-local TAIL = 7        -- bytes kept between chunks: a byte and `"usage`
+-- Bytes kept from one chunk to the next: a byte and `"usage`, so that the word
+-- and the quote before it are found when a chunk ends within.
+local TAIL = 7
 
 local folder = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
 local edits = dofile(folder .. "edits.lua")
@@ -51,12 +62,17 @@ local QUOTE, BACKSLASH, NEWLINE = 34, 92, 10
 local OPEN_BRACE, OPEN_BRACKET, COLON = 123, 91, 58
 
 -- ---- reader: bytes in, usage out; knows nothing of HAProxy
-
+--
+--   search --"usage"--> expect --:{--> object --}--> after --line ends--+
+--     ^                   |                                             |
+--     +---- no object ----+------------------ settle <------------------+
+--
 -- mode is one of
---   "search"  for the word "usage"
---   "object"  inside the object that follows it
---   "after"   behind that object, until its line (SSE) or body (JSON) ends
--- want is set behind the word: ":" first, then "{".
+--   "search"  looks for the word "usage"
+--   "object"  inside the object behind it
+--   "after"   behind that object, until its line (SSE) or body (JSON) ends:
+--             counts closing brackets, and finds a further "usage" of the line
+-- want is set behind the word, in modes "search" and "after": ":", then "{".
 local Reader = {}
 Reader.__index = Reader
 
@@ -67,12 +83,14 @@ function Reader.new(sse)
 		head = sse and "" or nil,
 		tail = sse and "\n" or "",
 		mode = "search",
+		-- not a blank; in SSE a newline ends the value, too
 		blank = sse and "[^ \t\r]" or "[^ \t\r\n]",
-		level = 0, -- brackets opened minus closed
+		level = 0, -- brackets opened minus closed, from the object on
 	}, Reader)
 end
 
--- The line or the body has ended. Whether what was found in it counts.
+-- The line or the body has ended: publishes what was found in it, if it counts.
+-- The brackets that closed behind the object are its depth.
 function Reader:settle()
 	if self.mode == "after" then
 		local depth = -self.level
@@ -88,9 +106,10 @@ function Reader:settle()
 	self.in_string, self.escaped = nil, nil
 end
 
--- One step each: takes the chunk and a position in it, returns the next one,
--- nil when the chunk is used up.
+-- One step each: takes the chunk and a position in it, and returns the next
+-- position, nil when the chunk is used up.
 
+-- The word in quotes. A quote behind a backslash is part of a longer string.
 function Reader:search(s, p)
 	local i, j = find(s, 'usage"', p, true)
 	if not i then return nil end
@@ -100,7 +119,7 @@ function Reader:search(s, p)
 	return j + 1
 end
 
--- Behind the word, before what it names.
+-- Behind the word: a colon and a brace, or it was not a key with an object.
 function Reader:expect(s, p)
 	local i = find(s, self.blank, p)
 	if not i then return nil end
@@ -118,7 +137,7 @@ function Reader:expect(s, p)
 	return i
 end
 
--- Inside a string. `word` is its beginning, enough to tell "usage".
+-- Inside a string; `word` is its first six bytes, enough to recognize "usage".
 function Reader:string(s, p)
 	if self.escaped then
 		self.escaped = false
@@ -136,21 +155,21 @@ function Reader:string(s, p)
 		return i + 1
 	end
 	self.in_string = false
-	if c == NEWLINE then return i end -- not JSON; ends the line all the same
+	if c == NEWLINE then return i end -- not JSON, but the line ends here
 	if self.mode == "after" and self.level <= 0 and self.word == "usage" then
 		self.want = ":"
 	end
 	return i + 1
 end
 
--- The usage object is complete, its last byte is at i.
+-- The usage object is complete; its last byte is at i.
 function Reader:object_end(s, i)
 	local text = self.text and self.text .. sub(s, self.from, i)
 	self.text = text and #text <= MAX_TEXT and text or nil
 	self.mode, self.from = "after", nil
 end
 
--- Outside strings, in or behind the object.
+-- Outside strings, in the object or behind it.
 function Reader:structure(s, p)
 	local i = find(s, '["{}%[%]\n]', p)
 	if not i then return nil end
@@ -170,14 +189,15 @@ function Reader:structure(s, p)
 	return i + 1
 end
 
--- An unfinished object: what of it stands in this chunk.
+-- The chunk ends within the object: keeps the part that is in this chunk.
 function Reader:keep(s)
 	if self.mode ~= "object" then return end
 	if self.text then self.text = self.text .. sub(s, self.from) end
 	if self.text and #self.text > MAX_TEXT then self.text = nil end
 end
 
--- Lines that begin with `data:` and end behind position n.
+-- Counts lines that begin with `data:`. Those whose first bytes are in the
+-- tail, up to position n, were counted with the chunk before.
 function Reader:count(s, n)
 	local p = 1
 	while true do
@@ -188,6 +208,7 @@ function Reader:count(s, n)
 	end
 end
 
+-- Anthropic's stream tells the input in its first event, and the output later.
 function Reader:look_at_head(chunk)
 	self.head = sub(self.head .. chunk, 1, HEAD)
 	if find(self.head, '"type"%s*:%s*"message_start"') then
@@ -196,6 +217,7 @@ function Reader:look_at_head(chunk)
 	if self.anthropic or #self.head == HEAD then self.head = nil end
 end
 
+-- Takes the next bytes of the answer.
 function Reader:feed(chunk)
 	local n = #self.tail
 	local s = self.tail .. chunk
@@ -220,13 +242,13 @@ function Reader:feed(chunk)
 	self:keep(s)
 	if self.sse then
 		self:count(s, n)
-		-- what every API calls the pieces of its answer
+		-- every API names the pieces of its answer so: the first token
 		self.speaks = self.speaks or find(s, '"delta"', 1, true) ~= nil
 	end
 	self.tail = sub(s, -TAIL)
 end
 
--- ---- filter: one per stream, between HAProxy and a reader
+-- ---- filter: one object per stream, between HAProxy and a reader
 
 local Filter = { id = "usage", flags = filter.FLT_CFG_FL_HTX }
 Filter.__index = Filter
@@ -235,10 +257,11 @@ function Filter:new()
 	return setmetatable({ seen = blocked.settled }, Filter)
 end
 
--- ---- the cut
+-- ---- the cut of a blocked caller's stream
 
--- The list has changed since this stream has looked at it.
-local function look(self, txn)
+-- To be called when the list has changed since this stream was compared with
+-- it.
+local function cut_if_blocked(self, txn)
 	self.seen = blocked.version
 	if not blocked.has("consumer:", txn:get_var("txn.gw.consumer")) and
 	   not blocked.has("app:", txn:get_var("txn.gw.app_scope")) and
@@ -246,30 +269,32 @@ local function look(self, txn)
 		return
 	end
 	txn:set_var("txn.gw.code", "caller_blocked")
-	self.seen = -1 -- should HAProxy go on in spite of it
+	self.seen = -1 -- no version: cut again if HAProxy goes on
 	error("the caller has been blocked: its stream is cut", 0)
 end
 
--- Some streams say nothing for minutes: this one is asked again in a second.
--- That is the time an analyser may take (analyse_exp). When it is over and
--- nobody sets a new one, HAProxy runs in circles until its watchdog ends it,
--- so each call sets one, and the last of a message one that is never over.
+-- A stream may be silent for minutes and must be cut all the same, so HAProxy
+-- is asked to call the filter again in a second. The time it is told is when
+-- its analyser expires (analyse_exp). An expired analyser that sets no new time
+-- keeps HAProxy in a busy loop until its watchdog kills it, so every call sets
+-- one, and the end of an answer sets one that is never reached.
 local SOON, NEVER = 1000, 10 * 86400 * 1000
 
-local function watch(self, txn)
-	if self.seen ~= blocked.version then look(self, txn) end
+local function check_blocked(self, txn)
+	if self.seen ~= blocked.version then cut_if_blocked(self, txn) end
 	filter.wake_time(SOON)
 end
 
-local function request_begins(self, txn, msg)
+local function begin_request(self, txn, msg)
 	local text = txn:get_var("txn.gw.edits")
 	if not text then return end
 	self.edits = edits.Edits.new(text)
 	filter.register_data_filter(self, msg.channel)
 end
 
--- HAProxy's own count of the bytes would include what stands behind the body.
-local function request_goes_on(self, msg)
+-- The bytes are counted here: HAProxy's own count would include what follows
+-- the body. What is inserted must fit its buffer, else the request fails.
+local function edit_request(self, msg)
 	local data = msg:body()
 	if not data or data == "" then return end
 	for _, step in ipairs(self.edits:piece(#data)) do
@@ -281,8 +306,9 @@ local function request_goes_on(self, msg)
 	end
 end
 
-local function answer_begins(self, txn, msg)
-	-- Read already; and 2.6 has no headers for Lua behind wait-for-body.
+local function begin_answer(self, txn, msg)
+	-- haproxy.cfg read it; and behind wait-for-body 2.6 raises an error
+	-- when Lua reads headers (haproxy.md 4.5)
 	if txn:get_var("txn.gw.by_rules") then return end
 	local status = tonumber(msg:get_stline().code) -- comes as a string
 	local websocket = status == 101
@@ -297,33 +323,37 @@ local function answer_begins(self, txn, msg)
 	if not sse and not find(kind, "json", 1, true) then return end
 	self.reader = Reader.new(sse)
 	if sse then self.began = core.now() end
-	-- A stream of a known length cannot become shorter; there are none.
+	-- An answer with a Content-Length must not become shorter; streams have
+	-- none.
 	if sse and not headers["content-length"] and
 	   txn:get_var("txn.gw.strip_usage") then
 		self.strip = edits.Strip.new()
 	end
-	-- Whose the response is has to be remembered: its id stands in the first
-	-- event, or at the beginning.
+	-- The caller owns the response it makes (decide/ownership). The id is
+	-- in the first event, or at the beginning of the object.
 	if txn:get_var("txn.gw.makes") == "id" then self.beginning = "" end
 end
 
--- In a string of the caller's the quotes would be escaped.
-local function look_for_id(self, txn, data)
+-- Text of the caller cannot look like an id: its quotes would be escaped.
+local function find_object_id(self, txn, data)
 	self.beginning = self.beginning .. sub(data, 1, BEGINNING)
 	local id = find(self.beginning, ID) and self.beginning:match(ID)
 	if id then txn:set_var("txn.gw.object", id) end
 	if id or #self.beginning >= BEGINNING then self.beginning = nil end
 end
 
--- HAProxy's clock stands still while one piece passes: exact to a wake-up.
-local function note_token(self, txn)
+-- core.now() is the time at which HAProxy woke up, so this is exact to one turn
+-- of its loop.
+local function publish_token_time(self, txn)
 	local t = core.now()
 	txn:set_var("txn.gw.token_ms", (t.sec - self.began.sec) * 1000 +
 		(t.usec - self.began.usec) // 1000)
 	self.began = nil
 end
 
-local function strip(self, msg, data)
+-- At the end of the stream, what is held back of a last line without a newline
+-- goes on.
+local function strip_usage_chunk(self, msg, data)
 	local rest = self.strip:feed(data)
 	if msg:eom() then rest = rest .. self.strip:flush() end
 	if rest == data then return end
@@ -331,18 +361,17 @@ local function strip(self, msg, data)
 	if rest ~= "" then msg:insert(rest, 0) end
 end
 
--- The usage is read before it is taken out. What is held back at the end of a
--- stream without a last line's end goes on with the end.
-local function answer_goes_on(self, txn, msg)
+-- The reader gets the bytes before the usage chunk is taken out of them.
+local function read_answer(self, txn, msg)
 	if not self.reader then return end
 	local data = msg:body() or ""
 	if data ~= "" then self.reader:feed(data) end
-	if self.began and self.reader.speaks then note_token(self, txn) end
-	if self.beginning then look_for_id(self, txn, data) end
-	if self.strip then strip(self, msg, data) end
+	if self.began and self.reader.speaks then publish_token_time(self, txn) end
+	if self.beginning then find_object_id(self, txn, data) end
+	if self.strip then strip_usage_chunk(self, msg, data) end
 end
 
-local function answer_ended(self, txn)
+local function publish_usage(self, txn)
 	local r = self.reader
 	r:settle()
 	if r.sse then txn:set_var("txn.gw.events", r.events) end
@@ -350,8 +379,9 @@ local function answer_ended(self, txn)
 	if r.usage_first then txn:set_var("txn.gw.usage_first", r.usage_first) end
 end
 
--- No usage is published after a failure: the agent then keeps its estimate.
-local function guard(self, f, txn, msg)
+-- Calls f so that an error does not break the transaction. No usage is
+-- published after one: the agent then charges by estimate.
+local function call_guarded(self, f, txn, msg)
 	local ok, err = pcall(f, self, txn, msg)
 	if not ok then
 		self.reader = nil
@@ -362,39 +392,42 @@ end
 
 function Filter:http_headers(txn, msg)
 	if msg:is_resp() then
-		guard(self, answer_begins, txn, msg)
+		call_guarded(self, begin_answer, txn, msg)
 	else
-		request_begins(self, txn, msg)
+		begin_request(self, txn, msg)
 	end
 	return filter.CONTINUE
 end
 
--- Also without a reader HAProxy wants this one to exist (2.6 crashes).
+-- HAProxy 2.6.12 crashes when a class without http_payload registers as a data
+-- filter (haproxy.md 0.12), so it must exist also for streams that are not
+-- read.
 function Filter:http_payload(txn, msg)
 	if msg:is_resp() then
-		watch(self, txn)
-		guard(self, answer_goes_on, txn, msg)
+		check_blocked(self, txn)
+		call_guarded(self, read_answer, txn, msg)
 	elseif self.edits then
-		request_goes_on(self, msg)
+		edit_request(self, msg)
 	end
 end
 
--- Behind 101: what the resource says on a WebSocket, or nothing for a while.
+-- After status 101: bytes of a WebSocket, or a call for none in a second.
 function Filter:tcp_payload(txn, channel)
-	if channel:is_resp() then watch(self, txn) end
+	if channel:is_resp() then check_blocked(self, txn) end
 end
 
--- The answer may be complete before its request is.
+-- The answer may be complete while its request is not: its timer must not
+-- expire.
 function Filter:http_end(_, msg)
 	if self.watched and msg:is_resp() then filter.wake_time(NEVER) end
 	return filter.CONTINUE
 end
 
--- Called also when the client hangs up, which http_end is not, and before
--- the record is written.
+-- Unlike http_end this is also called when the client hangs up, and before the
+-- usage record is written.
 function Filter:end_analyze(txn, channel)
 	if self.reader and channel:is_resp() then
-		guard(self, answer_ended, txn)
+		call_guarded(self, publish_usage, txn)
 	end
 	return filter.CONTINUE
 end

@@ -12,6 +12,12 @@
  *   foundry-spoa prices FILE ..       prices from LiteLLM's price file
  *   foundry-spoa healthcheck [URL]    ask a running agent
  *   foundry-spoa -V                   versions of the agent and its libraries
+ *
+ *   main -> command_find -> command_NAME -> exit status
+ *
+ * Each command is a file of commands/; `run` is the agent itself. An unknown
+ * name, or a wrong number of arguments, prints the list and exits with
+ * COMMAND_USAGE.
  */
 #include "commands/command.h"
 

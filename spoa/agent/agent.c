@@ -1,4 +1,24 @@
-/* agent: one worker, and everything it owns. */
+/*
+ * agent: one worker, and everything it owns.
+ *
+ *   agent_new   agt_make_parts -> agt_open_doors -> agt_lend_parts
+ *               -> agent_configure (the policy is in force)
+ *   agent_run   signals and timers -> loop, until SIGTERM or SIGINT:
+ *               agt_on_terminate -> conns_drain -> agt_stop_if_drained, or
+ *               agt_on_drain_limit
+ *   agent_free  doors first, then what their callbacks use
+ *
+ * What comes in, and where it goes:
+ *   NOTIFY      agt_on_notify -> agt_messages[], else decide/pipeline
+ *   datagram    settle_datagram (usage/settle)
+ *   GET         ops_get (agent/ops)
+ *   SIGHUP      reload (agent/reload)
+ *   new keys    agt_on_keys_changed -> the cache of verified tokens
+ *   new token   agt_on_redis_renewed -> the connection to Redis
+ *
+ * Layers below do not know this file. They get the parts they use in structs
+ * (agt_lend_parts), and call up through callbacks only.
+ */
 #include "agent/agent.h"
 
 #include "agent/ops.h"
@@ -26,30 +46,45 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* All of these are choices of ours. */
 enum {
-	AGENT_MAX_REQUESTS = 4096, /* undecided at once */
-	AGENT_MAX_CONNS = 4096,    /* from HAProxy */
+	/* Undecided requests at once; the next one is refused. Bounds memory:
+	 * each has a workspace of REQUEST_ARENA bytes. */
+	AGENT_MAX_REQUESTS = 4096,
+	/* Connections from HAProxy at once; it opens some per thread. */
+	AGENT_MAX_CONNS = 4096,
+	/* Longest drain. Far above the decision timeout (250 ms by default), so
+	 * that settlements reach a Redis that was away for seconds. */
 	AGENT_DRAIN_MS = 10000,
+	/* Gauges, the ledger's rotation, expired reservations: what ledger_tick
+	 * and open_reservations_sweep ask for. */
 	AGENT_TICK_MS = 1000,
-	AGENT_LINES_MS = 5,
-	AGENT_DRAIN_TICK_MS = 20, /* is it over yet? */
+	/* The same while draining: how late its end may be noticed. */
+	AGENT_DRAIN_TICK_MS = 20,
+	/* How long base/log may hold a line back to write several at once. */
+	AGENT_LOG_WAIT_MS = 5,
 };
 
-/* The messages of spoe-gateway.conf. */
-static void on_upstream_error(struct agent *a, struct conn_ref ref,
-                              const struct frame *f, size_t ack_limit)
+/* --------------------------------------------------------------- messages
+ *
+ * Messages of spoe-gateway.conf that report something and need no verdict. Each
+ * handler sends the ACK itself: decide/ownership only when the store has
+ * answered. */
+
+static void agt_on_upstream_error(struct agent *a, struct conn_ref ref,
+                                  const struct frame *f, size_t ack_limit)
 {
 	feedback_upstream_error(&a->feedback, ref, f, ack_limit);
 }
 
-static void on_created(struct agent *a, struct conn_ref ref,
-                       const struct frame *f, size_t ack_limit)
+static void agt_on_created(struct agent *a, struct conn_ref ref,
+                           const struct frame *f, size_t ack_limit)
 {
 	ownership_created(&a->decider, ref, f, ack_limit);
 }
 
-static void on_deleted(struct agent *a, struct conn_ref ref,
-                       const struct frame *f, size_t ack_limit)
+static void agt_on_deleted(struct agent *a, struct conn_ref ref,
+                           const struct frame *f, size_t ack_limit)
 {
 	ownership_deleted(&a->decider, ref, f, ack_limit);
 }
@@ -58,17 +93,20 @@ static const struct {
 	struct str name;
 	void (*handle)(struct agent *a, struct conn_ref ref,
 	               const struct frame *f, size_t ack_limit);
-} messages[] = {
-	{STR_INIT("upstream_error"), on_upstream_error},
-	{STR_INIT("created"), on_created},
-	{STR_INIT("deleted"), on_deleted},
+} agt_messages[] = {
+	{STR_INIT("upstream_error"), agt_on_upstream_error},
+	{STR_INIT("created"), agt_on_created},
+	{STR_INIT("deleted"), agt_on_deleted},
 };
 
-/* A NOTIFY: which message is it? One frame carries one message, because each
- * of ours has a group of its own; HAProxy 3.1-3.2 may also send none. What is
- * not in the table is a request, or is refused as a malformed one. */
-static void on_notify(void *ctx, struct conn_ref ref, const struct frame *f,
-                      size_t ack_limit)
+/* Dispatches a NOTIFY by the name of its message. A frame of ours carries one
+ * message, because each has a group of its own (spoe-gateway.conf). HAProxy
+ * 3.1-3.2 also sends frames without any; they need an ACK, too. A name that is
+ * not in the table goes to the pipeline: `admit` and `admit_head` are decided,
+ * anything else is refused as malformed, so an unknown message can never let a
+ * request pass. */
+static void agt_on_notify(void *ctx, struct conn_ref ref, const struct frame *f,
+                          size_t ack_limit)
 {
 	struct agent *a = ctx;
 	struct cursor c = notify_begin(f);
@@ -79,15 +117,17 @@ static void on_notify(void *ctx, struct conn_ref ref, const struct frame *f,
 		acknowledge(a->conns, ref, ack_limit);
 		return;
 	}
-	for (i = 0; i < sizeof(messages) / sizeof(*messages); i++)
-		if (str_eq(m.name, messages[i].name)) {
-			messages[i].handle(a, ref, f, ack_limit);
+	for (i = 0; i < sizeof(agt_messages) / sizeof(*agt_messages); i++)
+		if (str_eq(m.name, agt_messages[i].name)) {
+			agt_messages[i].handle(a, ref, f, ack_limit);
 			return;
 		}
 	pipeline_start(&a->decider, ref, f, ack_limit);
 }
 
-static void on_keys_changed(void *ctx, struct str tenant_id)
+/* Signing keys of a tenant were replaced: a token that was verified with a key
+ * which is gone must not be served from the cache. */
+static void agt_on_keys_changed(void *ctx, struct str tenant_id)
 {
 	struct agent *a = ctx;
 
@@ -95,9 +135,14 @@ static void on_keys_changed(void *ctx, struct str tenant_id)
 		inbound_flush(a->inbound, tenant_id);
 }
 
-/* ----------------------------------------------------- who we are to Redis */
+/* --------------------------------------------------- credential for Redis
+ *
+ * The store does not know how tokens are fetched, so they pass through here:
+ *
+ *   keys/outbound --on_redis_renewed--> redis_link_renew
+ *   keys/outbound <---on_redis_login--- store/redis_link, as it connects */
 
-static bool on_redis_login(void *ctx, struct redis_login *who)
+static bool agt_on_redis_login(void *ctx, struct redis_login *who)
 {
 	struct agent *a = ctx;
 
@@ -105,18 +150,25 @@ static bool on_redis_login(void *ctx, struct redis_login *who)
 	                      NULL) == OUTBOUND_OK;
 }
 
-static void on_redis_renewed(void *ctx)
+/* An Entra token ends: the open connection authenticates with the next one
+ * before Redis would close it (azure.md 3.10). */
+static void agt_on_redis_renewed(void *ctx)
 {
 	struct agent *a = ctx;
 
 	redis_link_renew(store_redis_link(a->redis));
 }
 
-/* --------------------------------------------------------------- the end */
+/* ------------------------------------------------------------------ drain
+ *
+ * Three things must be over before the loop stops: the connections (every
+ * answer is out, and AGENT-DISCONNECT was said), the parked requests, and the
+ * settlements that Redis has not confirmed. No one event marks the last of
+ * them, so the tick looks, and more often than usual. */
 
-static void on_tick(void *ctx);
+static void agt_on_tick(void *ctx);
 
-static void stop_if_drained(struct agent *a)
+static void agt_stop_if_drained(struct agent *a)
 {
 	if (a->draining && a->conns_drained &&
 	    requests_count(a->requests) == 0 &&
@@ -124,15 +176,17 @@ static void stop_if_drained(struct agent *a)
 		loop_stop(a->loop);
 }
 
-static void on_drained(void *ctx)
+static void agt_on_drained(void *ctx)
 {
 	struct agent *a = ctx;
 
 	a->conns_drained = true;
-	stop_if_drained(a);
+	agt_stop_if_drained(a);
 }
 
-static void on_drain_limit(void *ctx)
+/* A key or Redis did not answer in time. HAProxy refuses requests whose agent
+ * is gone; their reservations stay charged with the estimate. */
+static void agt_on_drain_limit(void *ctx)
 {
 	struct agent *a = ctx;
 
@@ -143,7 +197,7 @@ static void on_drain_limit(void *ctx)
 	loop_stop(a->loop);
 }
 
-static void on_terminate(void *ctx)
+static void agt_on_terminate(void *ctx)
 {
 	struct agent *a = ctx;
 
@@ -153,17 +207,19 @@ static void on_terminate(void *ctx)
 	log_info("agent", "worker=%u msg=\"draining\" connections=%zu",
 	         a->worker, conns_count(a->conns));
 	loop_timer_start(a->loop, &a->drain_limit, AGENT_DRAIN_MS,
-	                 on_drain_limit, a);
-	loop_timer_start(a->loop, &a->tick, AGENT_DRAIN_TICK_MS, on_tick, a);
+	                 agt_on_drain_limit, a);
+	loop_timer_start(a->loop, &a->tick, AGENT_DRAIN_TICK_MS, agt_on_tick,
+	                 a);
 	conns_drain(a->conns);
 }
 
-static void on_hangup(void *ctx)
+/* SIGHUP; with several workers the parent sends it to each (agent/workers). */
+static void agt_on_hangup(void *ctx)
 {
 	reload(ctx);
 }
 
-static void on_tick(void *ctx)
+static void agt_on_tick(void *ctx)
 {
 	struct agent *a = ctx;
 
@@ -171,14 +227,16 @@ static void on_tick(void *ctx)
 				       a->open, clock_mono_us(a->clock)));
 	ops_update_gauges(a);
 	ledger_tick(a->ledger);
-	stop_if_drained(a);
+	agt_stop_if_drained(a);
 	loop_timer_start(a->loop, &a->tick,
 	                 a->draining ? AGENT_DRAIN_TICK_MS : AGENT_TICK_MS,
-	                 on_tick, a);
+	                 agt_on_tick, a);
 }
 
 /* ------------------------------------------------------------ the policy */
 
+/* Requests in progress keep the policy they began with, by a reference of their
+ * own. Parts that outlive requests get the new one here. */
 bool agent_configure(struct agent *a, struct policy *p)
 {
 	const char *error = NULL;
@@ -199,6 +257,9 @@ bool agent_configure(struct agent *a, struct policy *p)
 	return true;
 }
 
+/* The first reason that applies is told. A worker whose policy does not require
+ * Redis is ready without it: each limit says what then applies
+ * (on_store_failure). */
 bool agent_ready(const struct agent *a, const char **why_not)
 {
 	*why_not = NULL;
@@ -214,9 +275,13 @@ bool agent_ready(const struct agent *a, const char **why_not)
 	return !*why_not;
 }
 
-/* -------------------------------------------------------------- building */
+/* --------------------------------------------------------------- building
+ *
+ * Each part is given the parts it uses as it is made, so the order is that of
+ * the layers. After a failure agent_free() frees what there is: every x_free()
+ * accepts NULL. */
 
-static bool make_parts(struct agent *a)
+static bool agt_make_parts(struct agent *a)
 {
 	struct requests_options requests = {
 		.clock = a->clock,
@@ -228,14 +293,14 @@ static bool make_parts(struct agent *a)
 		.clock = a->clock,
 		.metrics = a->metrics,
 		.worker = a->worker,
-		.changed = on_keys_changed,
+		.changed = agt_on_keys_changed,
 		.ctx = a,
 	};
 	struct outbound_options outbound = {
 		.clock = a->clock,
 		.metrics = a->metrics,
 		.worker = a->worker,
-		.redis_renewed = on_redis_renewed,
+		.redis_renewed = agt_on_redis_renewed,
 		.ctx = a,
 	};
 
@@ -254,7 +319,7 @@ static bool make_parts(struct agent *a)
 	if (!a->fetch || !a->redis)
 		return false;
 	store_redis_label(a->redis, a->worker);
-	redis_link_login(store_redis_link(a->redis), on_redis_login, a);
+	redis_link_login(store_redis_link(a->redis), agt_on_redis_login, a);
 	a->objects = objects_new(a->clock, store_redis_link(a->redis));
 	a->blocked = blocked_new(a->loop, store_redis_link(a->redis));
 	if (!a->objects || !a->blocked)
@@ -271,13 +336,16 @@ static bool make_parts(struct agent *a)
 	return a->inbound != NULL;
 }
 
-static bool make_doors(struct agent *a, const struct agent_sockets *s)
+/* After the parts, because callbacks come in as soon as the loop runs. The
+ * sockets were opened before the fork (agent/workers). udp and http take theirs
+ * over; the sockets for SPOP stay the process's. */
+static bool agt_open_doors(struct agent *a, const struct agent_sockets *s)
 {
 	struct conns_options conns = {
 		.loop = a->loop,
 		.metrics = a->metrics,
-		.on_notify = on_notify,
-		.on_drained = on_drained,
+		.on_notify = agt_on_notify,
+		.on_drained = agt_on_drained,
 		.ctx = a,
 		.max_frame = SPOP_MAX_FRAME,
 		.max_conns = AGENT_MAX_CONNS,
@@ -304,7 +372,8 @@ static bool make_doors(struct agent *a, const struct agent_sockets *s)
 	return true;
 }
 
-static void find_series(struct agent *a)
+/* Series that every request touches are looked up once (base/metrics). */
+static void agt_find_series(struct agent *a)
 {
 	struct decider *d = &a->decider;
 	char labels[32];
@@ -321,8 +390,9 @@ static void find_series(struct agent *a)
 	}
 }
 
-/* The layers below see the parts that they use, and nothing else. */
-static void lend_parts(struct agent *a)
+/* A layer below gets the parts it uses and cannot reach any other. Of these
+ * structs only `policy` changes later (agent_configure). */
+static void agt_lend_parts(struct agent *a)
 {
 	struct decider *d = &a->decider;
 	struct settler *s = &a->settler;
@@ -362,9 +432,9 @@ struct agent *agent_new(struct policy *p, const struct agent_sockets *s,
 	a->worker = worker;
 	a->n_workers = n_workers;
 	a->policy = policy_ref(p);
-	find_series(a);
-	made = make_parts(a) && make_doors(a, s);
-	lend_parts(a);
+	agt_find_series(a);
+	made = agt_make_parts(a) && agt_open_doors(a, s);
+	agt_lend_parts(a);
 	if (!made || !agent_configure(a, p)) {
 		log_error("agent", "worker=%u msg=\"could not start\"", worker);
 		agent_free(a);
@@ -377,11 +447,13 @@ void agent_free(struct agent *a)
 {
 	if (!a)
 		return;
+	/* from here on nothing comes in, and nobody waits for anything */
 	http_free(a->http);
 	udp_free(a->udp);
 	requests_free(a->requests);
 	conns_free(a->conns);
 	settle_forget(&a->settler);
+	/* each part before those it uses */
 	inbound_free(a->inbound);
 	jwks_free(a->jwks);
 	outbound_free(a->outbound);
@@ -398,30 +470,37 @@ void agent_free(struct agent *a)
 	free(a);
 }
 
-static void on_lines(void *data)
+/* ---------------------------------------------------------------- running
+ *
+ * A write() for each of the two log lines of a request took a tenth of the
+ * worker's time. base/log collects lines, and calls agt_on_log_held() when the
+ * first one waits. */
+
+static void agt_on_log_wait(void *data)
 {
 	(void)data;
 	log_flush();
 }
 
-static void on_first_line(void *ctx)
+static void agt_on_log_held(void *ctx)
 {
 	struct agent *a = ctx;
 
-	loop_timer_start(a->loop, &a->lines, AGENT_LINES_MS, on_lines, a);
+	loop_timer_start(a->loop, &a->lines, AGENT_LOG_WAIT_MS, agt_on_log_wait,
+	                 a);
 }
 
 void agent_run(struct agent *a)
 {
-	loop_signal_start(a->loop, &a->sigterm, SIGTERM, on_terminate, a);
-	loop_signal_start(a->loop, &a->sigint, SIGINT, on_terminate, a);
-	loop_signal_start(a->loop, &a->sighup, SIGHUP, on_hangup, a);
-	loop_timer_start(a->loop, &a->tick, AGENT_TICK_MS, on_tick, a);
+	loop_signal_start(a->loop, &a->sigterm, SIGTERM, agt_on_terminate, a);
+	loop_signal_start(a->loop, &a->sigint, SIGINT, agt_on_terminate, a);
+	loop_signal_start(a->loop, &a->sighup, SIGHUP, agt_on_hangup, a);
+	loop_timer_start(a->loop, &a->tick, AGENT_TICK_MS, agt_on_tick, a);
 	ops_update_gauges(a);
 	log_info("agent", "worker=%u msg=\"serving\"", a->worker);
-	log_collect(on_first_line, a);
+	log_collect(agt_on_log_held, a);
 	loop_run(a->loop);
-	log_collect(NULL, NULL);
+	log_collect(NULL, NULL); /* writes what is held */
 	loop_timer_stop(&a->lines);
 	loop_signal_stop(&a->sigterm);
 	loop_signal_stop(&a->sigint);

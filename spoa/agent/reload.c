@@ -1,4 +1,17 @@
-/* agent/reload: SIGHUP, the configuration is read again. */
+/*
+ * agent/reload: SIGHUP, the configuration is read again.
+ *
+ *   conf_load -- errors --> logged; the old policy stays in force
+ *       | policy
+ *   inbound_flush -> agent_configure -- false --> the old policy again
+ *       | true
+ *   the old policy loses the reference of the agent; requests that began with
+ *   it hold their own
+ *
+ * Each worker reads the file by itself: policies are not in shared memory. A
+ * file that changes in the same second may give two workers different policies
+ * until the next SIGHUP.
+ */
 #include "agent/reload.h"
 
 #include "agent/agent.h"
@@ -6,16 +19,17 @@
 #include "conf/load.h"
 #include "keys/inbound.h"
 
-enum { RELOAD_ERRORS_MAX = 65536 }; /* text of a bad config */
+/* Bytes of all messages about a bad file; what does not fit is left out. */
+enum { RELOAD_ERRORS_MAX = 65536 };
 
-static void rld_count(struct agent *a, const char *labels)
+static void rld_count_result(struct agent *a, const char *labels)
 {
 	metric_add(
 		metrics_get(a->metrics, "foundry_reloads_total", str_c(labels)),
 		1);
 }
 
-static bool rld_same_texts(const struct strs *a, const struct strs *b)
+static bool rld_have_same_texts(const struct strs *a, const struct strs *b)
 {
 	size_t i;
 
@@ -25,10 +39,12 @@ static bool rld_same_texts(const struct strs *a, const struct strs *b)
 	return a->n == b->n;
 }
 
+/* Sockets are opened and workers are forked once, at the start. A change of
+ * them is no error: the rest of the file is wanted now. */
 static void rld_warn_of_restart(const struct policy *old,
                                 const struct policy *new)
 {
-	if (!rld_same_texts(&old->listen.spop, &new->listen.spop) ||
+	if (!rld_have_same_texts(&old->listen.spop, &new->listen.spop) ||
 	    !str_eq(old->listen.usage, new->listen.usage) ||
 	    !str_eq(old->listen.http, new->listen.http) ||
 	    old->workers != new->workers)
@@ -36,6 +52,8 @@ static void rld_warn_of_restart(const struct policy *old,
 		                  "restart; everything else is in force\"");
 }
 
+/* One log line per error or warning; conf_load also has warnings for a file
+ * that is good. */
 static void rld_log_errors(struct buf *errors)
 {
 	struct str rest = buf_str(errors);
@@ -58,7 +76,7 @@ void reload(struct agent *a)
 	rld_log_errors(&errors);
 	buf_done(&errors);
 	if (!new) {
-		rld_count(a, "result=\"refused\"");
+		rld_count_result(a, "result=\"refused\"");
 		log_error("agent",
 		          "worker=%u msg=\"%s has errors: the old "
 		          "configuration stays in force\"",
@@ -66,12 +84,12 @@ void reload(struct agent *a)
 		return;
 	}
 	rld_warn_of_restart(old, new);
-	/* verified tokens were judged by the old tenants */
+	/* tokens in the cache were accepted by the rules of the old tenants */
 	inbound_flush(a->inbound, STR_NONE);
 	if (!agent_configure(a, new)) {
 		agent_configure(a, old);
 		policy_unref(new);
-		rld_count(a, "result=\"failed\"");
+		rld_count_result(a, "result=\"failed\"");
 		log_error("agent",
 		          "worker=%u msg=\"reload failed: the old "
 		          "configuration stays in force\"",
@@ -79,6 +97,6 @@ void reload(struct agent *a)
 		return;
 	}
 	policy_unref(old);
-	rld_count(a, "result=\"ok\"");
+	rld_count_result(a, "result=\"ok\"");
 	log_info("agent", "worker=%u msg=\"%s loaded\"", a->worker, new->file);
 }

@@ -1,4 +1,20 @@
-/* workers: one process, or a parent that keeps N of them alive. */
+/*
+ * workers: one process, or a parent that keeps N of them alive.
+ *
+ *   workers_run   signals blocked -> shared memory -> sockets
+ *       |
+ *       +-- one worker:  wrk_serve -> agent_run, in this process
+ *       |
+ *       +-- several:     wrk_supervise
+ *                          fork --> wrk_serve -> agent_run     N children
+ *                          SIGHUP  --> wrk_reload, and to all children
+ *                          SIGTERM --> to all children, until none is left
+ *
+ * The parent has no loop and no connections. It holds what a new worker begins
+ * with: the policy in force, the sockets, the shared memory. It looks for ended
+ * children once a second, not at SIGCHLD: that pause also keeps a worker which
+ * ends at once from being forked again and again.
+ */
 #include "agent/workers.h"
 
 #include "agent/agent.h"
@@ -17,21 +33,27 @@
 #include <unistd.h>
 
 enum {
-	WORKERS_MAX = 64,
+	WORKERS_MAX = 64, /* that of `workers` in conf/options */
+	/* Between two looks for ended children. Our choice. */
 	WORKERS_RESPAWN_S = 1,
-	WORKERS_ERRORS_MAX = 65536, /* text of a bad config */
+	/* Bytes of the messages about a bad file, which the parent drops: each
+	 * worker logs its own. */
+	WORKERS_ERRORS_MAX = 65536,
 };
 
 struct workers {
-	struct policy *policy; /* in force; what a new worker begins with */
+	struct policy *policy; /* in force, referenced */
 	struct agent_sockets sockets;
 	struct agent_shared shared;
-	unsigned n; /* as at the start */
-	pid_t pids[WORKERS_MAX];
-	bool stopping;
+	unsigned n;              /* as at the start; a reload keeps it */
+	pid_t pids[WORKERS_MAX]; /* by number of the worker; 0: none runs */
+	bool stopping;           /* SIGTERM came: none is replaced any more */
 };
 
-static bool open_sockets(const struct policy_listen *l, struct agent_sockets *s)
+/* Opens what the policy lists. On failure, which is logged, the caller ends the
+ * process; sockets that are open already end with it. */
+static bool wrk_open_sockets(const struct policy_listen *l,
+                             struct agent_sockets *s)
 {
 	char error[256] = "";
 	size_t i;
@@ -66,7 +88,7 @@ static bool open_sockets(const struct policy_listen *l, struct agent_sockets *s)
 	return true;
 }
 
-static void unlink_sockets(const struct policy_listen *l)
+static void wrk_unlink_sockets(const struct policy_listen *l)
 {
 	size_t i;
 
@@ -74,8 +96,8 @@ static void unlink_sockets(const struct policy_listen *l)
 		listen_unlink(l->spop.v[i]);
 }
 
-/* The life of one worker. */
-static int serve(const struct workers *w, unsigned number)
+/* The life of one worker. The exit status of its process. */
+static int wrk_serve(const struct workers *w, unsigned number)
 {
 	struct agent *a =
 		agent_new(w->policy, &w->sockets, &w->shared, number, w->n);
@@ -87,30 +109,35 @@ static int serve(const struct workers *w, unsigned number)
 	return 0;
 }
 
-/* Without its parent a worker cannot be told anything, and would keep the
- * sockets from whoever is started next. */
-static void end_with(pid_t parent)
+/* Nobody sends signals to a worker without a parent, and its open sockets would
+ * keep a newly started agent from binding the same addresses. So the kernel is
+ * asked to send SIGTERM when the parent is gone: the worker drains and ends. */
+static void wrk_end_with_parent(pid_t parent)
 {
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
-		raise(SIGTERM); /* it was faster; blocked until it is heard */
+		raise(SIGTERM); /* gone before prctl(); held until agent_run()
+		                 */
 }
 
-static void start_one(struct workers *w, unsigned number)
+/* A failed fork leaves pids[number] at 0: it is tried again with the next look
+ * at the children. The child leaves by _exit(), so that nothing of the parent's
+ * stdio buffers is written twice. */
+static void wrk_start_worker(struct workers *w, unsigned number)
 {
 	pid_t parent = getpid();
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		end_with(parent);
-		_exit(serve(w, number));
+		wrk_end_with_parent(parent);
+		_exit(wrk_serve(w, number));
 	}
 	if (pid < 0)
 		log_error("workers", "worker=%u msg=\"fork failed\"", number);
 	w->pids[number] = pid > 0 ? pid : 0;
 }
 
-static void tell_all(const struct workers *w, int signum)
+static void wrk_signal_all(const struct workers *w, int signum)
 {
 	unsigned i;
 
@@ -119,8 +146,9 @@ static void tell_all(const struct workers *w, int signum)
 			kill(w->pids[i], signum);
 }
 
-/* It cannot say so itself. */
-static void not_ready(const struct workers *w, unsigned number)
+/* The gauge of a worker outlives it in shared memory. Without this, /readyz of
+ * the others would say that the dead one is ready. */
+static void wrk_mark_not_ready(const struct workers *w, unsigned number)
 {
 	char labels[32];
 
@@ -130,8 +158,9 @@ static void not_ready(const struct workers *w, unsigned number)
 	           0);
 }
 
-/* Take note of workers that ended; the number of those still running. */
-static unsigned reap(struct workers *w)
+/* Collects the exit status of workers that ended. The number of those that are
+ * still running. */
+static unsigned wrk_reap_workers(struct workers *w)
 {
 	unsigned i, running = 0;
 
@@ -141,7 +170,7 @@ static unsigned reap(struct workers *w)
 		if (w->pids[i] > 0 &&
 		    waitpid(w->pids[i], &status, WNOHANG) == w->pids[i]) {
 			w->pids[i] = 0;
-			not_ready(w, i);
+			wrk_mark_not_ready(w, i);
 			if (!w->stopping)
 				log_error("workers",
 				          "worker=%u msg=\"ended with status "
@@ -153,18 +182,19 @@ static unsigned reap(struct workers *w)
 	return running;
 }
 
-static void replace_missing(struct workers *w)
+static void wrk_replace_missing(struct workers *w)
 {
 	unsigned i;
 
 	for (i = 0; i < w->n; i++)
 		if (w->pids[i] == 0)
-			start_one(w, i);
+			wrk_start_worker(w, i);
 }
 
-/* Every worker reads the file itself and says what is wrong with it; here it
- * is kept for those that will be started later. */
-static void reload(struct workers *w)
+/* SIGHUP. Every worker reads the file by itself and logs what is wrong with it.
+ * The parent reads it for workers that it will start later; with a bad file
+ * these begin with the old policy, like those that run. */
+static void wrk_reload(struct workers *w)
 {
 	struct policy *new;
 	struct buf errors;
@@ -172,39 +202,40 @@ static void reload(struct workers *w)
 	buf_init(&errors, WORKERS_ERRORS_MAX);
 	new = conf_load(w->policy->file, &errors);
 	buf_done(&errors);
-	tell_all(w, SIGHUP);
+	wrk_signal_all(w, SIGHUP);
 	if (!new)
 		return;
 	policy_unref(w->policy);
 	w->policy = new;
 }
 
-static int keep_alive(struct workers *w, const sigset_t *ours)
+/* The parent's life: ends when SIGTERM came and no worker is left. */
+static int wrk_supervise(struct workers *w, const sigset_t *ours)
 {
 	const struct timespec pause = {.tv_sec = WORKERS_RESPAWN_S};
 
-	replace_missing(w);
+	wrk_replace_missing(w);
 	for (;;) {
-		/* the pause also paces the replacement of workers */
+		/* returns -1 after the pause; the pause paces replacements */
 		int signum = sigtimedwait(ours, NULL, &pause);
 
 		if (signum == SIGHUP)
-			reload(w);
+			wrk_reload(w);
 		if (signum == SIGTERM || signum == SIGINT) {
 			w->stopping = true;
-			tell_all(w, SIGTERM);
+			wrk_signal_all(w, SIGTERM);
 		}
-		if (reap(w) == 0 && w->stopping)
+		if (wrk_reap_workers(w) == 0 && w->stopping)
 			return 0;
 		if (!w->stopping)
-			replace_missing(w);
+			wrk_replace_missing(w);
 	}
 }
 
-/* A signal that comes before there is somebody to hear it waits: the default
- * of SIGHUP would end the process. The loop of a worker unblocks those that it
- * listens to. */
-static void block_signals(sigset_t *ours)
+/* A signal that comes before a handler is set is held by the kernel: the
+ * default action of SIGHUP would end the process. The parent takes them with
+ * sigtimedwait(); the loop of a worker unblocks those that it listens to. */
+static void wrk_block_signals(sigset_t *ours)
 {
 	sigemptyset(ours);
 	sigaddset(ours, SIGTERM);
@@ -217,22 +248,22 @@ static void block_signals(sigset_t *ours)
 
 int workers_run(struct policy *p)
 {
-	/* the listeners stay those of the start, and so does their number */
+	/* listeners and the number of workers stay those of the start */
 	struct workers w = {.policy = policy_ref(p), .n = p->workers};
 	sigset_t ours;
 	int code = 1;
 
-	block_signals(&ours);
+	wrk_block_signals(&ours);
 	w.shared.metrics = metrics_new();
 	w.shared.open = open_reservations_new();
 	if (!w.shared.metrics || !w.shared.open) {
 		log_error("workers", "msg=\"no shared memory\"");
-	} else if (open_sockets(&p->listen, &w.sockets)) {
+	} else if (wrk_open_sockets(&p->listen, &w.sockets)) {
 		metric_set(metrics_get(w.shared.metrics, "foundry_build_info",
 		                       STR("version=\"" VERSION "\"")),
 		           1);
-		code = w.n > 1 ? keep_alive(&w, &ours) : serve(&w, 0);
-		unlink_sockets(&p->listen);
+		code = w.n > 1 ? wrk_supervise(&w, &ours) : wrk_serve(&w, 0);
+		wrk_unlink_sockets(&p->listen);
 	}
 	open_reservations_free(w.shared.open);
 	metrics_free(w.shared.metrics);

@@ -1,7 +1,18 @@
-/* commands/argv: the options of a command, `--name value`, from a table. */
+/*
+ * commands/argv: the options of a command, `--name value`, from a table.
+ *
+ *   argv_read -> argv_read_option -> argv_set_value -> member of the struct
+ *
+ * A row names the member by its offset, so one function sets members of all
+ * structs. getopt_long() is not used: it would need a second table with the
+ * types, and its messages do not say what was expected.
+ */
 #include "commands/argv.h"
 
-static bool set(const struct argv_option *w, const char *value, void *into)
+/* Converts `value` and stores it. False when it is not among `names`; then
+ * nothing is stored. Text needs no copy: argv lives as long as the process. */
+static bool argv_set_value(const struct argv_option *w, const char *value,
+                           void *into)
 {
 	void *at = (char *)into + w->at;
 	int i;
@@ -22,10 +33,12 @@ static bool set(const struct argv_option *w, const char *value, void *into)
 	return true;
 }
 
-/* *used: how many arguments it was. */
-static bool read_one(const struct argv_option *table, size_t n,
-                     const char *name, const char *value, void *into, int *used,
-                     struct buf *error)
+/* Reads the option `name`; `value` is the argument behind it, NULL at the end.
+ * *used is set to the number of arguments that were read: 1 for a flag, else 2.
+ */
+static bool argv_read_option(const struct argv_option *table, size_t n,
+                             const char *name, const char *value, void *into,
+                             int *used, struct buf *error)
 {
 	size_t i = 0;
 
@@ -42,7 +55,7 @@ static bool read_one(const struct argv_option *table, size_t n,
 		        i == n ? "no such option" : "no value behind it");
 		return false;
 	}
-	if (set(&table[i], value, into))
+	if (argv_set_value(&table[i], value, into))
 		return true;
 	buf_fmt(error, "%s: found \"%s\", expected %s\n", name, value,
 	        table[i].help);
@@ -59,9 +72,9 @@ bool argv_read(const struct argv_option *table, size_t n, int argc, char **argv,
 		used = 1;
 		if (strncmp(argv[i], "--", 2) != 0)
 			*file = argv[i];
-		else if (!read_one(table, n, argv[i],
-		                   i + 1 < argc ? argv[i + 1] : NULL, into,
-		                   &used, error))
+		else if (!argv_read_option(table, n, argv[i],
+		                           i + 1 < argc ? argv[i + 1] : NULL,
+		                           into, &used, error))
 			return false;
 	}
 	return true;

@@ -1,4 +1,8 @@
-/* commands/check: report every error of a configuration. */
+/*
+ * commands/check: report every error of a configuration.
+ *
+ * command_load() prints the errors and warnings; here is only the summary.
+ */
 #include "commands/command.h"
 
 #include <stdio.h>

@@ -1,11 +1,18 @@
-/* commands/command: what the commands of foundry-spoa have in common. */
+/*
+ * commands/command: what the commands of foundry-spoa have in common.
+ *
+ * A command is a row of cmd_table. The table gives both the look-up and the
+ * usage text, so that no command can be missing from the text.
+ */
 #include "commands/command.h"
 
 #include "conf/load.h"
 
 #include <stdio.h>
 
-static const struct command commands[] = {
+/* In the order of the usage text. The number of arguments counts the words
+ * behind the command's name; each command checks what they mean. */
+static const struct command cmd_table[] = {
 	{"run", 1, 1, command_run, "FILE",
          "serve HAProxy with this configuration"},
 	{"check", 1, 1, command_check, "FILE",
@@ -28,14 +35,14 @@ static const struct command commands[] = {
 	{"-V", 0, 0, command_versions, "", "versions of agent and libraries"},
 };
 
-enum { N_COMMANDS = sizeof(commands) / sizeof(*commands) };
+enum { CMD_COUNT = sizeof(cmd_table) / sizeof(*cmd_table) };
 
 const struct command *command_find(const char *name, int argc)
 {
 	size_t i;
 
-	for (i = 0; i < N_COMMANDS; i++) {
-		const struct command *c = &commands[i];
+	for (i = 0; i < CMD_COUNT; i++) {
+		const struct command *c = &cmd_table[i];
 
 		if (strcmp(name, c->name) == 0 && argc >= c->min &&
 		    argc <= c->max)
@@ -49,9 +56,9 @@ int command_usage(void)
 	size_t i;
 
 	fprintf(stderr, "usage: foundry-spoa COMMAND\n");
-	for (i = 0; i < N_COMMANDS; i++)
-		fprintf(stderr, "  %-14s %-8s  %s\n", commands[i].name,
-		        commands[i].arguments, commands[i].help);
+	for (i = 0; i < CMD_COUNT; i++)
+		fprintf(stderr, "  %-14s %-8s  %s\n", cmd_table[i].name,
+		        cmd_table[i].arguments, cmd_table[i].help);
 	return COMMAND_USAGE;
 }
 
@@ -72,6 +79,8 @@ void command_tell(struct buf *text)
 	buf_done(text);
 }
 
+/* Also fails when standard output cannot be written (a full disk, a closed
+ * pipe): a script must not take a part of a report for all of it. */
 int command_print(struct buf *text, bool ok)
 {
 	if (ok)

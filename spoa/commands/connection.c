@@ -1,4 +1,19 @@
-/* connection: the Foundry connection that leads to this gateway. */
+/*
+ * connection: the Foundry connection that leads to this gateway.
+ *
+ *   argv --connection_options--> struct connection
+ *   policy + struct connection --connection_print--> Bicep or JSON
+ *
+ *   cnx_write_bicep_head, or "{"
+ *   cnx_write_properties
+ *     category, target
+ *     cnx_write_auth        authType, credentials
+ *     isSharedToAll
+ *     cnx_write_metadata    strings only; lists and objects as JSON texts
+ *
+ * Both languages have the same tree of members (foundry.md 1.1), so one walk
+ * writes both, and struct writer knows where they differ.
+ */
 #include "commands/connection.h"
 
 #include "decide/discover.h"
@@ -7,49 +22,58 @@
 
 #include <string.h>
 
-enum { CONNECTION_NAME_MAX = 64, CONNECTION_TEXT_MAX = 1 << 18 };
+enum {
+	CONNECTION_NAME_MAX = 64, /* our choice; it is part of a model's name */
+	/* Bytes of one value of `metadata`: the static list of models. Our
+	 * choice, far above the hundreds of models of a large configuration. */
+	CONNECTION_TEXT_MAX = 1 << 18,
+};
 
-static const char *const kinds[] = {"ModelGateway", "ApiManagement", NULL};
-static const char *const auths[] = {"ApiKey", "OAuth2",
-                                    "ProjectManagedIdentity", NULL};
-static const char *const outputs[] = {"bicep", "json", NULL};
-static const char *const lists[] = {"static", "dynamic", NULL};
-static const char *const booleans[] = {"false", "true", NULL};
+/* The words of the command line, which are those of Azure, too: kinds and auths
+ * are printed as they are. The order is that of the enums in connection.h. */
+
+static const char *const cnx_kinds[] = {"ModelGateway", "ApiManagement", NULL};
+static const char *const cnx_auths[] = {"ApiKey", "OAuth2",
+                                        "ProjectManagedIdentity", NULL};
+static const char *const cnx_outputs[] = {"bicep", "json", NULL};
+static const char *const cnx_lists[] = {"static", "dynamic", NULL};
+static const char *const cnx_booleans[] = {"false", "true", NULL};
 
 /* ---------------------------------------------------------------- options */
 
-#define TEXT(name, member, help)                                               \
+#define CNX_TEXT(name, member, help)                                           \
 	ARGV_OPTION(name, ARGV_TEXT, connection, member, NULL, help)
 
-static const struct argv_option options[] = {
-	ARGV_OPTION("--kind", ARGV_ENUM, connection, kind, kinds,
+static const struct argv_option cnx_option_rows[] = {
+	ARGV_OPTION("--kind", ARGV_ENUM, connection, kind, cnx_kinds,
                     "ModelGateway (default) or ApiManagement"),
-	TEXT("--name", name, "of the connection; agents use NAME/MODEL"),
-	TEXT("--target", target, "https://HOST[/PREFIX] of this gateway"),
-	ARGV_OPTION("--auth", ARGV_ENUM, connection, auth, auths,
+	CNX_TEXT("--name", name, "of the connection; agents use NAME/MODEL"),
+	CNX_TEXT("--target", target, "https://HOST[/PREFIX] of this gateway"),
+	ARGV_OPTION("--auth", ARGV_ENUM, connection, auth, cnx_auths,
                     "ApiKey (default), OAuth2 (ModelGateway only) or "
                     "ProjectManagedIdentity (ApiManagement only)"),
 	ARGV_OPTION(
-		"--list", ARGV_BOOL, connection, discovery, lists,
+		"--list", ARGV_BOOL, connection, discovery, cnx_lists,
 		"static (default): models in the connection; dynamic: Foundry "
 		"asks the gateway"),
-	TEXT("--models", models, "A,B,..: only these (static)"),
-	ARGV_OPTION("--in-path", ARGV_BOOL, connection, in_path, booleans,
+	CNX_TEXT("--models", models, "A,B,..: only these (static)"),
+	ARGV_OPTION("--in-path", ARGV_BOOL, connection, in_path, cnx_booleans,
                     "true: .../deployments/MODEL/chat/completions"),
-	TEXT("--api-version", api_version, "sent as ?api-version="),
-	TEXT("--key-header", key_header, "default api-key"),
-	TEXT("--key-format", key_format, "default {api_key}"),
-	TEXT("--token-url", token_url, "OAuth2"),
-	TEXT("--scope", scope,
-             "OAuth2, for example api://foundry-gateway/.default"),
-	TEXT("--client-id", client_id, "OAuth2"),
-	TEXT("--audience", audience,
-             "managed identity; default https://cognitiveservices.azure.com"),
-	ARGV_OPTION("--output", ARGV_ENUM, connection, output, outputs,
+	CNX_TEXT("--api-version", api_version, "sent as ?api-version="),
+	CNX_TEXT("--key-header", key_header, "default api-key"),
+	CNX_TEXT("--key-format", key_format, "default {api_key}"),
+	CNX_TEXT("--token-url", token_url, "OAuth2"),
+	CNX_TEXT("--scope", scope,
+                 "OAuth2, for example api://foundry-gateway/.default"),
+	CNX_TEXT("--client-id", client_id, "OAuth2"),
+	CNX_TEXT("--audience", audience,
+                 "managed identity; default "
+                 "https://cognitiveservices.azure.com"),
+	ARGV_OPTION("--output", ARGV_ENUM, connection, output, cnx_outputs,
                     "bicep (default) or json"),
 };
 
-enum { N_OPTIONS = sizeof(options) / sizeof(*options) };
+enum { CNX_N_OPTIONS = sizeof(cnx_option_rows) / sizeof(*cnx_option_rows) };
 
 bool connection_options(int argc, char **argv, struct connection *out,
                         const char **file, struct buf *error)
@@ -58,7 +82,8 @@ bool connection_options(int argc, char **argv, struct connection *out,
 	                           .key_format = STR("{api_key}"),
 	                           .audience = STR("https://cognitiveservices"
 	                                           ".azure.com")};
-	if (!argv_read(options, N_OPTIONS, argc, argv, out, file, error))
+	if (!argv_read(cnx_option_rows, CNX_N_OPTIONS, argc, argv, out, file,
+	               error))
 		return false;
 	if (!*file || out->name.len == 0 || out->target.len == 0) {
 		buf_fmt(error, "connection: expected FILE, --name and "
@@ -70,12 +95,12 @@ bool connection_options(int argc, char **argv, struct connection *out,
 
 void connection_usage(struct buf *out)
 {
-	argv_usage(options, N_OPTIONS, out);
+	argv_usage(cnx_option_rows, CNX_N_OPTIONS, out);
 }
 
 /* ----------------------------------------------------------------- checks */
 
-static bool is_name(struct str s)
+static bool cnx_is_name(struct str s)
 {
 	size_t i;
 
@@ -89,10 +114,13 @@ static bool is_name(struct str s)
 	return s.len > 0 && s.len <= CONNECTION_NAME_MAX;
 }
 
-/* A sentence when the combination cannot work, else NULL. */
-static const char *what_is_wrong(const struct connection *c)
+/* What Azure would refuse, or accept and then fail with at the first request:
+ * checked here, because Azure's own messages do not name the cause (foundry.md
+ * 1.2, 1.3). A sentence for the operator, NULL when the options fit together.
+ */
+static const char *cnx_find_conflict(const struct connection *c)
 {
-	if (!is_name(c->name))
+	if (!cnx_is_name(c->name))
 		return "--name: expected letters, digits, - and _ (agents "
 		       "write NAME/MODEL)";
 	if (!str_starts(c->target, STR("https://")))
@@ -120,14 +148,17 @@ static const char *what_is_wrong(const struct connection *c)
 	return NULL;
 }
 
-static bool is_listed(const struct connection *c, const struct policy_model *m)
+static bool cnx_is_listed(const struct connection *c,
+                          const struct policy_model *m)
 {
 	return c->models.len == 0 || str_has_word(c->models, ',', m->name);
 }
 
-/* Every name of --models is a model. */
-static bool check_models(const struct connection *c, const struct policy *p,
-                         struct buf *error)
+/* Every name in --models must be a public name of the configuration: Azure does
+ * not check the names, and a wrong one fails at the first run of an agent. An
+ * alias is refused, because cnx_write_models() compares public names. */
+static bool cnx_check_models(const struct connection *c, const struct policy *p,
+                             struct buf *error)
 {
 	struct str rest = c->models;
 
@@ -150,9 +181,9 @@ static bool check_models(const struct connection *c, const struct policy *p,
 
 /* ----------------------------------------------------------------- output */
 
-/* The list as Foundry wants it, foundry.md 3.1. */
-static void write_models(const struct connection *c, const struct policy *p,
-                         struct buf *out)
+/* The static list of foundry.md 3.1, of the models that --models names. */
+static void cnx_write_models(const struct connection *c, const struct policy *p,
+                             struct buf *out)
 {
 	const char *comma = "";
 	size_t i;
@@ -161,7 +192,7 @@ static void write_models(const struct connection *c, const struct policy *p,
 	for (i = 0; i < p->n_models; i++) {
 		const struct policy_model *m = &p->models[i];
 
-		if (!is_listed(c, m))
+		if (!cnx_is_listed(c, m))
 			continue;
 		buf_add_str(out, str_c(comma));
 		discover_one(m, m->name, DISCOVER_AZURE, out);
@@ -170,8 +201,9 @@ static void write_models(const struct connection *c, const struct policy *p,
 	buf_add_str(out, STR("]"));
 }
 
-/* A Bicep string: '..' with \, ' and ${ escaped. */
-static void write_bicep(struct buf *out, struct str s)
+/* A Bicep string: in single quotes, with \, ' and ${ (interpolation) escaped.
+ * Control characters are not: the texts are the operator's own. */
+static void cnx_write_bicep_text(struct buf *out, struct str s)
 {
 	size_t i;
 
@@ -186,15 +218,17 @@ static void write_bicep(struct buf *out, struct str s)
 	buf_add_str(out, STR("'"));
 }
 
-/* What the two languages write differently. */
+/* Writes the members of objects in Bicep or JSON. Bicep separates members by a
+ * new line, has keys without quotes and strings in single quotes; JSON
+ * separates by commas and quotes both. */
 struct writer {
 	struct buf *out;
 	bool bicep;
-	bool first; /* of the members of the open object */
-	unsigned indent;
+	bool first;      /* the next member is the first one of its object */
+	unsigned indent; /* spaces before the next member */
 };
 
-static void begin_member(struct writer *w, const char *key)
+static void cnx_begin_member(struct writer *w, const char *key)
 {
 	buf_fmt(w->out, "%s\n%*s%s%s%s: ", w->bicep || w->first ? "" : ",",
 	        (int)w->indent, "", w->bicep ? "" : "\"", key,
@@ -202,126 +236,140 @@ static void begin_member(struct writer *w, const char *key)
 	w->first = false;
 }
 
-static void write_text(struct writer *w, const char *key, struct str value)
+static void cnx_write_text(struct writer *w, const char *key, struct str value)
 {
-	begin_member(w, key);
+	cnx_begin_member(w, key);
 	if (w->bicep)
-		write_bicep(w->out, value);
+		cnx_write_bicep_text(w->out, value);
 	else
 		buf_json(w->out, value);
 }
 
-/* A bare word in Bicep (a parameter), a placeholder in JSON. */
-static void write_secret(struct writer *w, const char *key, const char *param)
+/* A secret is never printed: Bicep gets the name of a parameter, which the
+ * operator gives when deploying, and JSON a placeholder to be replaced. */
+static void cnx_write_secret(struct writer *w, const char *key,
+                             const char *param)
 {
-	begin_member(w, key);
+	cnx_begin_member(w, key);
 	if (w->bicep)
 		buf_fmt(w->out, "%s", param);
 	else
 		buf_fmt(w->out, "\"<%s>\"", param);
 }
 
-static void open_object(struct writer *w, const char *key)
+static void cnx_open_object(struct writer *w, const char *key)
 {
-	begin_member(w, key);
+	cnx_begin_member(w, key);
 	buf_add_str(w->out, STR("{"));
 	w->indent += 2;
 	w->first = true;
 }
 
-static void close_object(struct writer *w)
+static void cnx_close_object(struct writer *w)
 {
 	w->indent -= 2;
 	buf_fmt(w->out, "\n%*s}", (int)w->indent, "");
 	w->first = false;
 }
 
-static void write_auth(struct writer *w, const struct connection *c)
+/* The fields of each auth type, foundry.md 1.2 and 1.3. `scopes` is an
+ * array in Azure; one is enough. */
+static void cnx_write_auth(struct writer *w, const struct connection *c)
 {
-	write_text(w, "authType", str_c(auths[c->auth]));
+	cnx_write_text(w, "authType", str_c(cnx_auths[c->auth]));
 	switch (c->auth) {
 	case CONNECTION_API_KEY:
-		open_object(w, "credentials");
-		write_secret(w, "key", "gatewayKey");
-		close_object(w);
+		cnx_open_object(w, "credentials");
+		cnx_write_secret(w, "key", "gatewayKey");
+		cnx_close_object(w);
 		break;
 	case CONNECTION_OAUTH2:
-		write_text(w, "tokenUrl", c->token_url);
-		begin_member(w, "scopes");
+		cnx_write_text(w, "tokenUrl", c->token_url);
+		cnx_begin_member(w, "scopes");
 		buf_add_str(w->out, STR("["));
 		if (w->bicep)
-			write_bicep(w->out, c->scope);
+			cnx_write_bicep_text(w->out, c->scope);
 		else
 			buf_json(w->out, c->scope);
 		buf_add_str(w->out, STR("]"));
-		open_object(w, "credentials");
-		write_text(w, "clientId", c->client_id);
-		write_secret(w, "clientSecret", "clientSecret");
-		close_object(w);
+		cnx_open_object(w, "credentials");
+		cnx_write_text(w, "clientId", c->client_id);
+		cnx_write_secret(w, "clientSecret", "clientSecret");
+		cnx_close_object(w);
 		break;
 	case CONNECTION_MANAGED_IDENTITY:
-		write_text(w, "audience", c->audience);
-		open_object(w, "credentials");
-		close_object(w);
+		cnx_write_text(w, "audience", c->audience);
+		cnx_open_object(w, "credentials");
+		cnx_close_object(w);
 		break;
 	}
 }
 
-static void write_key_header(struct writer *w, const struct connection *c,
-                             struct buf *text)
+static void cnx_write_key_header(struct writer *w, const struct connection *c,
+                                 struct buf *text)
 {
-	/* two spellings are in use, and nobody documents which one wins */
-	write_text(w, "authHeaderName", c->key_header);
-	write_text(w, "authHeaderFormat", c->key_format);
+	/* Two spellings are in use, authHeader* by the portal and authConfig
+	 * by Microsoft's templates. Which one wins is not documented
+	 * (foundry.md 7), so both are written, with the same meaning. */
+	cnx_write_text(w, "authHeaderName", c->key_header);
+	cnx_write_text(w, "authHeaderFormat", c->key_format);
 	buf_clear(text);
 	buf_add_str(text, STR("{\"type\":\"api_key\",\"name\":"));
 	buf_json(text, c->key_header);
 	buf_add_str(text, STR(",\"format\":"));
 	buf_json(text, c->key_format);
 	buf_add_str(text, STR("}"));
-	write_text(w, "authConfig", buf_str(text));
+	cnx_write_text(w, "authConfig", buf_str(text));
 }
 
-static void write_metadata(struct writer *w, const struct connection *c,
-                           const struct policy *p, struct buf *text)
+/* Azure refuses values that are not strings (foundry.md 1.1). `text` is scratch
+ * space for values that are JSON themselves. A static list and discovery
+ * exclude each other (foundry.md 1.2). */
+static void cnx_write_metadata(struct writer *w, const struct connection *c,
+                               const struct policy *p, struct buf *text)
 {
-	open_object(w, "metadata");
-	write_text(w, "deploymentInPath", str_c(booleans[c->in_path]));
+	cnx_open_object(w, "metadata");
+	cnx_write_text(w, "deploymentInPath", str_c(cnx_booleans[c->in_path]));
 	if (c->api_version.len > 0)
-		write_text(w, "inferenceAPIVersion", c->api_version);
+		cnx_write_text(w, "inferenceAPIVersion", c->api_version);
 	if (c->discovery) {
-		write_text(w, "modelDiscovery",
-		           STR("{\"listModelsEndpoint\":\"/deployments\","
-		               "\"getModelEndpoint\":"
-		               "\"/deployments/{deploymentName}\","
-		               "\"deploymentProvider\":\"AzureOpenAI\"}"));
+		cnx_write_text(w, "modelDiscovery",
+		               STR("{\"listModelsEndpoint\":\"/deployments\","
+		                   "\"getModelEndpoint\":"
+		                   "\"/deployments/{deploymentName}\","
+		                   "\"deploymentProvider\":\"AzureOpenAI\"}"));
 	} else {
 		buf_clear(text);
-		write_models(c, p, text);
-		write_text(w, "models", buf_str(text));
+		cnx_write_models(c, p, text);
+		cnx_write_text(w, "models", buf_str(text));
 	}
-	/* without any, the portal ignores the list above */
-	write_text(w, "customHeaders",
-	           STR("{\"x-ms-foundry-models\":\"byom\"}"));
+	/* the portal ignores a static list without custom headers, and its own
+	 * wizard sends this one (foundry.md 1.2) */
+	cnx_write_text(w, "customHeaders",
+	               STR("{\"x-ms-foundry-models\":\"byom\"}"));
 	if (c->auth == CONNECTION_API_KEY)
-		write_key_header(w, c, text);
-	close_object(w);
+		cnx_write_key_header(w, c, text);
+	cnx_close_object(w);
 }
 
-static void write_properties(struct writer *w, const struct connection *c,
-                             const struct policy *p, struct buf *text)
+/* isSharedToAll is false: a connection of the project. Shared ones belong to
+ * the account, which agents do not always find (foundry.md 7). */
+static void cnx_write_properties(struct writer *w, const struct connection *c,
+                                 const struct policy *p, struct buf *text)
 {
-	open_object(w, "properties");
-	write_text(w, "category", str_c(kinds[c->kind]));
-	write_text(w, "target", c->target);
-	write_auth(w, c);
-	begin_member(w, "isSharedToAll");
+	cnx_open_object(w, "properties");
+	cnx_write_text(w, "category", str_c(cnx_kinds[c->kind]));
+	cnx_write_text(w, "target", c->target);
+	cnx_write_auth(w, c);
+	cnx_begin_member(w, "isSharedToAll");
 	buf_add_str(w->out, STR("false"));
-	write_metadata(w, c, p, text);
-	close_object(w);
+	cnx_write_metadata(w, c, p, text);
+	cnx_close_object(w);
 }
 
-static void write_bicep_head(const struct connection *c, struct buf *out)
+/* Ends with the open object of the resource. 2025-04-01-preview is the version
+ * of Microsoft's own templates (foundry.md 1.1). */
+static void cnx_write_bicep_head(const struct connection *c, struct buf *out)
 {
 	buf_fmt(out,
 	        "// Connection '%" STR_FMT "' from a Foundry project to "
@@ -352,11 +400,12 @@ static void write_bicep_head(const struct connection *c, struct buf *out)
 	             "resource gateway 'Microsoft.CognitiveServices/accounts/"
 	             "projects/connections@2025-04-01-preview' = {\n"
 	             "  parent: foundryProject\n  name: ");
-	write_bicep(out, c->name);
+	cnx_write_bicep_text(out, c->name);
 }
 
-/* How to send the JSON; a remark, so it goes where errors go. */
-static void write_az_command(const struct connection *c, struct buf *remark)
+/* The command that sends the JSON. A remark, so it goes to standard error: the
+ * output must stay a file that can be sent. */
+static void cnx_write_az_remark(const struct connection *c, struct buf *remark)
 {
 	buf_fmt(remark,
 	        "# az rest --method put --body @connection.json --url "
@@ -375,32 +424,33 @@ bool connection_print(const struct connection *c, const struct policy *p,
 	                   .bicep = c->output == CONNECTION_BICEP,
 	                   .first = true,
 	                   .indent = 2};
-	const char *wrong = what_is_wrong(c);
+	const char *wrong = cnx_find_conflict(c);
 	struct buf text;
 
 	if (wrong) {
 		buf_fmt(error, "%s\n", wrong);
 		return false;
 	}
-	if (!check_models(c, p, error))
+	if (!cnx_check_models(c, p, error))
 		return false;
 	buf_init(&text, CONNECTION_TEXT_MAX);
 	if (w.bicep)
-		write_bicep_head(c, out);
+		cnx_write_bicep_head(c, out);
 	else
 		buf_add_str(out, STR("{"));
-	write_properties(&w, c, p, &text);
+	cnx_write_properties(&w, c, p, &text);
 	buf_add_str(out, STR("\n}\n"));
 	if (text.failed)
 		out->failed = true;
 	buf_done(&text);
 	if (!w.bicep)
-		write_az_command(c, error);
+		cnx_write_az_remark(c, error);
 	if (out->failed)
 		buf_fmt(error, "connection: too many models\n");
 	return !out->failed;
 }
 
+/* Errors come with the usage text when the options could not be read. */
 int command_connection(int argc, char **argv)
 {
 	struct connection c;

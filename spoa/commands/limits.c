@@ -1,4 +1,21 @@
-/* limits: what operators see and change while the gateway runs. */
+/*
+ * limits: what operators see and change while the gateway runs.
+ *
+ *   limits_run -> lim_open_redis -> verb: lim_set, lim_block, lim_show, ...
+ *       -> lim_each_account   once for each account that the options select
+ *       -> lim_change         value before -> audit -> change -> output
+ *
+ * Everything goes through store/tune, one call to Redis after the other:
+ *
+ *   PREFIX:{ACCOUNT}:set     "=LIMIT[:SCOPE]" -> amount, "!KIND:NAME" ->
+ * blocked PREFIX:{ACCOUNT}:limits  what is used; `reset` deletes fields of it
+ *   PREFIX:blocked           whose running streams are cut
+ *   PREFIX:audit             stream: who changed what
+ *
+ * The first two are read by the reservation script of every node, so a change
+ * holds from the next request on. There is no transaction over accounts: after
+ * a failure, what was done before stays done, printed and in the audit.
+ */
 #include "commands/limits.h"
 
 #include "base/clock.h"
@@ -17,9 +34,17 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LIMITS_TEXT_MAX = 64 << 20, LIMITS_FIELD_MAX = 1024 };
+enum {
+	/* Bytes of an answer of Redis: `show` lists every scope of an account,
+	 * which may be each of its agents. Our choice. */
+	LIMITS_TEXT_MAX = 64 << 20,
+	/* Bytes of a field: names and scopes of the configuration have 512 at
+	 * most (conf/value), those to be blocked BLOCKED_NAME_MAX. */
+	LIMITS_FIELD_MAX = 1024,
+	NANO_PER_USD = 1000000000, /* the store counts nano-dollars */
+};
 
-static const struct argv_option options[] = {
+static const struct argv_option lim_option_rows[] = {
 	ARGV_OPTION("--limit", ARGV_TEXT, limits_options, limit, NULL,
                     "its name in the configuration"),
 	ARGV_OPTION("--scope", ARGV_TEXT, limits_options, scope, NULL,
@@ -35,26 +60,28 @@ static const struct argv_option options[] = {
 		"whom to block: PROJECT/NAME, as agents' limits are scoped"),
 };
 
-enum { N_OPTIONS = sizeof(options) / sizeof(*options) };
+enum { LIM_N_OPTIONS = sizeof(lim_option_rows) / sizeof(*lim_option_rows) };
 
-/* A run of the command. */
+/* A run of the command: what every verb uses. */
 struct run {
 	const struct limits_options *o;
 	const struct policy *p;
-	struct tune *tune;
-	struct buf *out, *error;
-	struct buf reply;
-	char who[256];
+	struct tune *tune;       /* the connection to Redis */
+	struct buf *out, *error; /* the caller's */
+	struct buf reply;        /* the last answer of Redis */
+	char who[256];           /* USER@HOST, for the audit */
 };
 
 /* -------------------------------------------------------------- accounts */
 
-static struct str account_of(const struct policy_consumer *c)
+/* The account that a consumer is charged to (store/store.h). */
+static struct str lim_account_of(const struct policy_consumer *c)
 {
 	return c->team.len > 0 ? c->team : c->name;
 }
 
-static bool has_limit(const struct run *r, const struct policy_consumer *c)
+/* True also when the options name no limit. */
+static bool lim_has_limit(const struct run *r, const struct policy_consumer *c)
 {
 	size_t i;
 
@@ -64,31 +91,44 @@ static bool has_limit(const struct run *r, const struct policy_consumer *c)
 	return r->o->limit.len == 0;
 }
 
-static bool is_meant(const struct run *r, const struct policy_consumer *c)
+static bool lim_is_selected(const struct run *r,
+                            const struct policy_consumer *c)
 {
-	return has_limit(r, c) &&
+	return lim_has_limit(r, c) &&
 	       (r->o->consumer.len == 0 || str_eq(r->o->consumer, c->name));
 }
 
-typedef bool account_fn(struct run *r, struct str account);
+typedef bool lim_account_fn(struct run *r, struct str account);
 
-/* Once for each account that the options mean. */
-static bool each_account(struct run *r, account_fn *fn)
+/* Is it the account of a selected consumer before number `i`? Consumers of one
+ * team share an account, which must be changed once: a second change would
+ * write the new value into the audit as the one before. */
+static bool lim_was_visited(const struct run *r, size_t i, struct str account)
+{
+	const struct policy_consumer *c = r->p->consumers;
+	size_t j;
+
+	for (j = 0; j < i; j++)
+		if (lim_is_selected(r, &c[j]) &&
+		    str_eq(lim_account_of(&c[j]), account))
+			return true;
+	return false;
+}
+
+/* Calls `fn` once for each account that --limit and --consumer select, until it
+ * fails. False with a sentence when they select none. */
+static bool lim_each_account(struct run *r, lim_account_fn *fn)
 {
 	const struct policy *p = r->p;
-	size_t i, j, n = 0;
+	size_t i, n = 0;
 
 	for (i = 0; i < p->n_consumers; i++) {
-		struct str account = account_of(&p->consumers[i]);
+		struct str account = lim_account_of(&p->consumers[i]);
 
-		if (!is_meant(r, &p->consumers[i]))
+		if (!lim_is_selected(r, &p->consumers[i]))
 			continue;
-		for (j = 0; j < i; j++)
-			if (is_meant(r, &p->consumers[j]) &&
-			    str_eq(account_of(&p->consumers[j]), account))
-				break;
 		n++;
-		if (j == i && !fn(r, account))
+		if (!lim_was_visited(r, i, account) && !fn(r, account))
 			return false;
 	}
 	if (n == 0)
@@ -100,7 +140,9 @@ static bool each_account(struct run *r, account_fn *fn)
 
 /* ----------------------------------------------------------------- change */
 
-static void who_am_i(struct run *r)
+/* For the audit. It is what the operator's machine says: Redis knows a change
+ * by the login of the gateway only. */
+static void lim_name_operator(struct run *r)
 {
 	const struct passwd *pw = getpwuid(getuid());
 	char host[128] = "";
@@ -115,50 +157,91 @@ static void who_am_i(struct run *r)
 		         (unsigned)getuid(), host);
 }
 
-/* `look` gives the value before. Write down what is about to happen, then do
- * it: a change that nobody can see must not be possible, an entry of one that
- * failed is no harm. */
-static bool change(struct run *r, struct str account, struct str what,
-                   struct str new, const struct str *look,
-                   const struct str *argv, size_t argc)
+/* A change of one account. Both calls are arguments of scripts/tune.lua, `argc`
+ * of them each. */
+struct lim_change {
+	struct str account;
+	struct str what;         /* the field, for audit and output */
+	struct str value;        /* the new one; empty: the field is removed */
+	const struct str *look;  /* call that answers the value before */
+	const struct str *write; /* call that makes the change */
+	size_t argc;
+};
+
+/* The arguments of scripts/audit.lua. */
+static bool lim_audit_change(struct run *r, const struct lim_change *c,
+                             struct str before)
 {
-	struct str entry[6] = {str_c(r->who), str_c(r->o->verb), account, what};
-	struct buf old, none;
+	const struct str entry[] = {str_c(r->who), str_c(r->o->verb),
+	                            c->account,    c->what,
+	                            before,        c->value};
+	struct buf id; /* of the new entry: not used */
 	bool ok;
 
-	buf_init(&old, LIMITS_TEXT_MAX);
-	buf_init(&none, LIMITS_FIELD_MAX);
-	ok = tune_ask(r->tune, account, look, argc, &old, r->error);
-	entry[4] = buf_str(&old);
-	entry[5] = new;
-	ok = ok && tune_audit(r->tune, entry, 6, &none, r->error) &&
-	     tune_ask(r->tune, account, argv, argc, &r->reply, r->error);
-	if (ok)
-		buf_fmt(r->out,
-		        "%s\t%" STR_FMT "\t%" STR_FMT "\t%" STR_FMT
-		        " -> %" STR_FMT "\n",
-		        r->o->verb, STR_ARG(account), STR_ARG(what),
-		        STR_ARG(old.len > 0 ? buf_str(&old) : STR("-")),
-		        STR_ARG(new.len > 0 ? new : STR("-")));
-	buf_done(&old);
-	buf_done(&none);
+	buf_init(&id, LIMITS_FIELD_MAX);
+	ok = tune_audit(r->tune, entry, sizeof(entry) / sizeof(*entry), &id,
+	                r->error);
+	buf_done(&id);
 	return ok;
 }
 
-static bool put_or_del(struct run *r, struct str account, struct str field,
-                       struct str value)
+/* VERB, ACCOUNT, FIELD and BEFORE -> AFTER, with tabs between: for scripts. */
+static void lim_print_change(struct run *r, const struct lim_change *c,
+                             struct str before)
+{
+	struct str after = c->value.len > 0 ? c->value : STR("-");
+
+	if (before.len == 0)
+		before = STR("-");
+	buf_fmt(r->out,
+	        "%s\t%" STR_FMT "\t%" STR_FMT "\t%" STR_FMT " -> %" STR_FMT
+	        "\n",
+	        r->o->verb, STR_ARG(c->account), STR_ARG(c->what),
+	        STR_ARG(before), STR_ARG(after));
+}
+
+/* The audit comes before the change: an entry of a change that then failed does
+ * no harm, a change without an entry must not be possible. */
+static bool lim_change(struct run *r, const struct lim_change *c)
+{
+	struct buf before;
+	bool ok;
+
+	buf_init(&before, LIMITS_TEXT_MAX);
+	ok = tune_ask(r->tune, c->account, c->look, c->argc, &before,
+	              r->error) &&
+	     lim_audit_change(r, c, buf_str(&before)) &&
+	     tune_ask(r->tune, c->account, c->write, c->argc, &r->reply,
+	              r->error);
+	if (ok)
+		lim_print_change(r, c, buf_str(&before));
+	buf_done(&before);
+	return ok;
+}
+
+/* Sets a field of PREFIX:{ACCOUNT}:set; an empty value removes it. */
+static bool lim_set_field(struct run *r, struct str account, struct str field,
+                          struct str value)
 {
 	const struct str get[] = {STR("get"), field, STR_NONE};
 	const struct str put[] = {STR("put"), field, value};
 	const struct str del[] = {STR("del"), field, STR_NONE};
+	const struct lim_change c = {
+		.account = account,
+		.what = field,
+		.value = value,
+		.look = get,
+		.write = value.len > 0 ? put : del,
+		.argc = 3,
+	};
 
-	return change(r, account, field, value, get, value.len > 0 ? put : del,
-	              3);
+	return lim_change(r, &c);
 }
 
-/* LIMIT or LIMIT:SCOPE, with a mark in front. */
-static struct str field_of(const struct run *r, const char *mark,
-                           struct buf *space)
+/* Writes LIMIT or LIMIT:SCOPE behind a mark into `space`, and returns it: the
+ * field of decide/reserve, which is the same without the mark. */
+static struct str lim_write_field(const struct run *r, const char *mark,
+                                  struct buf *space)
 {
 	buf_fmt(space, "%s%" STR_FMT, mark, STR_ARG(r->o->limit));
 	if (r->o->scope.len > 0)
@@ -168,8 +251,8 @@ static struct str field_of(const struct run *r, const char *mark,
 
 /* -------------------------------------------------------------------- set */
 
-static const struct policy_limit *limit_named(const struct policy *p,
-                                              struct str name)
+static const struct policy_limit *lim_find_limit(const struct policy *p,
+                                                 struct str name)
 {
 	size_t i;
 
@@ -179,20 +262,24 @@ static const struct policy_limit *limit_named(const struct policy *p,
 	return NULL;
 }
 
-/* In units of the store, as text; empty: as configured. */
-static bool read_amount(struct run *r, struct buf *out)
+/* Writes --amount in the units of the store, as decimal text; nothing for
+ * `configured`. Refused is what conf refuses for `amount`: 0, what is above
+ * LIMIT_AMOUNT_MAX, fractions of what is counted whole. A double holds every
+ * whole number up to LIMIT_AMOUNT_MAX (10^15 < 2^53). `!(units >= 1)` is also
+ * true for NaN. */
+static bool lim_read_amount(struct run *r, struct buf *out)
 {
-	const struct policy_limit *l = limit_named(r->p, r->o->limit);
-	double usd = l->unit == UNIT_USD ? 1e9 : 1, units;
+	const struct policy_limit *l = lim_find_limit(r->p, r->o->limit);
+	bool usd = l->unit == UNIT_USD;
 	char *end = NULL;
-	double d;
+	double d, units;
 
 	if (str_eq(r->o->amount, STR("configured")))
 		return true;
 	d = r->o->amount.len > 0 ? strtod(r->o->amount.p, &end) : 0;
-	units = round(d * usd);
+	units = round(usd ? d * NANO_PER_USD : d);
 	if (!end || *end || !(units >= 1) || units > (double)LIMIT_AMOUNT_MAX ||
-	    (usd < 2 && units != d)) {
+	    (!usd && units != d)) {
 		buf_fmt(r->error,
 		        "--amount: found \"%" STR_FMT "\", expected a number "
 		        "above 0, whole but for usd, or configured\n",
@@ -202,38 +289,55 @@ static bool read_amount(struct run *r, struct buf *out)
 	return buf_fmt(out, "%.0f", units);
 }
 
-static bool set_account(struct run *r, struct str account)
+static bool lim_set_account(struct run *r, struct str account)
 {
 	struct buf field, amount;
 	bool ok;
 
 	buf_init(&field, LIMITS_FIELD_MAX);
 	buf_init(&amount, LIMITS_FIELD_MAX);
-	ok = read_amount(r, &amount) &&
-	     put_or_del(r, account, field_of(r, "=", &field), buf_str(&amount));
+	ok = lim_read_amount(r, &amount) &&
+	     lim_set_field(r, account, lim_write_field(r, "=", &field),
+	                   buf_str(&amount));
 	buf_done(&field);
 	buf_done(&amount);
 	return ok;
 }
 
-static bool reset_account(struct run *r, struct str account)
+/* Forgets what is used: of the scope that `field` ends with when --scope is
+ * given, else of all scopes of the limit. */
+static bool lim_forget_usage(struct run *r, struct str account,
+                             struct str field)
 {
-	struct str argv[] = {STR("forget"), r->o->limit, STR_NONE};
-	struct str look[] = {STR("usage"), r->o->limit, STR_NONE};
+	const struct str look[] = {STR("usage"), r->o->limit, field};
+	const struct str forget[] = {STR("forget"), r->o->limit, field};
+	const struct lim_change c = {
+		.account = account,
+		.what = field,
+		.value = STR("unused"),
+		.look = look,
+		.write = forget,
+		.argc = r->o->scope.len > 0 ? 3 : 2,
+	};
+
+	return lim_change(r, &c);
+}
+
+static bool lim_reset_account(struct run *r, struct str account)
+{
 	struct buf field;
 	bool ok;
 
 	buf_init(&field, LIMITS_FIELD_MAX);
-	argv[2] = look[2] = field_of(r, "", &field);
-	ok = change(r, account, argv[2], STR("unused"), look, argv,
-	            r->o->scope.len > 0 ? 3 : 2);
+	ok = lim_forget_usage(r, account, lim_write_field(r, "", &field));
 	buf_done(&field);
 	return ok;
 }
 
-static bool needs_limit(struct run *r, account_fn *fn)
+/* For verbs that are about a limit: --limit must name one. */
+static bool lim_each_account_of_limit(struct run *r, lim_account_fn *fn)
 {
-	if (!limit_named(r->p, r->o->limit)) {
+	if (!lim_find_limit(r->p, r->o->limit)) {
 		buf_fmt(r->error,
 		        "--limit: found \"%" STR_FMT
 		        "\", expected a limit of the "
@@ -241,29 +345,31 @@ static bool needs_limit(struct run *r, account_fn *fn)
 		        STR_ARG(r->o->limit));
 		return false;
 	}
-	return each_account(r, fn);
+	return lim_each_account(r, fn);
 }
 
-static bool set(struct run *r)
+static bool lim_set(struct run *r)
 {
-	return needs_limit(r, set_account);
+	return lim_each_account_of_limit(r, lim_set_account);
 }
 
-static bool reset(struct run *r)
+static bool lim_reset(struct run *r)
 {
-	return needs_limit(r, reset_account);
+	return lim_each_account_of_limit(r, lim_reset_account);
 }
 
 /* ------------------------------------------------------------------ block */
 
-static bool is_blocking(const struct run *r)
+/* One function serves `block` and `unblock`. */
+static bool lim_is_block(const struct run *r)
 {
 	return strcmp(r->o->verb, "block") == 0;
 }
 
-/* "!KIND:NAME": the field of an account. Behind the mark, the name in the list
- * of whose streams are cut. */
-static bool blocked_field(struct run *r, struct buf *out)
+/* Writes "!KIND:NAME", the field in the settings of an account. Without the
+ * mark it is the name in PREFIX:blocked, a list of lines: so control
+ * characters, a newline for one, are refused. */
+static bool lim_write_blocked_field(struct run *r, struct buf *out)
 {
 	const struct limits_options *o = r->o;
 	struct str name;
@@ -288,43 +394,48 @@ static bool blocked_field(struct run *r, struct buf *out)
 	return true;
 }
 
-static bool block_account(struct run *r, struct str account)
+static bool lim_block_account(struct run *r, struct str account)
 {
 	struct buf field;
 	bool ok;
 
 	buf_init(&field, LIMITS_FIELD_MAX);
-	ok = blocked_field(r, &field) &&
-	     put_or_del(r, account, buf_str(&field),
-	                is_blocking(r) ? STR("1") : STR_NONE);
+	ok = lim_write_blocked_field(r, &field) &&
+	     lim_set_field(r, account, buf_str(&field),
+	                   lim_is_block(r) ? STR("1") : STR_NONE);
 	buf_done(&field);
 	return ok;
 }
 
-/* Running streams are cut after new requests are refused, and not any more
- * before new requests are let in: by then every HAProxy has read that, so that
- * nobody who was let in is cut. */
-static bool block_streams(struct run *r)
+/* Cuts running streams, or ends that. The order is that nobody who was admitted
+ * is cut: `block` first refuses new requests, then cuts; `unblock` first ends
+ * the cutting, waits until every HAProxy has read that, then admits. */
+static bool lim_block_streams(struct run *r)
 {
 	static const struct timespec spread = {
-		BLOCKED_SPREAD_MS / 1000, BLOCKED_SPREAD_MS % 1000 * 1000000};
+		.tv_sec = BLOCKED_SPREAD_MS / 1000,
+		.tv_nsec = BLOCKED_SPREAD_MS % 1000 * 1000000L,
+	};
 	struct buf field;
 	bool ok;
 
 	buf_init(&field, LIMITS_FIELD_MAX);
-	ok = blocked_field(r, &field) &&
-	     tune_blocked(r->tune, is_blocking(r) ? "put" : "del",
+	ok = lim_write_blocked_field(r, &field) &&
+	     tune_blocked(r->tune, lim_is_block(r) ? "put" : "del",
 	                  str_from(buf_str(&field), 1), &r->reply, r->error);
-	if (ok && !is_blocking(r))
+	if (ok && !lim_is_block(r))
 		nanosleep(&spread, NULL);
-	if (!ok && is_blocking(r))
+	if (!ok && lim_is_block(r))
 		buf_fmt(r->error, "new requests are refused, but running "
 		                  "streams are not cut\n");
 	buf_done(&field);
 	return ok;
 }
 
-static bool block(struct run *r)
+/* The reservation script reads the settings of one account only, so a blocked
+ * caller is written to each account it may be charged to: to that of
+ * --consumer, else to all. */
+static bool lim_block(struct run *r)
 {
 	const struct limits_options *o = r->o;
 
@@ -334,14 +445,16 @@ static bool block(struct run *r)
 		        "expected one of --consumer, --app and --agent\n");
 		return false;
 	}
-	if (is_blocking(r))
-		return each_account(r, block_account) && block_streams(r);
-	return block_streams(r) && each_account(r, block_account);
+	if (lim_is_block(r))
+		return lim_each_account(r, lim_block_account) &&
+		       lim_block_streams(r);
+	return lim_block_streams(r) && lim_each_account(r, lim_block_account);
 }
 
 /* ------------------------------------------------------------------- show */
 
-static struct str take(struct str *rest, char end)
+/* Takes the text up to the first `end` off *rest, and `end` with it. */
+static struct str lim_split(struct str *rest, char end)
 {
 	size_t n = str_find(*rest, end);
 	struct str word = str_first(*rest, n);
@@ -350,16 +463,18 @@ static struct str take(struct str *rest, char end)
 	return word;
 }
 
-/* "use" FIELD KIND COUNT: what is used, of a bucket what is left, and what is
- * configured. */
-static void show_use(struct run *r, struct str account, struct str line)
+/* A line "use" of scripts/tune.lua: FIELD, KIND, COUNT. Kind 0 is a bucket (a
+ * minute), whose count is its level: what is left. All others count what is
+ * used. A limit that is not in this configuration is shown without its amount.
+ */
+static void lim_show_use(struct run *r, struct str account, struct str line)
 {
 	static const char *const units[] = {"requests", "tokens", "nano-usd",
 	                                    "concurrent"};
-	struct str field = take(&line, '\t');
-	bool bucket = str_eq(take(&line, '\t'), STR("0"));
+	struct str field = lim_split(&line, '\t');
+	bool bucket = str_eq(lim_split(&line, '\t'), STR("0"));
 	struct str name = str_first(field, str_find(field, ':'));
-	const struct policy_limit *l = limit_named(r->p, name);
+	const struct policy_limit *l = lim_find_limit(r->p, name);
 
 	buf_fmt(r->out, "%" STR_FMT "\t%" STR_FMT "\t%s %" STR_FMT,
 	        STR_ARG(account), STR_ARG(field), bucket ? "left" : "used",
@@ -370,9 +485,11 @@ static void show_use(struct run *r, struct str account, struct str line)
 	buf_fmt(r->out, "\n");
 }
 
-static void show_set(struct run *r, struct str account, struct str line)
+/* A line "set" of scripts/tune.lua: FIELD, VALUE. The field begins with '=' for
+ * an amount, with '!' for a blocked caller. */
+static void lim_show_setting(struct run *r, struct str account, struct str line)
 {
-	struct str field = take(&line, '\t');
+	struct str field = lim_split(&line, '\t');
 	bool blocked = str_starts(field, STR("!"));
 
 	buf_fmt(r->out, "%" STR_FMT "\t%" STR_FMT "\t%s", STR_ARG(account),
@@ -382,7 +499,7 @@ static void show_set(struct run *r, struct str account, struct str line)
 	buf_fmt(r->out, "\n");
 }
 
-static bool show_account(struct run *r, struct str account)
+static bool lim_show_account(struct run *r, struct str account)
 {
 	const struct str list[] = {STR("list")};
 	struct str rest;
@@ -390,35 +507,37 @@ static bool show_account(struct run *r, struct str account)
 	if (!tune_ask(r->tune, account, list, 1, &r->reply, r->error))
 		return false;
 	for (rest = buf_str(&r->reply); rest.len > 0;) {
-		struct str line = take(&rest, '\n');
+		struct str line = lim_split(&rest, '\n');
 
-		if (str_eq(take(&line, '\t'), STR("use")))
-			show_use(r, account, line);
+		if (str_eq(lim_split(&line, '\t'), STR("use")))
+			lim_show_use(r, account, line);
 		else
-			show_set(r, account, line);
+			lim_show_setting(r, account, line);
 	}
 	return true;
 }
 
-static bool show(struct run *r)
+static bool lim_show(struct run *r)
 {
-	return each_account(r, show_account);
+	return lim_each_account(r, lim_show_account);
 }
 
 /* ------------------------------------------------------------------ audit */
 
-static bool audit(struct run *r)
+/* Lines of scripts/audit.lua, whose first column is the time in milliseconds.
+ */
+static bool lim_audit(struct run *r)
 {
 	struct str rest;
 
 	if (!tune_audit(r->tune, NULL, 0, &r->reply, r->error))
 		return false;
 	for (rest = buf_str(&r->reply); rest.len > 0;) {
-		struct str line = take(&rest, '\n');
+		struct str line = lim_split(&rest, '\n');
 		char time[25];
 		uint64_t ms = 0;
 
-		str_to_u64(take(&line, '\t'), &ms);
+		str_to_u64(lim_split(&line, '\t'), &ms);
 		clock_iso8601((int64_t)ms, time);
 		buf_fmt(r->out, "%s\t%" STR_FMT "\n", time, STR_ARG(line));
 	}
@@ -431,22 +550,23 @@ static const struct {
 	const char *name;
 	bool (*run)(struct run *r);
 	const char *help;
-} verbs[] = {
-	{"show", show, "what is used and what is set; [--consumer]"},
-	{"set", set, "--limit, --amount; [--scope] [--consumer]"},
-	{"reset", reset, "forget usage: --limit; [--scope] [--consumer]"},
-	{"block", block, "one of --consumer, --app, --agent"},
-	{"unblock", block, "one of --consumer, --app, --agent"},
-	{"audit", audit, "who changed what, newest last"},
+} lim_verbs[] = {
+	{"show", lim_show, "what is used and what is set; [--consumer]"},
+	{"set", lim_set, "--limit, --amount; [--scope] [--consumer]"},
+	{"reset", lim_reset, "forget usage: --limit; [--scope] [--consumer]"},
+	{"block", lim_block, "one of --consumer, --app, --agent"},
+	{"unblock", lim_block, "one of --consumer, --app, --agent"},
+	{"audit", lim_audit, "who changed what, newest last"},
 };
 
-enum { N_VERBS = sizeof(verbs) / sizeof(*verbs) };
+enum { LIM_N_VERBS = sizeof(lim_verbs) / sizeof(*lim_verbs) };
 
-static size_t verb_of(const char *name)
+/* LIM_N_VERBS when there is none of this name. */
+static size_t lim_find_verb(const char *name)
 {
 	size_t i = 0;
 
-	while (i < N_VERBS && strcmp(verbs[i].name, name) != 0)
+	while (i < LIM_N_VERBS && strcmp(lim_verbs[i].name, name) != 0)
 		i++;
 	return i;
 }
@@ -455,11 +575,11 @@ bool limits_read_options(int argc, char **argv, struct limits_options *out,
                          struct buf *error)
 {
 	*out = (struct limits_options){.verb = argc > 0 ? argv[0] : ""};
-	if (verb_of(out->verb) == N_VERBS) {
+	if (lim_find_verb(out->verb) == LIM_N_VERBS) {
 		buf_fmt(error, "found \"%s\", expected a verb\n", out->verb);
 		return false;
 	}
-	if (!argv_read(options, N_OPTIONS, argc - 1, argv + 1, out,
+	if (!argv_read(lim_option_rows, LIM_N_OPTIONS, argc - 1, argv + 1, out,
 	               &out->config, error))
 		return false;
 	if (!out->config)
@@ -472,15 +592,16 @@ void limits_usage(struct buf *out)
 	size_t i;
 
 	buf_fmt(out, "usage: foundry-spoa limits VERB FILE ..\n");
-	for (i = 0; i < N_VERBS; i++)
-		buf_fmt(out, "  %-8s %s\n", verbs[i].name, verbs[i].help);
-	argv_usage(options, N_OPTIONS, out);
+	for (i = 0; i < LIM_N_VERBS; i++)
+		buf_fmt(out, "  %-8s %s\n", lim_verbs[i].name,
+		        lim_verbs[i].help);
+	argv_usage(lim_option_rows, LIM_N_OPTIONS, out);
 }
 
-/* Connected as the configuration says; the token is NULL where it names no
- * credential. */
-static bool reach_redis(struct run *r, struct policy *p,
-                        struct redis_token **token)
+/* Connects as the configuration says. *token stays NULL where that names no
+ * credential; it is the caller's to free, also on failure. */
+static bool lim_open_redis(struct run *r, struct policy *p,
+                           struct redis_token **token)
 {
 	if (p->redis.credential) {
 		*token = redis_token_new(p, r->error);
@@ -505,10 +626,10 @@ bool limits_run(const struct limits_options *o, struct policy *p,
 		return false;
 	}
 	buf_init(&r.reply, LIMITS_TEXT_MAX);
-	ok = reach_redis(&r, p, &token);
+	ok = lim_open_redis(&r, p, &token);
 	if (ok) {
-		who_am_i(&r);
-		ok = verbs[verb_of(o->verb)].run(&r);
+		lim_name_operator(&r);
+		ok = lim_verbs[lim_find_verb(o->verb)].run(&r);
 	}
 	buf_done(&r.reply);
 	tune_close(r.tune);
@@ -525,14 +646,14 @@ int command_limits(int argc, char **argv)
 
 	buf_init(&out, COMMAND_REPORT_MAX);
 	buf_init(&error, COMMAND_TEXT_MAX);
-	log_set_level(LOG_WARN); /* the output is what was asked for */
+	log_set_level(LOG_WARN); /* nothing about connecting to Redis */
 	ok = limits_read_options(argc, argv, &o, &error);
 	if (ok)
 		p = command_load(o.config);
 	else
 		limits_usage(&error);
 	ok = p && limits_run(&o, p, &out, &error);
-	/* what was done before something failed */
+	/* also after a failure: what was changed before it */
 	printf("%" STR_FMT, STR_ARG(buf_str(&out)));
 	command_tell(&error);
 	policy_unref(p);

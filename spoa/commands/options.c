@@ -1,4 +1,7 @@
-/* commands/options: document every option of gateway.json. */
+/*
+ * commands/options: document every option of gateway.json, from the table that
+ * parses them (conf/options).
+ */
 #include "commands/command.h"
 #include "conf/manual.h"
 

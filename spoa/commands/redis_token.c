@@ -1,4 +1,11 @@
-/* redis_token: one token for a command that talks to Redis. */
+/*
+ * redis_token: one token for a command that talks to Redis.
+ *
+ *   +--> outbound_redis -- OK ----> login, for store/tune
+ *   |                   -- FAILED -> no token
+ *   |                   -- WAIT --> the loop turns --> rtok_on_answer --+
+ *   +-------------------------------------------------------------------+
+ */
 #include "commands/redis_token.h"
 
 #include "net/fetch.h"
@@ -6,16 +13,18 @@
 
 #include <stdlib.h>
 
-/* A loop of its own, which does not turn again once there is a token: what
- * outbound lends stays as it is. */
+/* keys/outbound lends the token until the next turn of its loop. This loop is
+ * private and does not turn again once there is a token, so the loan holds
+ * until redis_token_free(). The token is not renewed: it outlives any command.
+ */
 struct redis_token {
 	struct loop *loop;
 	struct fetch *fetch;
 	struct outbound *outbound;
-	struct redis_login login;
+	struct redis_login login; /* views into outbound */
 };
 
-static void on_answer(void *ctx, uint64_t ref)
+static void rtok_on_answer(void *ctx, uint64_t ref)
 {
 	struct redis_token *t = ctx;
 
@@ -23,9 +32,12 @@ static void on_answer(void *ctx, uint64_t ref)
 	loop_stop(t->loop);
 }
 
-static bool get(struct redis_token *t, struct policy *p)
+/* Blocks until there is a token or its fetch has failed. Each fetch has a
+ * deadline (keys/token_cache), and a failed one is not tried again here: an
+ * operator who waits wants to know. */
+static bool rtok_fetch(struct redis_token *t, struct policy *p)
 {
-	struct waiter w = {.wake = on_answer, .ctx = t};
+	struct waiter w = {.wake = rtok_on_answer, .ctx = t};
 	enum outbound_answer answer = OUTBOUND_WAIT;
 
 	if (!outbound_configure(t->outbound, p))
@@ -52,7 +64,7 @@ struct redis_token *redis_token_new(struct policy *p, struct buf *error)
 		t->fetch = o.fetch = fetch_new(t->loop, NULL);
 	if (t->fetch)
 		t->outbound = outbound_new(&o);
-	if (t->outbound && get(t, p))
+	if (t->outbound && rtok_fetch(t, p))
 		return t;
 	buf_fmt(error, "no token for Redis from credential \"%" STR_FMT "\"\n",
 	        STR_ARG(p->redis.credential->name));

@@ -1,6 +1,9 @@
 /*
- * redis_token: who a command is to Redis, where the configuration names a
- * credential for that: one token, waited for.
+ * redis_token: one token for a command that talks to Redis.
+ *
+ * Needed where `redis.credential` of the configuration names a credential
+ * (azure.md 3.10). The agent has such tokens fetched in the background; a
+ * command has no loop that turns, so it waits for one here.
  */
 #ifndef COMMANDS_REDIS_TOKEN_H
 #define COMMANDS_REDIS_TOKEN_H
@@ -11,12 +14,15 @@
 
 struct redis_token;
 
-/* Fetch it. NULL with a sentence in `error`; why, stands in the log. The policy
- * is referenced. */
+/* Fetch a token of p->redis.credential, which must not be NULL. Blocks. NULL
+ * with a sentence in `error`; the reason is in the log (keys/outbound). The
+ * policy is referenced until redis_token_free(). */
 struct redis_token *redis_token_new(struct policy *p, struct buf *error);
-void redis_token_free(struct redis_token *t); /* wipes; accepts NULL */
+void redis_token_free(
+	struct redis_token *t); /* wipes the token; accepts NULL */
 
-/* Borrowed from t. NULL stays NULL: no credential was named. */
+/* User and token, borrowed from `t`. NULL for NULL: then store/tune logs in
+ * with the password of the configuration, if it has one. */
 const struct redis_login *redis_token_login(const struct redis_token *t);
 
 #endif

@@ -1,4 +1,7 @@
-/* commands/render: print the HAProxy backends of a configuration. */
+/*
+ * commands/render: print the HAProxy backends of a configuration, to be loaded
+ * after haproxy.cfg.
+ */
 #include "upstream/render.h"
 
 #include "commands/command.h"

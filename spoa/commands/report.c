@@ -1,7 +1,19 @@
 /*
  * report: who consumed what, from the ledger.
  *
- *   files -> lines -> usage/entry -> filter -> rows
+ *   rpt_read_all_files   FILE.TIME.., FILE
+ *     rpt_read_file      mmap, line by line
+ *       rpt_add_line     entry_read
+ *         rpt_keep_batch_increase   what a batch has used since it was last
+ *                                   asked for
+ *         rpt_is_in_period          --from, --to
+ *         rpt_find_row              by the columns of --by, made if new
+ *         rpt_add_cost              by the token here; by the hour later
+ *   report_ptu_share     what is paid by the hour, over the rows (report_ptu)
+ *   report_print         table, CSV or JSON (report_print)
+ *
+ * Lines are read once, and only sums are kept, so memory follows the number of
+ * rows and not the size of the ledger.
  */
 #include "commands/report_rows.h"
 
@@ -21,29 +33,29 @@
 
 /* ---------------------------------------------------------------- options */
 
-static const char *const formats[] = {"table", "csv", "json", NULL};
+static const char *const rpt_formats[] = {"table", "csv", "json", NULL};
 
-#define TEXT(name, member, help)                                               \
+#define RPT_TEXT(name, member, help)                                           \
 	ARGV_OPTION(name, ARGV_TEXT, report_options, member, NULL, help)
 
-static const struct argv_option options[] = {
-	TEXT("--from", from, "2026-11, 2026-11-22 or 2026-11-22T14:00:00Z"),
-	TEXT("--to", to, "the same; the first moment that does not count"),
-	TEXT("--by", by, "columns, with commas; default consumer"),
-	ARGV_OPTION("--format", ARGV_ENUM, report_options, format, formats,
+static const struct argv_option rpt_option_rows[] = {
+	RPT_TEXT("--from", from, "2026-11, 2026-11-22 or 2026-11-22T14:00:00Z"),
+	RPT_TEXT("--to", to, "the same; the first moment that does not count"),
+	RPT_TEXT("--by", by, "columns, with commas; default consumer"),
+	ARGV_OPTION("--format", ARGV_ENUM, report_options, format, rpt_formats,
                     "table (default), csv or json"),
-	TEXT("--ledger", ledger, "a file, instead of that in FILE"),
+	RPT_TEXT("--ledger", ledger, "a file, instead of that in FILE"),
 };
 
-enum { N_OPTIONS = sizeof(options) / sizeof(*options) };
+enum { RPT_N_OPTIONS = sizeof(rpt_option_rows) / sizeof(*rpt_option_rows) };
 
 bool report_read_options(int argc, char **argv, struct report_options *out,
                          struct buf *error)
 {
 	*out = (struct report_options){.by = STR("consumer"),
 	                               .now_ms = clock_real_ms(&clock_system)};
-	if (!argv_read(options, N_OPTIONS, argc, argv, out, &out->config,
-	               error))
+	if (!argv_read(rpt_option_rows, RPT_N_OPTIONS, argc, argv, out,
+	               &out->config, error))
 		return false;
 	if (!out->config)
 		buf_fmt(error, "report: expected FILE, the gateway.json with "
@@ -53,11 +65,12 @@ bool report_read_options(int argc, char **argv, struct report_options *out,
 
 void report_usage(struct buf *out)
 {
-	argv_usage(options, N_OPTIONS, out);
+	argv_usage(rpt_option_rows, RPT_N_OPTIONS, out);
 	buf_fmt(out, "    columns: %s\n", entry_columns());
 }
 
-static bool read_columns(struct report *rep, struct buf *error)
+/* The names of --by, as functions that give the column of an entry. */
+static bool rpt_read_columns(struct report *rep, struct buf *error)
 {
 	struct str rest = rep->o->by;
 
@@ -80,7 +93,7 @@ static bool read_columns(struct report *rep, struct buf *error)
 	return true;
 }
 
-static bool check(const struct report_options *o, struct buf *error)
+static bool rpt_check_times(const struct report_options *o, struct buf *error)
 {
 	int64_t ms;
 
@@ -94,8 +107,9 @@ static bool check(const struct report_options *o, struct buf *error)
 
 /* ------------------------------------------------------------------ rows */
 
-/* ISO times compare as text; a shorter one stands for its first moment. */
-static int compare_time(struct str a, struct str b)
+/* Bytewise; a text comes after its own beginning. So UTC times in ISO 8601
+ * compare as times, and a shorter one ("2026-11") as its first moment. */
+static int rpt_compare_texts(struct str a, struct str b)
 {
 	size_t n = a.len < b.len ? a.len : b.len;
 	int order = n > 0 ? memcmp(a.p, b.p, n) : 0;
@@ -103,17 +117,20 @@ static int compare_time(struct str a, struct str b)
 	return order ? order : a.len < b.len ? -1 : a.len > b.len;
 }
 
-static bool is_inside(const struct report_options *o, struct str time)
+/* Texts are compared, not parsed: a ledger has millions of lines. */
+static bool rpt_is_in_period(const struct report_options *o, struct str time)
 {
-	if (o->from.len > 0 && compare_time(time, o->from) < 0)
+	if (o->from.len > 0 && rpt_compare_texts(time, o->from) < 0)
 		return false;
-	return o->to.len == 0 || compare_time(time, o->to) < 0;
+	return o->to.len == 0 || rpt_compare_texts(time, o->to) < 0;
 }
 
-static struct row *row_new(const struct report *rep, struct str key)
+/* One block of memory: the row, the text of its values, its uses. `key` has
+ * each value with a newline behind it. */
+static struct row *rpt_new_row(const struct report *rep, struct str key)
 {
 	size_t n = rep->policy->n_provisioned;
-	size_t text = (key.len + 8) & ~(size_t)7; /* the uses are aligned */
+	size_t text = (key.len + 8) & ~(size_t)7; /* aligns the uses */
 	struct row *row = calloc(1, sizeof(*row) + text + n * 8);
 	struct str rest;
 	size_t i;
@@ -136,7 +153,7 @@ struct row *report_row(struct report *rep, struct str key)
 
 	if (row)
 		return row;
-	row = row_new(rep, key);
+	row = rpt_new_row(rep, key);
 	if (row && !map_put(&rep->rows, key, row)) {
 		free(row);
 		row = NULL;
@@ -144,7 +161,9 @@ struct row *report_row(struct report *rep, struct str key)
 	return row;
 }
 
-static struct row *row_of(struct report *rep, const struct usage_entry *e)
+/* A newline cannot be in a value: the texts of an entry keep their JSON
+ * escapes. NULL also when the values are longer than REPORT_KEY_MAX. */
+static struct row *rpt_find_row(struct report *rep, const struct usage_entry *e)
 {
 	char space[REPORT_KEY_MAX];
 	struct buf key = {
@@ -158,8 +177,10 @@ static struct row *row_of(struct report *rep, const struct usage_entry *e)
 	return key.failed ? NULL : report_row(rep, buf_str(&key));
 }
 
-static unsigned __int128 price_of(const struct report *rep,
-                                  const struct usage_entry *e)
+/* By the prices of the given configuration. The cost in the line is used only
+ * for a model that the configuration does not have (any more). */
+static unsigned __int128 rpt_price_entry(const struct report *rep,
+                                         const struct usage_entry *e)
 {
 	const struct policy_model *m = policy_model(rep->policy, e->model);
 
@@ -170,9 +191,11 @@ static unsigned __int128 price_of(const struct report *rep,
 	                                          e->output, e->requests});
 }
 
-/* By the token, or later by the hour. */
-static void add_cost(const struct report *rep, struct row *row,
-                     const struct usage_entry *e)
+/* What a provisioned deployment has served is paid by the hour: its tokens are
+ * only weighed here. What Azure spilled over went to a deployment that is paid
+ * by the token. */
+static void rpt_add_cost(const struct report *rep, struct row *row,
+                         const struct usage_entry *e)
 {
 	const struct policy_provisioned *p = NULL;
 
@@ -182,10 +205,12 @@ static void add_cost(const struct report *rep, struct row *row,
 		report_ptu_add(row, p, (size_t)(p - rep->policy->provisioned),
 		               e);
 	else
-		row->sums.pico_usd += price_of(rep, e);
+		row->sums.pico_usd += rpt_price_entry(rep, e);
 }
 
-static void take_more(uint64_t *now, uint64_t *before)
+/* Replaces a running total by its increase. A total that fell counts as no
+ * increase. */
+static void rpt_keep_increase(uint64_t *now, uint64_t *before)
 {
 	uint64_t all = *now > *before ? *now : *before;
 
@@ -193,9 +218,11 @@ static void take_more(uint64_t *now, uint64_t *before)
 	*before = all;
 }
 
-/* A batch tells all that it has used whenever it is asked for: what is new in
- * that is left. Earlier lines than `from` are part of the earlier. */
-static bool count_batch_once(struct report *rep, struct usage_entry *e)
+/* Each line of a batch has the total that it has used so far, once per question
+ * of its owner. The entry is changed to what is new since the line before.
+ * Lines before --from are needed as well: their tokens belong to the earlier
+ * period. False without memory, or with too many batches. */
+static bool rpt_keep_batch_increase(struct report *rep, struct usage_entry *e)
 {
 	struct usage_entry *seen = map_get(&rep->batches, e->batch);
 
@@ -206,15 +233,17 @@ static bool count_batch_once(struct report *rep, struct usage_entry *e)
 			return false;
 		}
 	}
-	take_more(&e->input, &seen->input);
-	take_more(&e->cached, &seen->cached);
-	take_more(&e->output, &seen->output);
-	take_more(&e->reasoning, &seen->reasoning);
-	take_more(&e->audio, &seen->audio);
+	rpt_keep_increase(&e->input, &seen->input);
+	rpt_keep_increase(&e->cached, &seen->cached);
+	rpt_keep_increase(&e->output, &seen->output);
+	rpt_keep_increase(&e->reasoning, &seen->reasoning);
+	rpt_keep_increase(&e->audio, &seen->audio);
 	return true;
 }
 
-static void add(struct report *rep, struct str line)
+/* A line that is no ledger line is counted and skipped: a crash may have cut
+ * one. Without memory the sums would be wrong, so `full` fails the report. */
+static void rpt_add_line(struct report *rep, struct str line)
 {
 	struct usage_entry e;
 	struct row *row;
@@ -223,16 +252,16 @@ static void add(struct report *rep, struct str line)
 		rep->bad_lines++;
 		return;
 	}
-	if (e.batch.len > 0 && !count_batch_once(rep, &e)) {
+	if (e.batch.len > 0 && !rpt_keep_batch_increase(rep, &e)) {
 		rep->full = true;
 		return;
 	}
-	if (!is_inside(rep->o, e.time))
+	if (!rpt_is_in_period(rep->o, e.time))
 		return;
 	if (!rep->first[0] ||
 	    memcmp(e.time.p, rep->first, sizeof(rep->first)) < 0)
 		memcpy(rep->first, e.time.p, sizeof(rep->first));
-	row = row_of(rep, &e);
+	row = rpt_find_row(rep, &e);
 	if (!row) {
 		rep->full = true;
 		return;
@@ -245,17 +274,18 @@ static void add(struct report *rep, struct str line)
 	row->sums.output += e.output;
 	row->sums.reasoning += e.reasoning;
 	row->sums.audio += e.audio;
-	add_cost(rep, row, &e);
+	rpt_add_cost(rep, row, &e);
 }
 
-static int compare_rows(const void *a, const void *b)
+/* By value, column by column; idle throughput behind all others. */
+static int rpt_compare_rows(const void *a, const void *b)
 {
 	const struct row *const *x = a, *const *y = b;
 	int order = (*x)->idle - (*y)->idle;
 	size_t i;
 
 	for (i = 0; i < REPORT_COLUMNS_MAX && order == 0; i++)
-		order = compare_time((*x)->values[i], (*y)->values[i]);
+		order = rpt_compare_texts((*x)->values[i], (*y)->values[i]);
 	return order;
 }
 
@@ -269,13 +299,17 @@ struct row **report_sorted(const struct report *rep)
 		return NULL;
 	map_each (&rep->rows, node)
 		v[n++] = node->value;
-	qsort(v, n, sizeof(*v), compare_rows);
+	qsort(v, n, sizeof(struct row *), rpt_compare_rows);
 	return v;
 }
 
 /* ------------------------------------------------------------------ files */
 
-static bool read_file(struct report *rep, const char *path, struct buf *error)
+/* Mapped rather than read: a month may have gigabytes, and each is used once.
+ * The agent may append meanwhile; the size at the start counts. An empty file
+ * cannot be mapped. */
+static bool rpt_read_file(struct report *rep, const char *path,
+                          struct buf *error)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat st = {0};
@@ -301,7 +335,7 @@ static bool read_file(struct report *rep, const char *path, struct buf *error)
 		struct str line = str_first(rest, str_find(rest, '\n'));
 
 		if (line.len > 0)
-			add(rep, line);
+			rpt_add_line(rep, line);
 		rest = str_from(rest, line.len + 1);
 	}
 	if (text)
@@ -309,8 +343,11 @@ static bool read_file(struct report *rep, const char *path, struct buf *error)
 	return true;
 }
 
-/* The file of the config, and what it was moved to. */
-static bool read_all(struct report *rep, struct buf *error)
+/* The ledger of the configuration and the files it was rotated to by the agent
+ * (FILE.TIME, usage/ledger; TIME ends with Z). The oldest comes first, because
+ * glob() sorts and batches need their lines in order. Compressed files and
+ * those of logrotate's own names are not found: --ledger reads one of them. */
+static bool rpt_read_all_files(struct report *rep, struct buf *error)
 {
 	struct str file = rep->policy->ledger.file;
 	struct buf pattern;
@@ -328,13 +365,13 @@ static bool read_all(struct report *rep, struct buf *error)
 	ok = ok && buf_add(&pattern, "", 1);
 	if (ok && glob(pattern.p, 0, NULL, &found) == 0)
 		for (i = 0; ok && i < found.gl_pathc; i++)
-			ok = read_file(rep, found.gl_pathv[i], error);
+			ok = rpt_read_file(rep, found.gl_pathv[i], error);
 	globfree(&found);
 	buf_done(&pattern);
-	return ok && read_file(rep, file.p, error);
+	return ok && rpt_read_file(rep, file.p, error);
 }
 
-static void free_rows(struct report *rep)
+static void rpt_free_rows(struct report *rep)
 {
 	struct map_node *node;
 
@@ -347,8 +384,9 @@ static void free_rows(struct report *rep)
 	free(rep->periods);
 }
 
-/* "14:03:05Z" would come behind "14:03:05.123Z" as a text. */
-static struct str without_zone(struct str time)
+/* Lines have milliseconds. "14:03:05Z" would compare as later than
+ * "14:03:05.123Z", because 'Z' is above '.'. */
+static struct str rpt_strip_zone(struct str time)
 {
 	return str_ends(time, STR("Z")) ? str_first(time, time.len - 1) : time;
 }
@@ -360,14 +398,14 @@ bool report_run(const struct report_options *o, const struct policy *p,
 	struct report rep = {.o = &bare, .policy = p};
 	bool ok;
 
-	if (!check(o, error) || !read_columns(&rep, error))
+	if (!rpt_check_times(o, error) || !rpt_read_columns(&rep, error))
 		return false;
-	bare.from = without_zone(o->from);
-	bare.to = without_zone(o->to);
+	bare.from = rpt_strip_zone(o->from);
+	bare.to = rpt_strip_zone(o->to);
 	map_init(&rep.rows, REPORT_ROWS_MAX);
 	map_init(&rep.batches, REPORT_ROWS_MAX);
-	ok = o->ledger.len > 0 ? read_file(&rep, o->ledger.p, error)
-	                       : read_all(&rep, error);
+	ok = o->ledger.len > 0 ? rpt_read_file(&rep, o->ledger.p, error)
+	                       : rpt_read_all_files(&rep, error);
 	if (ok && !report_ptu_share(&rep))
 		rep.full = true;
 	if (ok && rep.full) {
@@ -381,10 +419,11 @@ bool report_run(const struct report_options *o, const struct policy *p,
 		        "were left out\n",
 		        rep.bad_lines);
 	ok = ok && report_print(&rep, out);
-	free_rows(&rep);
+	rpt_free_rows(&rep);
 	return ok;
 }
 
+/* Errors come with the usage text when the options could not be read. */
 int command_report(int argc, char **argv)
 {
 	struct report_options o;

@@ -1,4 +1,13 @@
-/* report_print: the sums as a table, as CSV, as JSON. */
+/*
+ * report_print: the sums as a table, as CSV, as JSON.
+ *
+ *   report_sorted -> rpp_write_table, rpp_write_csv or rpp_write_json
+ *
+ * The columns are those of --by, then rpp_numbers, then dollars. All three
+ * formats come from the same table, so a new sum is one row of it. Dollars are
+ * written as decimals, never as a double. Only the table has a total and the
+ * lines about provisioned throughput: CSV and JSON are for programs.
+ */
 #include "commands/report_rows.h"
 
 #include "base/usd.h"
@@ -6,12 +15,18 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { USD_WIDTH = 24 };
+/* Widths in characters. */
+enum {
+	RPP_USD_WIDTH = 24,      /* a hundred billion dollars, 12 decimals */
+	RPP_NAME_WIDTH_MIN = 5,  /* "total" */
+	RPP_NAME_WIDTH_MAX = 60, /* longer values are cut: the table only */
+};
 
+/* The sums that are counted in uint64_t. */
 static const struct number {
 	const char *name;
-	size_t at;
-} numbers[] = {
+	size_t at; /* offset in struct sums */
+} rpp_numbers[] = {
 	{"requests", offsetof(struct sums, requests)},
 	{"failed", offsetof(struct sums, failed)},
 	{"estimated", offsetof(struct sums, estimated)},
@@ -22,15 +37,16 @@ static const struct number {
 	{"audio", offsetof(struct sums, audio)},
 };
 
-enum { N_NUMBERS = sizeof(numbers) / sizeof(*numbers) };
+enum { RPP_N_NUMBERS = sizeof(rpp_numbers) / sizeof(*rpp_numbers) };
 
-static uint64_t number_of(const struct sums *s, size_t i)
+static uint64_t rpp_number_of(const struct sums *s, size_t i)
 {
-	return *(const uint64_t *)((const char *)s + numbers[i].at);
+	return *(const uint64_t *)((const char *)s + rpp_numbers[i].at);
 }
 
-/* RFC 4180: quoted, quotes doubled. */
-static void write_csv_text(struct buf *out, struct str s)
+/* RFC 4180: in quotes, with quotes doubled. The JSON escapes of the ledger stay
+ * as they are. */
+static void rpp_write_csv_text(struct buf *out, struct str s)
 {
 	size_t i;
 
@@ -43,28 +59,29 @@ static void write_csv_text(struct buf *out, struct str s)
 	buf_add_str(out, STR("\","));
 }
 
-static void write_csv(const struct report *rep, struct row *const *v,
-                      struct buf *out)
+static void rpp_write_csv(const struct report *rep, struct row *const *v,
+                          struct buf *out)
 {
 	size_t i, k;
 
 	for (k = 0; k < rep->n_columns; k++)
 		buf_fmt(out, "%" STR_FMT ",", STR_ARG(rep->names[k]));
-	for (k = 0; k < N_NUMBERS; k++)
-		buf_fmt(out, "%s,", numbers[k].name);
+	for (k = 0; k < RPP_N_NUMBERS; k++)
+		buf_fmt(out, "%s,", rpp_numbers[k].name);
 	buf_fmt(out, "usd\n");
 	for (i = 0; v[i]; i++) {
 		for (k = 0; k < rep->n_columns; k++)
-			write_csv_text(out, v[i]->values[k]);
-		for (k = 0; k < N_NUMBERS; k++)
-			buf_fmt(out, "%" PRIu64 ",", number_of(&v[i]->sums, k));
+			rpp_write_csv_text(out, v[i]->values[k]);
+		for (k = 0; k < RPP_N_NUMBERS; k++)
+			buf_fmt(out, "%" PRIu64 ",",
+			        rpp_number_of(&v[i]->sums, k));
 		usd_write(out, v[i]->sums.pico_usd);
 		buf_fmt(out, "\n");
 	}
 }
 
-static void write_json(const struct report *rep, struct row *const *v,
-                       struct buf *out)
+static void rpp_write_json(const struct report *rep, struct row *const *v,
+                           struct buf *out)
 {
 	size_t i, k;
 
@@ -72,13 +89,14 @@ static void write_json(const struct report *rep, struct row *const *v,
 	for (i = 0; v[i]; i++) {
 		buf_fmt(out, "%s\n{", i ? "," : "");
 		for (k = 0; k < rep->n_columns; k++)
-			/* the text still has its JSON escapes */
+			/* values still have the ledger's JSON escapes, and
+			 * names of columns need none */
 			buf_fmt(out, "\"%" STR_FMT "\":\"%" STR_FMT "\",",
 			        STR_ARG(rep->names[k]),
 			        STR_ARG(v[i]->values[k]));
-		for (k = 0; k < N_NUMBERS; k++)
-			buf_fmt(out, "\"%s\":%" PRIu64 ",", numbers[k].name,
-			        number_of(&v[i]->sums, k));
+		for (k = 0; k < RPP_N_NUMBERS; k++)
+			buf_fmt(out, "\"%s\":%" PRIu64 ",", rpp_numbers[k].name,
+			        rpp_number_of(&v[i]->sums, k));
 		buf_fmt(out, "\"usd\":");
 		usd_write(out, v[i]->sums.pico_usd);
 		buf_fmt(out, "}");
@@ -86,63 +104,69 @@ static void write_json(const struct report *rep, struct row *const *v,
 	buf_fmt(out, "\n]\n");
 }
 
-static void add_up(struct sums *total, const struct sums *s)
+static void rpp_add_sums(struct sums *total, const struct sums *s)
 {
 	size_t k;
 
-	for (k = 0; k < N_NUMBERS; k++)
-		*(uint64_t *)((char *)total + numbers[k].at) += number_of(s, k);
+	for (k = 0; k < RPP_N_NUMBERS; k++)
+		*(uint64_t *)((char *)total + rpp_numbers[k].at) +=
+			rpp_number_of(s, k);
 	total->pico_usd += s->pico_usd;
 }
 
-static int width_of(const struct report *rep, struct row *const *v, size_t k)
+static int rpp_column_width(const struct report *rep, struct row *const *v,
+                            size_t k)
 {
-	size_t i, width = rep->names[k].len > 5 ? rep->names[k].len : 5;
+	size_t i, width = RPP_NAME_WIDTH_MIN;
 
+	if (rep->names[k].len > width)
+		width = rep->names[k].len;
 	for (i = 0; v[i]; i++)
 		if (v[i]->values[k].len > width)
 			width = v[i]->values[k].len;
-	return width > 60 ? 60 : (int)width;
+	return width > RPP_NAME_WIDTH_MAX ? RPP_NAME_WIDTH_MAX : (int)width;
 }
 
-static void write_sums(const struct sums *s, struct buf *out)
+/* The numbers of a line of the table. */
+static void rpp_write_sums(const struct sums *s, struct buf *out)
 {
 	char space[64];
 	struct buf usd = {
 		.p = space, .cap = sizeof(space), .max = sizeof(space)};
 	size_t k;
 
-	for (k = 0; k < N_NUMBERS; k++)
-		buf_fmt(out, "%14" PRIu64, number_of(s, k));
+	for (k = 0; k < RPP_N_NUMBERS; k++)
+		buf_fmt(out, "%14" PRIu64, rpp_number_of(s, k));
 	usd_write(&usd, s->pico_usd);
-	buf_fmt(out, "%*" STR_FMT "\n", USD_WIDTH, STR_ARG(buf_str(&usd)));
+	buf_fmt(out, "%*" STR_FMT "\n", RPP_USD_WIDTH, STR_ARG(buf_str(&usd)));
 }
 
-static void write_table(const struct report *rep, struct row *const *v,
-                        struct buf *out)
+static void rpp_write_table(const struct report *rep, struct row *const *v,
+                            struct buf *out)
 {
 	int widths[REPORT_COLUMNS_MAX] = {0};
 	struct sums total = {0};
 	size_t i, k;
 
 	for (k = 0; k < rep->n_columns; k++) {
-		widths[k] = width_of(rep, v, k);
+		widths[k] = rpp_column_width(rep, v, k);
 		buf_fmt(out, "%-*" STR_FMT "  ", widths[k],
 		        STR_ARG(rep->names[k]));
 	}
-	for (k = 0; k < N_NUMBERS; k++)
-		buf_fmt(out, "%14s", numbers[k].name);
-	buf_fmt(out, "%*s\n", USD_WIDTH, "usd");
+	for (k = 0; k < RPP_N_NUMBERS; k++)
+		buf_fmt(out, "%14s", rpp_numbers[k].name);
+	buf_fmt(out, "%*s\n", RPP_USD_WIDTH, "usd");
 	for (i = 0; v[i]; i++) {
 		for (k = 0; k < rep->n_columns; k++)
 			buf_fmt(out, "%-*" STR_FMT "  ", widths[k],
-			        STR_ARG(str_first(v[i]->values[k], 60)));
-		write_sums(&v[i]->sums, out);
-		add_up(&total, &v[i]->sums);
+			        STR_ARG(str_first(v[i]->values[k],
+			                          RPP_NAME_WIDTH_MAX)));
+		rpp_write_sums(&v[i]->sums, out);
+		rpp_add_sums(&total, &v[i]->sums);
 	}
 	for (k = 0; k < rep->n_columns; k++)
 		buf_fmt(out, "%-*s  ", widths[k], k == 0 ? "total" : "");
-	write_sums(&total, out);
+	rpp_write_sums(&total, out);
 	report_ptu_tell(rep, out);
 }
 
@@ -154,13 +178,13 @@ bool report_print(const struct report *rep, struct buf *out)
 		return false;
 	switch (rep->o->format) {
 	case REPORT_CSV:
-		write_csv(rep, v, out);
+		rpp_write_csv(rep, v, out);
 		break;
 	case REPORT_JSON:
-		write_json(rep, v, out);
+		rpp_write_json(rep, v, out);
 		break;
 	default:
-		write_table(rep, v, out);
+		rpp_write_table(rep, v, out);
 		break;
 	}
 	free(v);

@@ -1,4 +1,7 @@
-/* commands/run: serve HAProxy. */
+/*
+ * commands/run: serve HAProxy until SIGTERM. The policy's reference goes to
+ * agent/workers.
+ */
 #include "agent/workers.h"
 #include "base/log.h"
 #include "commands/command.h"

@@ -1,7 +1,14 @@
 /*
  * top: who uses what right now, in the terminal.
  *
- *   timer -> fetch /metrics -> top_read -> top_write -> stdout -> timer
+ *   top_on_time -> GET /metrics -> top_on_page -> top_add_page
+ *       ^                            top_read: page -> sample
+ *       |                            top_show: minus the last one -> stdout
+ *       +------ TOP_EVERY_MS ------------+
+ *
+ * Counters of /metrics only grow, so a rate needs two samples: the first table
+ * comes with the second one. Rows are found by consumer and model; series that
+ * differ in other labels (operation, resource, token type, ...) are added up.
  */
 #include "commands/top.h"
 
@@ -18,27 +25,31 @@
 #include <unistd.h>
 
 enum {
-	TOP_EVERY_MS = 1000,
+	TOP_EVERY_MS = 1000, /* from an answer to the next question */
 	TOP_DEADLINE_MS = 5000,
-	TOP_PAGE_MAX = 8 << 20,
-	TOP_TEXT_MAX = 8 << 20,
-	TOP_NAME_WIDTH = 28,
-	TOP_OTHER_LINES = 4, /* of the screen: head, sum, room */
-	TOP_LINES = 24,      /* of a screen that does not say */
+	TOP_PAGE_MAX = 8 << 20, /* bytes; net/http answers no longer page */
+	TOP_TEXT_MAX = 8 << 20, /* bytes: TOP_ROWS_MAX rows of 120 fit */
+	TOP_NAME_WIDTH = 28,    /* characters; longer names are cut */
+	TOP_OTHER_LINES = 4,    /* of the screen: head, sum, and room below */
+	TOP_LINES = 24,         /* of a terminal that does not tell its size */
 };
 
+/* In a sample: values as in the page. In a table: what they grew by. */
 struct top_row {
 	uint64_t v[TOP_N_COLUMNS];
-	struct str consumer, model; /* in the key of the map's node */
+	struct str consumer, model; /* table only: views into a node's key */
 };
 
 /* ---------------------------------------------------------------- reading */
 
-/* Where a series goes: one row a series, and for some only with a label. */
+/* The column that a series is added to, if its `label` has `value`. A name may
+ * have several rows: refused requests are part of all requests. Tokens that
+ * were estimated because the resource reported none are a metric of their own
+ * (usage/README.md), and added here. */
 static const struct {
 	struct str name, label, value;
 	enum top_column column;
-} sources[] = {
+} top_sources[] = {
 	{STR_INIT("foundry_consumer_requests_total"), STR_INIT(""),
          STR_INIT(""), TOP_REQUESTS},
 	{STR_INIT("foundry_consumer_requests_total"), STR_INIT("verdict"),
@@ -55,7 +66,7 @@ static const struct {
          STR_INIT("gen_ai_token_type"), STR_INIT("output"), TOP_OUTPUT},
 };
 
-enum { N_SOURCES = sizeof(sources) / sizeof(*sources) };
+enum { TOP_N_SOURCES = sizeof(top_sources) / sizeof(*top_sources) };
 
 void top_sample_init(struct top_sample *s)
 {
@@ -71,9 +82,10 @@ void top_sample_done(struct top_sample *s)
 	map_done(&s->rows);
 }
 
-/* The value of a label in `key="value",..`, its escapes kept; empty when it
- * is not there. */
-static struct str label_of(struct str labels, struct str key)
+/* The value of a label in `key="value",..` (Prometheus text format 0.0.4), with
+ * its escapes; empty when there is none. So a row of top_sources whose label
+ * and value are empty matches every series of its name. */
+static struct str top_find_label(struct str labels, struct str key)
 {
 	while (labels.len > 0) {
 		struct str name = str_first(labels, str_find(labels, '='));
@@ -89,16 +101,18 @@ static struct str label_of(struct str labels, struct str key)
 	return STR_NONE;
 }
 
-static struct top_row *row_of(struct top_sample *s, struct str labels)
+/* The row of a series, made when it is new. NULL without memory, with too many
+ * rows, or for names of more than 512 bytes. */
+static struct top_row *top_find_row(struct top_sample *s, struct str labels)
 {
 	char space[512];
 	struct buf key = {
 		.p = space, .cap = sizeof(space), .max = sizeof(space)};
 	struct top_row *row;
 
-	buf_add_str(&key, label_of(labels, STR("consumer")));
+	buf_add_str(&key, top_find_label(labels, STR("consumer")));
 	buf_add_str(&key, STR("\n"));
-	buf_add_str(&key, label_of(labels, STR("gen_ai_request_model")));
+	buf_add_str(&key, top_find_label(labels, STR("gen_ai_request_model")));
 	if (key.failed)
 		return NULL;
 	row = map_get(&s->rows, buf_str(&key));
@@ -112,8 +126,11 @@ static struct top_row *row_of(struct top_sample *s, struct str labels)
 	return row;
 }
 
-/* `name{labels} value`; only whole values are looked at. */
-static bool read_line(struct top_sample *s, struct str line)
+/* `name{labels} value`. Series without labels, and values that are not whole
+ * (sums of histograms), are no source of a column and skipped. The labels end
+ * at the last '}', because a value of a label may hold one. False when a row
+ * could not be made. */
+static bool top_read_line(struct top_sample *s, struct str line)
 {
 	size_t brace = str_find(line, '{');
 	struct str name = str_first(line, brace);
@@ -128,17 +145,17 @@ static bool read_line(struct top_sample *s, struct str line)
 	if (end == 0 || !str_to_u64(str_from(rest, end + 1), &value))
 		return true;
 	labels = str_first(rest, end - 1);
-	for (i = 0; i < N_SOURCES; i++) {
+	for (i = 0; i < TOP_N_SOURCES; i++) {
 		struct top_row *row;
 
-		if (!str_eq(sources[i].name, name) ||
-		    !str_eq(label_of(labels, sources[i].label),
-		            sources[i].value))
+		if (!str_eq(top_sources[i].name, name) ||
+		    !str_eq(top_find_label(labels, top_sources[i].label),
+		            top_sources[i].value))
 			continue;
-		row = row_of(s, labels);
+		row = top_find_row(s, labels);
 		if (!row)
 			return false;
-		row->v[sources[i].column] += value;
+		row->v[top_sources[i].column] += value;
 	}
 	return true;
 }
@@ -151,7 +168,7 @@ bool top_read(struct top_sample *s, struct str page)
 		struct str line = str_first(page, str_find(page, '\n'));
 
 		if (line.len > 0 && line.p[0] != '#')
-			ok = read_line(s, line) && ok;
+			ok = top_read_line(s, line) && ok;
 		page = str_from(page, line.len + 1);
 	}
 	return ok;
@@ -159,8 +176,11 @@ bool top_read(struct top_sample *s, struct str page)
 
 /* ---------------------------------------------------------------- writing */
 
-static void since(const struct top_row *before, const struct top_row *after,
-                  struct top_row *out)
+/* What each column grew by. A counter that fell was set to 0 by a restart of
+ * the agent, and grew by all it shows. Requests in flight are a level, shown as
+ * it is. `before` is NULL for a new row. */
+static void top_subtract(const struct top_row *before,
+                         const struct top_row *after, struct top_row *out)
 {
 	unsigned i;
 
@@ -172,9 +192,9 @@ static void since(const struct top_row *before, const struct top_row *after,
 	}
 }
 
-/* Tokens first: they are what costs. Equal rows by name, so that the table
- * does not dance. */
-static int compare_rows(const void *a, const void *b)
+/* By tokens first, because they cost. Rows with equal numbers by name, so that
+ * they keep their places from one table to the next. */
+static int top_compare_rows(const void *a, const void *b)
 {
 	static const enum top_column by[] = {TOP_OUTPUT, TOP_INPUT,
 	                                     TOP_REQUESTS, TOP_STREAMS};
@@ -184,12 +204,15 @@ static int compare_rows(const void *a, const void *b)
 	for (i = 0; i < sizeof(by) / sizeof(*by); i++)
 		if (x->v[by[i]] != y->v[by[i]])
 			return x->v[by[i]] < y->v[by[i]] ? 1 : -1;
-	/* the whole key, with a NUL behind it */
+	/* the text is the node's key: consumer and model, ended by a NUL */
 	return strcmp(x->consumer.p, y->consumer.p);
 }
 
-static struct top_row *rows_between(const struct top_sample *before,
-                                    const struct top_sample *after, size_t *n)
+/* The sorted rows of a table, *n of them, which the caller frees; their names
+ * are views into `after`. A row that is only in `before` has left the page: the
+ * agent was restarted. NULL without memory. */
+static struct top_row *top_make_rows(const struct top_sample *before,
+                                     const struct top_sample *after, size_t *n)
 {
 	struct top_row *rows = calloc(after->rows.n + 1, sizeof(*rows));
 	struct map_node *node;
@@ -201,34 +224,38 @@ static struct top_row *rows_between(const struct top_sample *before,
 		struct top_row *row = &rows[(*n)++];
 		struct str key = map_key(node);
 
-		since(map_get(&before->rows, key), node->value, row);
+		top_subtract(map_get(&before->rows, key), node->value, row);
 		row->consumer = str_first(key, str_find(key, '\n'));
 		row->model = str_from(key, row->consumer.len + 1);
 	}
-	qsort(rows, *n, sizeof(*rows), compare_rows);
+	qsort(rows, *n, sizeof(*rows), top_compare_rows);
 	return rows;
 }
 
-/* A name may hold what a terminal obeys. */
-static void write_name(struct str name, struct buf *out)
+/* All but printable ASCII becomes '?': a name could hold an escape sequence
+ * that the terminal obeys. */
+static void top_write_name(struct str name, struct buf *out)
 {
 	char shown[TOP_NAME_WIDTH];
 	size_t i;
 
-	for (i = 0; i < name.len && i < sizeof(shown); i++)
-		shown[i] =
-			name.p[i] >= ' ' && name.p[i] <= '~' ? name.p[i] : '?';
+	for (i = 0; i < name.len && i < sizeof(shown); i++) {
+		shown[i] = '?';
+		if (name.p[i] >= ' ' && name.p[i] <= '~')
+			shown[i] = name.p[i];
+	}
 	buf_fmt(out, "%-*" STR_FMT "  ", (int)sizeof(shown), (int)i, shown);
 }
 
-static void write_row(struct str consumer, struct str model,
-                      const struct top_row *row, uint64_t elapsed_us,
-                      struct buf *out)
+/* Rates are per second. */
+static void top_write_row(struct str consumer, struct str model,
+                          const struct top_row *row, uint64_t elapsed_us,
+                          struct buf *out)
 {
 	unsigned i;
 
-	write_name(consumer, out);
-	write_name(model, out);
+	top_write_name(consumer, out);
+	top_write_name(model, out);
 	for (i = 0; i < TOP_N_COLUMNS; i++)
 		if (i == TOP_STREAMS)
 			buf_fmt(out, "%10" PRIu64, row->v[i]);
@@ -246,50 +273,52 @@ bool top_write(const struct top_sample *before, const struct top_sample *after,
 	size_t i, n;
 	unsigned k;
 
-	rows = rows_between(before, after, &n);
+	rows = top_make_rows(before, after, &n);
 	if (!rows)
 		return false;
 	if (elapsed_us == 0)
 		elapsed_us = 1;
-	write_name(STR("consumer"), out);
-	write_name(STR("model"), out);
+	top_write_name(STR("consumer"), out);
+	top_write_name(STR("model"), out);
 	buf_fmt(out, "%12s%12s%12s%12s%10s\n", "requests/s", "refused/s",
 	        "in tok/s", "out tok/s", "in flight");
 	for (i = 0; i < n; i++) {
 		if (i < max_rows)
-			write_row(rows[i].consumer, rows[i].model, &rows[i],
-			          elapsed_us, out);
+			top_write_row(rows[i].consumer, rows[i].model, &rows[i],
+			              elapsed_us, out);
 		for (k = 0; k < TOP_N_COLUMNS; k++)
 			sum.v[k] += rows[i].v[k];
 	}
-	write_row(STR("total"), STR_NONE, &sum, elapsed_us, out);
+	top_write_row(STR("total"), STR_NONE, &sum, elapsed_us, out);
 	free(rows);
 	return !out->failed;
 }
 
 /* ---------------------------------------------------------------- options */
 
-static const struct argv_option options[] = {
+static const struct argv_option top_option_rows[] = {
 	ARGV_OPTION("--once", ARGV_FLAG, top_options, once, NULL,
                     "one table, for scripts"),
 };
 
-enum { N_OPTIONS = sizeof(options) / sizeof(*options) };
+enum { TOP_N_OPTIONS = sizeof(top_option_rows) / sizeof(*top_option_rows) };
 
 bool top_read_options(int argc, char **argv, struct top_options *out,
                       struct buf *error)
 {
 	*out = (struct top_options){.url = NULL};
-	return argv_read(options, N_OPTIONS, argc, argv, out, &out->url, error);
+	return argv_read(top_option_rows, TOP_N_OPTIONS, argc, argv, out,
+	                 &out->url, error);
 }
 
 void top_usage(struct buf *out)
 {
-	argv_usage(options, N_OPTIONS, out);
+	argv_usage(top_option_rows, TOP_N_OPTIONS, out);
 }
 
 /* ---------------------------------------------------------------- running */
 
+/* A run of the command. */
 struct top {
 	const struct top_options *o;
 	const struct clock *clock;
@@ -297,12 +326,14 @@ struct top {
 	struct fetch *fetch;
 	struct loop_timer timer;
 	struct buf url, out;
-	struct top_sample last;
-	uint64_t last_us; /* 0: there is none yet */
-	int exit_code;
+	struct top_sample last; /* the sample before */
+	uint64_t last_us;       /* when it came, monotonic; 0: there is none */
+	int exit_code;          /* 0 as soon as a table was printed */
 };
 
-static size_t rows_of_screen(const struct top *t)
+/* As many as the terminal has room for, so that the head of the table stays in
+ * sight; all of them for a file or a pipe. */
+static size_t top_screen_rows(const struct top *t)
 {
 	struct winsize size;
 	int lines = TOP_LINES;
@@ -314,24 +345,26 @@ static size_t rows_of_screen(const struct top *t)
 	return lines > TOP_OTHER_LINES ? (size_t)(lines - TOP_OTHER_LINES) : 1;
 }
 
-static void show(struct top *t, struct top_sample *now, uint64_t now_us)
+static void top_show(struct top *t, struct top_sample *now, uint64_t now_us)
 {
 	buf_clear(&t->out);
-	if (!t->o->once) /* to the upper left; what is below goes */
+	if (!t->o->once) /* cursor to the upper left; clear below it */
 		buf_fmt(&t->out, "\033[H\033[J");
-	if (!top_write(&t->last, now, now_us - t->last_us, rows_of_screen(t),
+	if (!top_write(&t->last, now, now_us - t->last_us, top_screen_rows(t),
 	               &t->out))
 		return;
 	printf("%" STR_FMT, STR_ARG(buf_str(&t->out)));
 	if (fflush(stdout) == 0)
 		t->exit_code = 0;
 	else
-		loop_stop(t->loop); /* nobody reads it any more */
+		loop_stop(t->loop); /* the reader of the pipe is gone */
 }
 
-static void on_time(void *ctx);
+static void top_on_time(void *ctx);
 
-static void take(struct top *t, struct str page)
+/* The page becomes the last sample. With --once the second page ends the run.
+ */
+static void top_add_page(struct top *t, struct str page)
 {
 	uint64_t now_us = clock_mono_us(t->clock);
 	struct top_sample now;
@@ -341,7 +374,7 @@ static void take(struct top *t, struct str page)
 		fprintf(stderr, "top: more than %d rows: not all are shown\n",
 		        TOP_ROWS_MAX);
 	if (t->last_us) {
-		show(t, &now, now_us);
+		top_show(t, &now, now_us);
 		if (t->o->once)
 			loop_stop(t->loop);
 	}
@@ -350,12 +383,13 @@ static void take(struct top *t, struct str page)
 	t->last_us = now_us;
 }
 
-static void on_page(void *ctx, const struct fetch_result *res)
+/* Without --once an error does not end the run: the agent may be restarting. */
+static void top_on_page(void *ctx, const struct fetch_result *res)
 {
 	struct top *t = ctx;
 
 	if (res->status == 200) {
-		take(t, res->body);
+		top_add_page(t, res->body);
 	} else {
 		fprintf(stderr, "top: %" STR_FMT ": %s (status %d)\n",
 		        STR_ARG(buf_str(&t->url)),
@@ -363,10 +397,10 @@ static void on_page(void *ctx, const struct fetch_result *res)
 		if (t->o->once)
 			loop_stop(t->loop);
 	}
-	loop_timer_start(t->loop, &t->timer, TOP_EVERY_MS, on_time, t);
+	loop_timer_start(t->loop, &t->timer, TOP_EVERY_MS, top_on_time, t);
 }
 
-static void on_time(void *ctx)
+static void top_on_time(void *ctx)
 {
 	struct top *t = ctx;
 	struct fetch_request req = {
@@ -376,15 +410,15 @@ static void on_time(void *ctx)
 		.max_answer = TOP_PAGE_MAX,
 	};
 
-	if (!fetch_start(t->fetch, &req, on_page, t)) {
+	if (!fetch_start(t->fetch, &req, top_on_page, t)) {
 		fprintf(stderr, "top: %" STR_FMT " cannot be asked\n",
 		        STR_ARG(req.url));
 		loop_stop(t->loop);
 	}
 }
 
-/* "http://host:port" will do. */
-static void find_url(struct top *t)
+/* Appends /metrics where it is missing: http://HOST:PORT is enough. */
+static void top_set_url(struct top *t)
 {
 	struct str url =
 		t->o->url ? str_c(t->o->url) : STR("http://127.0.0.1:9102");
@@ -403,11 +437,11 @@ int top_run(const struct top_options *o)
 	buf_init(&t.url, 4096);
 	buf_init(&t.out, TOP_TEXT_MAX);
 	top_sample_init(&t.last);
-	find_url(&t);
+	top_set_url(&t);
 	t.loop = loop_new();
 	t.fetch = t.loop ? fetch_new(t.loop, NULL) : NULL;
 	if (t.fetch) {
-		on_time(&t);
+		top_on_time(&t);
 		loop_run(t.loop);
 	}
 	loop_timer_stop(&t.timer);

@@ -1,4 +1,9 @@
-/* commands/versions: of the agent and of its libraries. */
+/*
+ * commands/versions: of the agent and of its libraries (-V).
+ *
+ * Each library is asked by its door, which tells the version that is loaded.
+ * Two cannot: hiredis tells that of its headers, libjwt 1.x tells none.
+ */
 #include "base/json.h"
 #include "base/loop.h"
 #include "base/version.h"

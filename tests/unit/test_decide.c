@@ -127,7 +127,7 @@ static void errors_cool_softly(void **state)
 	health_report(c, STR("r"), STR("d"), 503, 0);
 	assert_int_equal(health_look(c, STR("r"), STR("d"), NULL),
 	                 HEALTH_FAILING);
-	now_us += HEALTH_REST_ERROR_S * 1000000ULL;
+	now_us += HEALTH_ERROR_S * 1000000ULL;
 	assert_int_equal(health_look(c, STR("r"), STR("d"), NULL), HEALTH_OK);
 	health_free(c);
 }
