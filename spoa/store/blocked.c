@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-static const struct str nobody = STR_INIT("version 0\n");
+static const struct str blk_empty_list = STR_INIT("version 0\n");
 
 struct blocked {
 	struct loop *loop;
@@ -14,16 +14,16 @@ struct blocked {
 	bool asked;      /* and not answered */
 };
 
-static void on_timer(void *data);
+static void blk_on_timer(void *data);
 
-static void again(struct blocked *b)
+static void blk_start_timer(struct blocked *b)
 {
 	uint64_t ms = b->text.len > 0 ? BLOCKED_ASK_MS : BLOCKED_FIRST_MS;
 
-	loop_timer_start(b->loop, &b->timer, ms, on_timer, b);
+	loop_timer_start(b->loop, &b->timer, ms, blk_on_timer, b);
 }
 
-static struct str version_line(const struct blocked *b)
+static struct str blk_version_line(const struct blocked *b)
 {
 	struct str text = buf_str(&b->text);
 
@@ -31,7 +31,7 @@ static struct str version_line(const struct blocked *b)
 }
 
 /* Errors and answers of another form change nothing. */
-static void on_list(void *ctx, const struct redis_link_reply *reply)
+static void blk_on_list(void *ctx, const struct redis_link_reply *reply)
 {
 	struct blocked *b = ctx;
 
@@ -44,22 +44,22 @@ static void on_list(void *ctx, const struct redis_link_reply *reply)
 		buf_clear(&b->text); /* not known is better than a part */
 }
 
-static void ask(struct blocked *b)
+static void blk_send_list(struct blocked *b)
 {
-	struct str version = str_from(version_line(b), strlen("version "));
+	struct str version = str_from(blk_version_line(b), strlen("version "));
 	const struct str argv[] = {buf_str(&b->key), STR("list"), version};
 
-	b->asked =
-		redis_link_call(b->link, SCRIPT_BLOCKED, argv, 3, on_list, b);
+	b->asked = redis_link_call(b->link, SCRIPT_BLOCKED, argv, 3,
+	                           blk_on_list, b);
 }
 
-static void on_timer(void *data)
+static void blk_on_timer(void *data)
 {
 	struct blocked *b = data;
 
 	if (!b->asked)
-		ask(b);
-	again(b);
+		blk_send_list(b);
+	blk_start_timer(b);
 }
 
 struct blocked *blocked_new(struct loop *loop, struct redis_link *link)
@@ -94,7 +94,7 @@ void blocked_configure(struct blocked *b, struct str prefix, bool shared)
 	loop_timer_stop(&b->timer);
 	if (!shared) {
 		buf_clear(&b->text);
-		buf_add_str(&b->text, nobody);
+		buf_add_str(&b->text, blk_empty_list);
 		return;
 	}
 	buf_init(&key, BLOCKED_NAME_MAX);
@@ -103,10 +103,11 @@ void blocked_configure(struct blocked *b, struct str prefix, bool shared)
 		buf_clear(&b->text);
 	buf_done(&b->key);
 	b->key = key;
-	again(b);
+	blk_start_timer(b);
 }
 
-static bool has(const struct blocked *b, const char *kind, struct str name)
+static bool blk_has_name(const struct blocked *b, const char *kind,
+                         struct str name)
 {
 	struct str rest = buf_str(&b->text);
 	struct str line, mark = str_c(kind);
@@ -123,8 +124,9 @@ static bool has(const struct blocked *b, const char *kind, struct str name)
 
 bool blocked_has(const struct blocked *b, const struct store_caller *caller)
 {
-	return has(b, "consumer:", caller->consumer) ||
-	       has(b, "app:", caller->app) || has(b, "agent:", caller->agent);
+	return blk_has_name(b, "consumer:", caller->consumer) ||
+	       blk_has_name(b, "app:", caller->app) ||
+	       blk_has_name(b, "agent:", caller->agent);
 }
 
 bool blocked_print(const struct blocked *b, struct buf *out)

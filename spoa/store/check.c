@@ -3,7 +3,7 @@
 
 #include "store/window.h"
 
-static bool is_id(struct str s)
+static bool schk_is_id(struct str s)
 {
 	size_t i;
 
@@ -26,12 +26,12 @@ const char *check_names(struct str account, struct str id)
 		return "account has braces in its name";
 	if (memchr(account.p, '\0', account.len))
 		return "account has a NUL in its name";
-	if (!is_id(id))
+	if (!schk_is_id(id))
 		return "request id is not 1-64 letters, digits and dashes";
 	return NULL;
 }
 
-static bool is_named_before(const struct store_reservation *r, size_t n)
+static bool schk_is_repeated(const struct store_reservation *r, size_t n)
 {
 	size_t i;
 
@@ -55,7 +55,7 @@ const char *check_reservation(const struct store_reservation *r)
 
 		if (c->field.len == 0 || c->field.len > CHECK_FIELD_MAX)
 			return "limit name is empty or too long";
-		if (is_named_before(r, i))
+		if (schk_is_repeated(r, i))
 			return "a limit is named twice";
 		if (c->limit > (uint64_t)WINDOW_AMOUNT_MAX)
 			return "limit is too large to count exactly";

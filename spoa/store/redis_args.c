@@ -22,7 +22,7 @@ void redis_args_str(struct redis_args *a, struct str s)
 }
 
 /* What was written since `from` is one argument. */
-static void cut(struct redis_args *a, size_t from)
+static void rargs_end_arg(struct redis_args *a, size_t from)
 {
 	redis_args_str(a, str_from(buf_str(&a->text), from));
 }
@@ -32,7 +32,7 @@ void redis_args_num(struct redis_args *a, uint64_t n)
 	size_t from = a->text.len;
 
 	buf_fmt(&a->text, "%" PRIu64, n);
-	cut(a, from);
+	rargs_end_arg(a, from);
 }
 
 bool redis_args_begin(struct redis_args *a, struct str prefix,
@@ -46,11 +46,11 @@ bool redis_args_begin(struct redis_args *a, struct str prefix,
 		return false;
 	buf_fmt(&a->text, "%" STR_FMT ":{%" STR_FMT "}:limits", STR_ARG(prefix),
 	        STR_ARG(account));
-	cut(a, 0);
+	rargs_end_arg(a, 0);
 	from = a->text.len;
 	buf_fmt(&a->text, "%" STR_FMT ":{%" STR_FMT "}:r:%" STR_FMT,
 	        STR_ARG(prefix), STR_ARG(account), STR_ARG(id));
-	cut(a, from);
+	rargs_end_arg(a, from);
 	return true;
 }
 
@@ -61,7 +61,7 @@ void redis_args_ledger(struct redis_args *a, struct str prefix,
 
 	buf_fmt(&a->text, "%" STR_FMT ":{%" STR_FMT "}:ledger", STR_ARG(prefix),
 	        STR_ARG(account));
-	cut(a, from);
+	rargs_end_arg(a, from);
 }
 
 void redis_args_settings(struct redis_args *a, struct str prefix,
@@ -71,7 +71,7 @@ void redis_args_settings(struct redis_args *a, struct str prefix,
 
 	buf_fmt(&a->text, "%" STR_FMT ":{%" STR_FMT "}:set", STR_ARG(prefix),
 	        STR_ARG(account));
-	cut(a, from);
+	rargs_end_arg(a, from);
 }
 
 void redis_args_reserve(struct redis_args *a, struct str prefix,

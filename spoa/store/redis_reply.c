@@ -3,8 +3,8 @@
 
 #include <hiredis/hiredis.h>
 
-static void read_list(const redisReply *r, int64_t *v,
-                      struct redis_link_reply *out)
+static void rply_read_numbers(const redisReply *r, int64_t *v,
+                              struct redis_link_reply *out)
 {
 	size_t i;
 
@@ -34,6 +34,6 @@ void redis_reply_read(const struct redisReply *r,
 		out->text = str_of(r->str, r->len);
 		out->n = 1;
 	} else if (r->type == REDIS_REPLY_ARRAY) {
-		read_list(r, v, out);
+		rply_read_numbers(r, v, out);
 	}
 }

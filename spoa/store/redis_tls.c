@@ -21,7 +21,7 @@ bool redis_tls_can(void)
 	return true;
 }
 
-static bool trust(SSL_CTX *ctx, struct str ca_file)
+static bool tls_load_ca(SSL_CTX *ctx, struct str ca_file)
 {
 	char *path;
 	bool ok;
@@ -48,7 +48,7 @@ struct redis_tls *redis_tls_new(struct str ca_file, const char **error)
 	}
 	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
 	if (SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION) != 1 ||
-	    !trust(t->ctx, ca_file)) {
+	    !tls_load_ca(t->ctx, ca_file)) {
 		*error = "TLS cannot be set up: is the CA file readable?";
 		redis_tls_free(t);
 		return NULL;
@@ -67,7 +67,7 @@ void redis_tls_free(struct redis_tls *t)
 
 /* A certificate names addresses apart from names, and SNI is for names only
  * (RFC 6066, section 3). */
-static bool expect(SSL *ssl, const char *host)
+static bool tls_expect_host(SSL *ssl, const char *host)
 {
 	unsigned char ip[16];
 
@@ -95,7 +95,7 @@ bool redis_tls_begin(struct redis_tls *t, struct redisContext *c,
 	SSL_free(t->ssl);
 	t->ssl = SSL_new(t->ctx);
 	*error = "TLS cannot be begun";
-	if (!t->ssl || !expect(t->ssl, host))
+	if (!t->ssl || !tls_expect_host(t->ssl, host))
 		return false;
 	SSL_up_ref(t->ssl);
 	if (redisInitiateSSL(c, t->ssl) == REDIS_OK)
