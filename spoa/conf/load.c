@@ -21,8 +21,8 @@ enum {
 	MODELS_MAX = 100000, /* names and aliases */
 };
 
-static void syntax_error(struct report *rep, struct str text, const char *error,
-                         size_t at)
+static void load_report_syntax(struct report *rep, struct str text,
+                               const char *error, size_t at)
 {
 	unsigned line, column;
 
@@ -33,7 +33,7 @@ static void syntax_error(struct report *rep, struct str text, const char *error,
 	             line, column, error);
 }
 
-static struct policy *new_policy(const char *name)
+static struct policy *load_new_policy(const char *name)
 {
 	struct policy *p = calloc(1, sizeof(*p));
 	struct pool *pool = pool_new();
@@ -50,8 +50,8 @@ static struct policy *new_policy(const char *name)
 	return p;
 }
 
-static void build_policy(struct policy *p, const struct json *root,
-                         struct report *rep)
+static void load_build_policy(struct policy *p, const struct json *root,
+                              struct report *rep)
 {
 	struct raw_config *raw = pool_alloc(p->pool, 1, sizeof(*raw));
 	struct build b = {raw, p, p->pool, rep};
@@ -77,12 +77,12 @@ struct policy *conf_parse(const char *name, struct str text, struct buf *errors)
 
 	root = json_parse_with(text, JSON_COMMENTS, &error, &error_at);
 	if (!root) {
-		syntax_error(&rep, text, error, error_at);
+		load_report_syntax(&rep, text, error, error_at);
 		return NULL;
 	}
-	p = new_policy(name);
+	p = load_new_policy(name);
 	if (p)
-		build_policy(p, root, &rep);
+		load_build_policy(p, root, &rep);
 	json_free(root);
 	if (!p || ((struct pool *)p->pool)->failed)
 		report_error(&rep, NULL, "out of memory");
@@ -93,7 +93,7 @@ struct policy *conf_parse(const char *name, struct str text, struct buf *errors)
 }
 
 /* The whole file into `out`; false with errno. */
-static bool read_file(const char *path, struct buf *out)
+static bool load_read_file(const char *path, struct buf *out)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	bool ok = false;
@@ -128,7 +128,7 @@ struct policy *conf_load(const char *path, struct buf *errors)
 	struct buf text;
 
 	buf_init(&text, FILE_MAX);
-	if (read_file(path, &text))
+	if (load_read_file(path, &text))
 		p = conf_parse(path, buf_str(&text), errors);
 	else
 		report_error(&rep, NULL,

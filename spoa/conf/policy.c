@@ -40,8 +40,9 @@ const struct policy_model *policy_model(const struct policy *p, struct str name)
 	return map_get(&p->model_by_name, name);
 }
 
-static bool is_deployed(const struct policy *p, const struct policy_model *m,
-                        struct str resource, struct str name)
+static bool pol_is_deployed(const struct policy *p,
+                            const struct policy_model *m, struct str resource,
+                            struct str name)
 {
 	for (size_t i = 0; i < m->n_deployments; i++) {
 		const struct policy_deployment *d = &m->deployments[i];
@@ -60,7 +61,7 @@ const struct policy_model *policy_model_deployed(const struct policy *p,
 	const struct policy_model *m = policy_model(p, name);
 
 	for (size_t i = 0; !m && i < p->n_models; i++)
-		if (is_deployed(p, &p->models[i], resource, name))
+		if (pol_is_deployed(p, &p->models[i], resource, name))
 			m = &p->models[i];
 	return m;
 }

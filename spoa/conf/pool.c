@@ -34,7 +34,7 @@ void pool_free(struct pool *p)
 	free(p);
 }
 
-static struct pool_block *grow(struct pool *p, size_t len)
+static struct pool_block *pool_add_block(struct pool *p, size_t len)
 {
 	size_t size = len > BLOCK ? len : BLOCK;
 	struct pool_block *b;
@@ -66,7 +66,7 @@ void *pool_alloc(struct pool *p, size_t n, size_t size)
 	if (len == 0)
 		len = ALIGN;
 	if (!b || len > b->size - b->used)
-		b = grow(p, len);
+		b = pool_add_block(p, len);
 	if (!b) {
 		p->failed = true;
 		return NULL;

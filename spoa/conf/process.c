@@ -7,7 +7,7 @@
 
 enum { REDIS_PORT = 6379, REDIS_DB_MAX = 1023 };
 
-static bool is_loopback(struct str address)
+static bool proc_is_loopback(struct str address)
 {
 	struct str host;
 	uint16_t port;
@@ -17,18 +17,18 @@ static bool is_loopback(struct str address)
 
 /* Whoever reaches the SPOP door gets Azure tokens in the answer, and whoever
  * reaches the other can forge usage. */
-static void must_be_loopback(struct build *b, const struct place *at,
-                             struct str address)
+static void proc_require_loopback(struct build *b, const struct place *at,
+                                  struct str address)
 {
 	if (address.len > 0 && !str_starts(address, STR("unix:")) &&
-	    !is_loopback(address))
+	    !proc_is_loopback(address))
 		report_error(b->rep, at,
 		             "found %" STR_FMT ", expected a loopback "
 		             "address: nothing here is encrypted",
 		             STR_ARG(address));
 }
 
-static void build_listen(struct build *b)
+static void proc_build_listen(struct build *b)
 {
 	struct place top = place_key(NULL, STR("listen"));
 	struct place spop = place_key(&top, STR("spop"));
@@ -41,7 +41,7 @@ static void build_listen(struct build *b)
 	for (i = 0; i < l->spop.n; i++) {
 		struct place at = place_index(&spop, i);
 
-		must_be_loopback(b, &at, l->spop.v[i]);
+		proc_require_loopback(b, &at, l->spop.v[i]);
 		for (j = 0; j < i; j++)
 			if (str_eq(l->spop.v[i], l->spop.v[j]))
 				report_error(b->rep, &at,
@@ -53,15 +53,15 @@ static void build_listen(struct build *b)
 			             "expected another one",
 			             i);
 	}
-	must_be_loopback(b, &usage, l->usage);
-	if (l->http.len > 0 && !is_loopback(l->http))
+	proc_require_loopback(b, &usage, l->usage);
+	if (l->http.len > 0 && !proc_is_loopback(l->http))
 		report_warning(b->rep, &http,
 		               "%" STR_FMT " is not a loopback address: "
 		               "metrics are open to whoever reaches it",
 		               STR_ARG(l->http));
 }
 
-static bool redis_db(struct str path, unsigned *out)
+static bool proc_parse_redis_db(struct str path, unsigned *out)
 {
 	uint64_t v = 0;
 
@@ -79,8 +79,8 @@ struct redis_url {
 	struct policy_endpoint at;
 };
 
-static void redis_url(struct build *b, const struct place *at, struct str text,
-                      struct redis_url *out)
+static void proc_parse_redis_url(struct build *b, const struct place *at,
+                                 struct str text, struct redis_url *out)
 {
 	struct url u;
 
@@ -95,7 +95,7 @@ static void redis_url(struct build *b, const struct place *at, struct str text,
 		report_error(b->rep, at,
 		             "found a password in the URL, expected it in "
 		             "password_file or password_env");
-	if (!redis_db(u.path, &out->db))
+	if (!proc_parse_redis_db(u.path, &out->db))
 		report_error(b->rep, at,
 		             "found a database that is no number, expected "
 		             "/0 to /%d",
@@ -107,9 +107,9 @@ static void redis_url(struct build *b, const struct place *at, struct str text,
 }
 
 /* They are one Redis: what differs is only where a server of it listens. */
-static void redis_match(struct build *b, const struct place *at,
-                        const struct redis_url *first,
-                        const struct redis_url *u)
+static void proc_compare_redis_url(struct build *b, const struct place *at,
+                                   const struct redis_url *first,
+                                   const struct redis_url *u)
 {
 	const struct policy_redis *r = &b->policy->redis;
 	const char *differs = NULL;
@@ -134,8 +134,8 @@ static void redis_match(struct build *b, const struct place *at,
 			             "different ones");
 }
 
-static void redis_urls(struct build *b, const struct place *top,
-                       struct policy_redis *r)
+static void proc_build_redis_urls(struct build *b, const struct place *top,
+                                  struct policy_redis *r)
 {
 	struct place key = place_key(top, STR("url"));
 	const struct strs *urls = &b->raw->redis.url;
@@ -145,11 +145,11 @@ static void redis_urls(struct build *b, const struct place *top,
 	for (i = 0; i < urls->n && i < POLICY_REDIS_ENDPOINTS; i++) {
 		struct place at = urls->n > 1 ? place_index(&key, i) : key;
 
-		redis_url(b, &at, urls->v[i], &u);
+		proc_parse_redis_url(b, &at, urls->v[i], &u);
 		if (i == 0)
 			first = u;
 		else
-			redis_match(b, &at, &first, &u);
+			proc_compare_redis_url(b, &at, &first, &u);
 		r->endpoints[r->n_endpoints++] = u.at;
 	}
 	r->db = first.db;
@@ -158,7 +158,7 @@ static void redis_urls(struct build *b, const struct place *top,
 }
 
 /* Nobody else on the network can listen. */
-static bool redis_is_local(const struct policy_redis *r)
+static bool proc_redis_is_local(const struct policy_redis *r)
 {
 	size_t i;
 
@@ -169,8 +169,8 @@ static bool redis_is_local(const struct policy_redis *r)
 	return true;
 }
 
-static void redis_secret(struct build *b, const struct place *top,
-                         struct policy_redis *r)
+static void proc_build_redis_password(struct build *b, const struct place *top,
+                                      struct policy_redis *r)
 {
 	const struct raw_redis *raw = &b->raw->redis;
 	const struct secret_source from = {"password_env", "password_file",
@@ -180,15 +180,16 @@ static void redis_secret(struct build *b, const struct place *top,
 	if (from.env.len == 0 && from.file.len == 0)
 		return;
 	secret_read(b->pool, b->rep, top, &from, &r->password);
-	if (!r->tls && !redis_is_local(r))
+	if (!r->tls && !proc_redis_is_local(r))
 		report_warning(b->rep, top,
 		               "the password goes over the network in clear "
 		               "text: use rediss://");
 }
 
 /* Which credential it is, conf/azure finds out. */
-static void redis_credential(struct build *b, const struct place *top,
-                             const struct policy_redis *r)
+static void proc_check_redis_credential(struct build *b,
+                                        const struct place *top,
+                                        const struct policy_redis *r)
 {
 	const struct raw_redis *raw = &b->raw->redis;
 	struct place at = place_key(top, STR("credential"));
@@ -199,15 +200,15 @@ static void redis_credential(struct build *b, const struct place *top,
 		report_error(b->rep, &at,
 		             "found it with a password, expected one of them: "
 		             "the token is the password");
-	if (!r->tls && !redis_is_local(r))
+	if (!r->tls && !proc_redis_is_local(r))
 		report_error(b->rep, &at,
 		             "found it with a URL that is not rediss://, "
 		             "expected TLS: the token would go over the "
 		             "network in clear text");
 }
 
-static void redis_ca(struct build *b, const struct place *top,
-                     const struct policy_redis *r)
+static void proc_check_redis_ca(struct build *b, const struct place *top,
+                                const struct policy_redis *r)
 {
 	struct place at = place_key(top, STR("ca_file"));
 
@@ -224,7 +225,7 @@ static void redis_ca(struct build *b, const struct place *top,
 		             STR_ARG(r->ca_file));
 }
 
-static void build_redis(struct build *b)
+static void proc_build_redis(struct build *b)
 {
 	struct place top = place_key(NULL, STR("redis"));
 	struct place deadline = place_key(&top, STR("deadline_ms"));
@@ -234,10 +235,10 @@ static void build_redis(struct build *b)
 	r->enabled = options_given(&options_root, b->raw, "redis");
 	if (!r->enabled)
 		return;
-	redis_urls(b, &top, r);
-	redis_secret(b, &top, r);
-	redis_credential(b, &top, r);
-	redis_ca(b, &top, r);
+	proc_build_redis_urls(b, &top, r);
+	proc_build_redis_password(b, &top, r);
+	proc_check_redis_credential(b, &top, r);
+	proc_check_redis_ca(b, &top, r);
 	if (r->deadline_ms >= b->raw->decision_timeout_ms)
 		report_error(b->rep, &deadline,
 		             "found %u, expected less than "
@@ -245,7 +246,7 @@ static void build_redis(struct build *b)
 		             r->deadline_ms, b->raw->decision_timeout_ms);
 }
 
-static void build_ledger(struct build *b)
+static void proc_build_ledger(struct build *b)
 {
 	const struct raw_ledger *raw = &b->raw->ledger;
 
@@ -260,7 +261,7 @@ void process_build(struct build *b)
 	b->policy->workers = b->raw->workers;
 	b->policy->log_level = b->raw->log_level;
 	b->policy->decision_timeout_ms = b->raw->decision_timeout_ms;
-	build_listen(b);
-	build_redis(b);
-	build_ledger(b);
+	proc_build_listen(b);
+	proc_build_redis(b);
+	proc_build_ledger(b);
 }

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static bool is_plain(struct str key)
+static bool crep_is_plain(struct str key)
 {
 	size_t i;
 
@@ -25,7 +25,7 @@ void report_path(struct buf *out, const struct place *at)
 	report_path(out, at->up);
 	if (!at->key.p) {
 		buf_fmt(out, "[%zu]", at->index);
-	} else if (is_plain(at->key)) {
+	} else if (crep_is_plain(at->key)) {
 		buf_fmt(out, "%s%" STR_FMT, at->up ? "." : "",
 		        STR_ARG(at->key));
 	} else {
@@ -35,8 +35,8 @@ void report_path(struct buf *out, const struct place *at)
 	}
 }
 
-static void line(struct report *r, const char *kind, const struct place *at,
-                 const char *fmt, va_list ap)
+static void crep_write_line(struct report *r, const char *kind,
+                            const struct place *at, const char *fmt, va_list ap)
 {
 	char text[1024];
 
@@ -53,7 +53,7 @@ void report_error(struct report *r, const struct place *at, const char *fmt,
 
 	r->n_errors++;
 	va_start(ap, fmt);
-	line(r, "", at, fmt, ap);
+	crep_write_line(r, "", at, fmt, ap);
 	va_end(ap);
 }
 
@@ -64,6 +64,6 @@ void report_warning(struct report *r, const struct place *at, const char *fmt,
 
 	r->n_warnings++;
 	va_start(ap, fmt);
-	line(r, "warning: ", at, fmt, ap);
+	crep_write_line(r, "warning: ", at, fmt, ap);
 	va_end(ap);
 }
