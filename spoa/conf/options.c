@@ -349,7 +349,7 @@ static const struct option opt_deployment_rows[] = {
          .help = "of the deployment in Azure; default: the model's name"},
 	{"priority", OPT_UINT, AT(raw_deployment, p.priority), .def = "1",
          .min = 1, .max = 100,
-         .help = "lower is used first, others when those are health down"},
+         .help = "lower is used first, others when those are cooling down"},
 	{"weight", OPT_UINT, AT(raw_deployment, p.weight), .def = "1", .min = 1,
          .max = 1000, .help = "share among equals in priority"},
 	{"surface", OPT_ENUM, AT(raw_deployment, surface), .def = "\"azure\"",
