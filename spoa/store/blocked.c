@@ -1,8 +1,18 @@
-/* store/blocked: who is blocked, as far as this process knows. */
+/*
+ * store/blocked: this process's copy of the list of blocked callers.
+ *
+ *   blk_on_timer -> blk_send_list -> scripts/blocked.lua "list VERSION"
+ *                                         | nil: same version
+ *                   blk_on_list  <--------+ text: the whole list
+ *
+ * The list is polled, not subscribed to: a poll needs no second connection and
+ * no state that could be lost with one.
+ */
 #include "store/blocked.h"
 
 #include <stdlib.h>
 
+/* What scripts/blocked.lua would answer for an empty key. */
 static const struct str blk_empty_list = STR_INIT("version 0\n");
 
 struct blocked {
@@ -10,8 +20,8 @@ struct blocked {
 	struct redis_link *link;
 	struct loop_timer timer;
 	struct buf key;
-	struct buf text; /* as blocked.lua wrote it; empty: not known */
-	bool asked;      /* and not answered */
+	struct buf text; /* the answer of blocked.lua; empty: none yet */
+	bool asked;      /* a poll is in flight: do not start another one */
 };
 
 static void blk_on_timer(void *data);
@@ -30,7 +40,8 @@ static struct str blk_version_line(const struct blocked *b)
 	return str_first(text, str_find(text, '\n'));
 }
 
-/* Errors and answers of another form change nothing. */
+/* An error, a nil (nothing has changed) and an answer of another form keep the
+ * list as it is. */
 static void blk_on_list(void *ctx, const struct redis_link_reply *reply)
 {
 	struct blocked *b = ctx;
@@ -41,9 +52,11 @@ static void blk_on_list(void *ctx, const struct redis_link_reply *reply)
 		return;
 	buf_clear(&b->text);
 	if (!buf_add_str(&b->text, reply->text))
-		buf_clear(&b->text); /* not known is better than a part */
+		buf_clear(&b->text); /* a part of the list would hide names */
 }
 
+/* Send the version that is known, so that an unchanged list is a short answer.
+ * Before the first answer the version is empty, which equals none. */
 static void blk_send_list(struct blocked *b)
 {
 	struct str version = str_from(blk_version_line(b), strlen("version "));
@@ -85,8 +98,9 @@ void blocked_free(struct blocked *b)
 	free(b);
 }
 
-/* An answer about another prefix may be under way when this one is set. It
- * would be shown until the next one, which differs in its version. */
+/* An answer for the old prefix may still be in flight when a new one is set. It
+ * is then used until the next poll, whose version differs: at most
+ * BLOCKED_ASK_MS. */
 void blocked_configure(struct blocked *b, struct str prefix, bool shared)
 {
 	struct buf key;
@@ -106,6 +120,8 @@ void blocked_configure(struct blocked *b, struct str prefix, bool shared)
 	blk_start_timer(b);
 }
 
+/* Linear search over at most 1000 lines. It runs only for requests that arrive
+ * while Redis is away. */
 static bool blk_has_name(const struct blocked *b, const char *kind,
                          struct str name)
 {

@@ -1,8 +1,9 @@
-/* store/check: what both stores refuse before they count anything. */
+/* store/check: validation of names and amounts, the same for both stores. */
 #include "store/check.h"
 
 #include "store/window.h"
 
+/* The characters of HAProxy's unique-id, %[uuid()], and some more. */
 static bool schk_is_id(struct str s)
 {
 	size_t i;
@@ -31,6 +32,9 @@ const char *check_names(struct str account, struct str id)
 	return NULL;
 }
 
+/* A field named twice would be read once and written twice by reserve.lua: the
+ * second write would undo the first. At most 16 fields, so the search is short.
+ */
 static bool schk_is_repeated(const struct store_reservation *r, size_t n)
 {
 	size_t i;
@@ -68,7 +72,7 @@ int64_t check_used(const struct store_usage *used, enum limit_unit unit)
 	uint64_t n = used->nano_usd;
 
 	if (unit == UNIT_CONCURRENT)
-		return 0; /* it has ended */
+		return 0; /* a settled request is not in flight any more */
 	if (unit == UNIT_REQUESTS)
 		n = used->requests;
 	else if (unit == UNIT_TOKENS)

@@ -1,8 +1,10 @@
 /*
- * store/lease: what this process knows of limits in Redis.
+ * store/lease: a cache of the last answers of Redis per limit.
  *
- * Entries are kept in the order in which they were last told. When there are
- * LEASE_KNOWN_MAX the oldest goes, unless something of it is unconfirmed.
+ * An entry is about one limit field of an account, or about one caller (only
+ * that it was not blocked). Entries are listed in the order of the answers. At
+ * LEASE_KNOWN_MAX the oldest entry is dropped, but never one with unconfirmed
+ * amounts: the upper bound in lease.h depends on their sum.
  */
 #include "store/lease.h"
 
@@ -13,24 +15,28 @@
 #include <stdlib.h>
 
 enum {
-	LEASE_KEY_MAX = 1536, /* longer ones are never known */
-	LEASE_LOOK_MAX = 8,   /* entries asked to make room */
+	/* An account and a field (check.h), or an account and the three names
+	 * of a caller. A longer key is not cached, so Redis is asked. */
+	LEASE_KEY_MAX = 1536,
+	/* Entries examined to make room. Bounds the time of one answer; when
+	 * all of them have unconfirmed amounts the new limit is not cached. */
+	LEASE_LOOK_MAX = 8,
 };
 
-/* Of one limit; of a caller only that it was not blocked. */
 struct lease_entry {
-	struct list order; /* the lease's list, oldest first */
-	bool is_valid;     /* false: forgotten, or blocked */
-	uint64_t asked_us;
-	/* what a charge must look like for the rest to be about it */
+	struct list order; /* in struct lease, oldest answer first */
+	bool is_valid;     /* false: forgotten; of a caller: blocked */
+	uint64_t asked_us; /* when the answered call was sent, monotonic */
+	/* The configuration that the answer belongs to. A reload can change
+	 * both; the entry then does not match the charge any more. */
 	enum limit_window window;
 	uint64_t configured;
 
-	uint64_t limit;
+	uint64_t limit; /* in force: the configured one or an operator's */
 	int64_t remaining;
 	uint64_t reset_ms;
-	uint64_t unconfirmed;
-	struct str key; /* the map's copy */
+	uint64_t unconfirmed; /* admitted here, not answered by Redis yet */
+	struct str key;       /* points behind this struct */
 };
 
 struct lease {
@@ -59,8 +65,9 @@ static bool lease_key_append(struct lease_key *k, struct str s)
 	return true;
 }
 
-/* Neither names nor fields hold a NUL or are told apart by one alone: lengths
- * go before them. */
+/* A key is KIND LEN,LEN,LEN: and the names one after the other. The lengths are
+ * in front because names may contain any separator; without them two different
+ * callers could have the same key. */
 static bool lease_key_begin(struct lease_key *k, char what, struct str account,
                             size_t a, size_t b)
 {
@@ -92,7 +99,7 @@ static bool lease_key_of_caller(struct lease_key *k,
 	       lease_key_append(k, who->app) && lease_key_append(k, who->agent);
 }
 
-/* ------------------------------------------------------------- the entries */
+/* -------------------------------------------------------------- entries */
 
 static void lease_entry_free(struct lease *l, struct lease_entry *k)
 {
@@ -121,7 +128,8 @@ static bool lease_make_room(struct lease *l)
 	return false;
 }
 
-/* NULL: there is no room for it. */
+/* Find or create. NULL: no room or no memory; the limit is then not cached and
+ * Redis is asked for it each time. */
 static struct lease_entry *lease_entry_for(struct lease *l, struct str key)
 {
 	struct lease_entry *k = map_get(&l->map, key);
@@ -152,6 +160,8 @@ static void lease_entry_refresh(struct lease *l, struct lease_entry *k,
 	list_add_last(&l->order, &k->order);
 }
 
+/* The age counts from the send, not from the answer: Redis computed the answer
+ * at some time in between. */
 static bool lease_is_fresh(const struct lease *l, const struct lease_entry *k)
 {
 	return k && k->is_valid &&
@@ -160,7 +170,7 @@ static bool lease_is_fresh(const struct lease *l, const struct lease_entry *k)
 
 /* -------------------------------------------------------------------- take */
 
-/* The limit's entry when this amount may be admitted, else NULL. */
+/* The entry of the limit if the three conditions of lease.h hold, else NULL. */
 static struct lease_entry *lease_find_room(const struct lease *l,
                                            const struct store_reservation *r,
                                            const struct store_charge *c)
@@ -191,8 +201,8 @@ static bool lease_caller_is_free(const struct lease *l,
 	       lease_is_fresh(l, map_get(&l->map, lease_key_text(&key)));
 }
 
-/* A bucket fills steadily, so its time follows from what is missing; other
- * times run. */
+/* The time until a bucket is full follows from what is missing, because it
+ * refills steadily. The end of a fixed window only comes nearer. */
 static uint64_t lease_reset_ms(const struct lease *l,
                                const struct lease_entry *k, int64_t remaining)
 {
@@ -206,6 +216,7 @@ static uint64_t lease_reset_ms(const struct lease *l,
 	return k->reset_ms > passed_ms ? k->reset_ms - passed_ms : 0;
 }
 
+/* Two passes: nothing may change when one of the limits has no room. */
 bool lease_take(struct lease *l, const struct store_reservation *r,
                 struct store_result *res)
 {
@@ -240,7 +251,8 @@ void lease_confirm(struct lease *l, const struct store_reservation *r)
 	for (i = 0; i < r->n_charges; i++) {
 		if (!lease_key_of_limit(&key, r, &r->charges[i]))
 			continue;
-		/* it is there: nothing unconfirmed is ever thrown out */
+		/* entries with unconfirmed amounts are never dropped, so the
+		 * entry exists; the check is for keys that do not fit */
 		k = map_get(&l->map, lease_key_text(&key));
 		if (k)
 			k->unconfirmed -= r->charges[i].amount;
@@ -249,6 +261,7 @@ void lease_confirm(struct lease *l, const struct store_reservation *r)
 
 /* ------------------------------------------------------------------- learn */
 
+/* Only leased limits are cached: others are never read from here. */
 static void lease_learn_limit(struct lease *l,
                               const struct store_reservation *r,
                               const struct store_result *res, size_t i,
@@ -271,6 +284,7 @@ static void lease_learn_limit(struct lease *l,
 	lease_entry_refresh(l, k, asked_us);
 }
 
+/* A blocked caller gets no new entry, but an old one becomes invalid. */
 static void lease_learn_caller(struct lease *l,
                                const struct store_reservation *r, bool blocked,
                                uint64_t asked_us)

@@ -1,14 +1,19 @@
 /*
  * store/memory: limits counted in this process.
  *
- *   records: account+id -----> struct record --+--+   (oldest first)
- *                                              v  v
- *   limits: account+field ---> struct entry  entry  entry
+ *   records:  account + id ------> struct record -+--+   (oldest first)
+ *                                                 v  v
+ *   counters: account + field ---> struct counter  counter  counter
  *
- * An open record holds on to the entries it has taken from. Everything is
- * bounded: at the maximum the oldest record goes (its reservation stays
- * charged), and new limits are refused when none of the old can be forgotten
- * without losing something. All calls take constant time.
+ * It is the store of a gateway without Redis, and of limits with
+ * on_store_failure "local" while Redis is away. Nothing is shared between the
+ * workers; conf/check refuses limits without Redis for more than one.
+ *
+ * An open record points to the counters it has taken from, and they count these
+ * references, so a counter in use is never dropped. Both maps are bounded: at
+ * the maximum of records the oldest one is dropped and its reservation stays
+ * charged; a new counter is refused when no unused one can be dropped. Cleaning
+ * is spread over the calls, a few elements each, so that no call takes long.
  */
 #include "store/store.h"
 
@@ -19,32 +24,39 @@
 #include <stdlib.h>
 
 enum {
-	MEMORY_EXPIRE = 4,  /* old records dropped in one call */
-	MEMORY_SWEEP = 2,   /* limits looked at in one call, if still needed */
+	/* Work per call. More than one record and counter per reserve, so that
+	 * cleaning is faster than growth. */
+	MEMORY_EXPIRE = 4,  /* records checked for their age */
+	MEMORY_SWEEP = 2,   /* counters checked for being unused */
 	MEMORY_SEARCH = 64, /* the same when there is no room for a new one */
 	MEMORY_KEY_MAX = CHECK_ACCOUNT_MAX + 1 + CHECK_FIELD_MAX,
 };
 
+/* One limit of one scope. */
 struct counter {
 	struct list all;
 	struct window window;
-	unsigned n_records; /* that hold on to it */
+	unsigned n_records; /* open records that point here */
 	size_t key_len;
 	char key[];
 };
+
+/* A part of a reservation: the amount taken from one counter. */
 
 struct held_charge {
 	struct counter *counter;
 	enum limit_unit unit;
 	enum limit_window kind;
-	int64_t at; /* of the window, for window_settle() */
+	int64_t at; /* window.at at the reserve, for window_settle() */
 	int64_t amount;
 };
 
+/* An open reservation. */
+
 struct record {
 	struct list by_age;
-	uint64_t made_us;
-	struct str key; /* behind the parts */
+	uint64_t made_us; /* monotonic */
+	struct str key;   /* points behind the charges */
 	size_t n_charges;
 	struct held_charge charges[];
 };
@@ -53,12 +65,12 @@ struct store_memory {
 	const struct clock *clock;
 	struct map counters;
 	struct map records;
-	struct list all;    /* entries, those looked at last at the end */
+	struct list all;    /* counters, the ones swept last at the end */
 	struct list by_age; /* records, oldest first */
 };
 
-/* A key made of two names. check_names() lets no NUL into the first, which
- * would shift the border. */
+/* ACCOUNT NUL NAME. check_names() refuses an account with a NUL, so two pairs
+ * never have the same key. */
 struct mem_key {
 	char text[MEMORY_KEY_MAX];
 };
@@ -93,7 +105,7 @@ static int64_t mem_now_ms(const struct store_memory *m)
 	return now > 0 ? now : 0;
 }
 
-/* ------------------------------------------------------------ forgetting */
+/* ------------------------------------------------------------- cleaning */
 
 static void mem_record_free(struct store_memory *m, struct record *rec)
 {
@@ -141,7 +153,8 @@ static bool mem_has_room(const struct store_memory *m,
 	return m->counters.n + r->n_charges <= STORE_MEMORY_LIMITS;
 }
 
-/* Look at the next few limits; what cannot go yet moves to the end. */
+/* Check the next n counters. One that is still needed moves to the end of the
+ * list, so all are visited in turn. */
 static void mem_sweep_counters(struct store_memory *m, int64_t now, int n)
 {
 	for (; n > 0 && !list_empty(&m->all); n--) {
@@ -175,8 +188,9 @@ void store_memory_free(struct store_memory *m)
 
 /* --------------------------------------------------------------- reserve */
 
-/* The limits of one reservation as they stand now; `entry` is NULL for one
- * that nothing is known about yet. */
+/* Working copy of the windows of one reservation, advanced to now. It is
+ * written back only when the reservation is accepted. `counter` is NULL for a
+ * limit without a counter. */
 struct view {
 	struct counter *counter[STORE_MAX_CHARGES];
 	struct window window[STORE_MAX_CHARGES];
@@ -204,8 +218,9 @@ static void mem_view_load(const struct store_memory *m,
 	}
 }
 
-/* A bucket from the future goes on from now, also when nothing is taken: it
- * would not refill until then. */
+/* A bucket whose time lies in the future (the clock has stepped back) is
+ * written back also when the request is refused. Otherwise it would not refill
+ * until the clock reaches that time. */
 static void mem_view_step_back(struct view *v, size_t n, int64_t now)
 {
 	size_t i;
@@ -247,8 +262,8 @@ static bool mem_is_too_large(const struct store_reservation *r,
 	return false;
 }
 
-/* The limit that keeps this request waiting longest is the one to name: only
- * its time is true for the whole of the request. */
+/* Of several limits without room the one with the longest wait is reported:
+ * before that time the request cannot pass all of them. */
 static bool mem_is_refused(const struct store_reservation *r,
                            const struct view *v, int64_t now,
                            struct store_result *res)
@@ -319,8 +334,8 @@ static struct record *mem_record_new(struct store_memory *m,
 	return rec;
 }
 
-/* Make all that is missing first, so that running out of memory half way
- * charges nothing. */
+/* All allocations come first, so that a failure half way charges nothing. A
+ * counter that was already created then stays, unused, until it is swept. */
 static bool mem_charge_all(struct store_memory *m,
                            const struct store_reservation *r, struct view *v)
 {
@@ -355,6 +370,8 @@ static bool mem_charge_all(struct store_memory *m,
 	return true;
 }
 
+/* The order is that of scripts/reserve.lua: existing record, amount above the
+ * limit, refusal, charge. */
 void store_memory_reserve(struct store_memory *m,
                           const struct store_reservation *r,
                           struct store_result *res)
@@ -412,11 +429,11 @@ enum store_status store_memory_settle(struct store_memory *m,
 		struct held_charge *part = &rec->charges[i];
 		struct window *w = &part->counter->window, then = *w;
 
-		/* under another kind since a reload: nothing to correct */
+		/* a reload has changed the kind, and the count started anew */
 		if (w->kind != part->kind)
 			continue;
-		/* One that has ended stays as it was: nothing is taken from the
-		 * next, and a clock may step back. */
+		/* A fixed window that has ended is not corrected. It is not
+		 * advanced either: the clock could step back into it. */
 		window_advance(&then, w->kind, w->limit, now);
 		if (then.kind != WINDOW_MINUTE && then.kind != WINDOW_OPEN &&
 		    then.at != part->at)

@@ -1,8 +1,15 @@
 /*
- * store/objects: whose an object of a resource is, and where it is.
+ * store/objects: owner and resource of each object, by object id.
  *
- * The text of an object is "OWNER\nRESOURCE\nMODEL\nORIGIN", in memory as in
- * Redis; that of a secret has "\nCALLER" behind it.
+ *   objects_find --> Redis (find.lua) --> objs_on_found --> callback
+ *        |  not shared, or the call     |  unknown or failed
+ *        |  cannot be sent              v
+ *        +----------------------> objs_find_local --> result
+ *   objects_bind --> objs_store_local --> Redis (bind.lua) --> objs_on_bound
+ *
+ * An object is stored as the text "OWNER\nRESOURCE\nMODEL\nORIGIN", in memory
+ * as in Redis; that of a session secret has "\nCALLER" at its end. Owner and
+ * resource are never empty, the other members may be.
  */
 #include "store/objects.h"
 
@@ -14,22 +21,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { N_MEMBERS = 5, EXPIRE_AT_ONCE = 4, PREFIX_MAX = 256 };
+enum {
+	N_MEMBERS = 5,
+	EXPIRE_AT_ONCE = 4, /* entries checked for their age per look-up */
+	PREFIX_MAX = 256,   /* bytes of redis.prefix */
+};
 
 struct objs_entry {
 	struct list by_age;
-	uint64_t used_us;
-	uint64_t until_us; /* 0: as long as it is used */
+	uint64_t used_us;  /* last find, monotonic */
+	uint64_t until_us; /* own expiry; 0: the common time to live */
 	size_t id_len, text_len;
 	char bytes[]; /* id, text */
 };
 
-/* A question to Redis. */
+/* A script call in flight. It is the ctx of redis_link_call(), which calls back
+ * exactly once, so it is freed there. The list is for objects_free(). */
 struct query {
 	struct list all;
 	struct objects *os;
-	objects_found_cb *found;
-	objects_bound_cb *bound;
+	objects_found_cb *found; /* of a find */
+	objects_bound_cb *bound; /* of a bind or drop; may be NULL */
 	void *ctx;
 	uint64_t ref;
 	uint64_t ttl_ms;
@@ -45,12 +57,13 @@ struct objects {
 	bool shared;
 	uint64_t ttl_ms;
 	struct map entries;
-	struct list by_age; /* those used last at the end */
+	struct list by_age; /* entries, the ones used last at the end */
 	struct list queries;
 };
 
 /* ---------------------------------------------------------------- as text */
 
+/* No control character, so that a member cannot end its line. */
 static bool objs_is_line(struct str s)
 {
 	for (size_t i = 0; i < s.len; i++)
@@ -59,6 +72,8 @@ static bool objs_is_line(struct str s)
 	return true;
 }
 
+/* An id becomes part of a Redis key, inside of its hash tag: printable ASCII
+ * without blanks and braces. */
 static bool objs_is_id(struct str id)
 {
 	for (size_t i = 0; i < id.len; i++) {
@@ -92,6 +107,8 @@ static bool objs_encode(const struct object *o, char space[OBJECT_TEXT_MAX],
 	return true;
 }
 
+/* `out` points into `text`. False for a text that has fewer than four lines or
+ * more than five, or no owner or resource: something else wrote that key. */
 static bool objs_decode(struct str text, struct object *out)
 {
 	struct str member[N_MEMBERS] = {STR_NONE};
@@ -112,7 +129,7 @@ static bool objs_decode(struct str text, struct object *out)
 	return out->owner.len > 0 && out->resource.len > 0;
 }
 
-/* ----------------------------------------------------------------- memory */
+/* ---------------------------------------------------------------- memory */
 
 static struct str objs_entry_id(const struct objs_entry *e)
 {
@@ -138,6 +155,8 @@ static struct objs_entry *objs_oldest(const struct objects *os)
 	return list_entry(os->by_age.next, struct objs_entry, by_age);
 }
 
+/* Drop the entries that nobody has used for the time to live. The list is in
+ * the order of use, so the first that is young enough ends the search. */
 static void objs_expire(struct objects *os)
 {
 	uint64_t now_us = clock_mono_us(os->clock);
@@ -152,6 +171,7 @@ static void objs_expire(struct objects *os)
 	}
 }
 
+/* Find an entry and renew its time of use. */
 static struct objs_entry *objs_lookup(struct objects *os, struct str id)
 {
 	struct objs_entry *e;
@@ -170,7 +190,8 @@ static struct objs_entry *objs_lookup(struct objects *os, struct str id)
 	return e;
 }
 
-/* True: it is in memory, with this text. */
+/* True: memory has the id with this text. The first binding is final, so an
+ * entry with another text stays and the result is false. */
 static bool objs_store_local(struct objects *os, struct str id, struct str text,
                              uint64_t ttl_ms)
 {
@@ -232,7 +253,8 @@ static void objs_query_free(struct query *q)
 	free(q);
 }
 
-/* `text` empty: there is none. */
+/* Send the call. `text` is the first argument, left out when empty. find.lua
+ * and bind.lua take the same key twice. */
 static bool objs_query_send(struct query *q, enum script script,
                             struct str text, redis_link_reply_cb *cb)
 {
@@ -254,7 +276,8 @@ static bool objs_query_send(struct query *q, enum script script,
 	return redis_link_call(os->link, script, argv, n, cb, q);
 }
 
-/* What Redis does not know may have been bound while it was away. */
+/* An id that Redis does not know may have been bound while Redis was away; it
+ * is then in the memory of the process that bound it. */
 static void objs_on_found(void *ctx, const struct redis_link_reply *reply)
 {
 	struct query *q = ctx;
@@ -329,6 +352,7 @@ void objects_bind(struct objects *os, struct str id, const struct object *o,
 		cb(ctx, kept && !os->shared);
 }
 
+/* Drop the entry if `owner` owns it. */
 static void objs_drop_local(struct objects *os, struct str id, struct str owner)
 {
 	struct objs_entry *e = objs_lookup(os, id);
@@ -338,8 +362,8 @@ static void objs_drop_local(struct objects *os, struct str id, struct str owner)
 		objs_entry_free(os, e);
 }
 
-/* To bind.lua a time of 0 says so, and its text is what the object's begins
- * with. */
+/* bind.lua drops when the time to live is 0. Its text argument is then only
+ * "OWNER\n", which the stored text must begin with. */
 void objects_drop(struct objects *os, struct str id, struct str owner,
                   objects_bound_cb *cb, void *ctx)
 {
@@ -366,7 +390,7 @@ void objects_drop(struct objects *os, struct str id, struct str owner,
 		cb(ctx, good && !os->shared);
 }
 
-/* ---------------------------------------------------------------- its life */
+/* -------------------------------------------------------------- lifetime */
 
 struct objects *objects_new(const struct clock *clock, struct redis_link *link)
 {

@@ -1,4 +1,16 @@
-/* store/open_reservations: what was allowed, until HAProxy says how it ended.
+/*
+ * store/open_reservations: the reservations of allowed requests, until the
+ * usage record of HAProxy says how the request ended.
+ *
+ *   id --map_hash--> set (lock) --> slot 0 | slot 1 | ... | slot 7
+ *
+ *   state of a slot:   FREE --add--> OPEN --remove, abandon, sweep--> FREE
+ *                      FREE --abandon--> ABANDONED --add, sweep--> FREE
+ *
+ * Every worker writes to the table. A slot is read and written only while the
+ * lock of its set is held; n_open and sweep_at are atomic. There are no
+ * pointers in the table, so it would also work at another address in another
+ * process.
  */
 #include "store/open_reservations.h"
 
@@ -15,36 +27,40 @@
 
 enum {
 	ORES_SETS = OPEN_RESERVATIONS_MAX / OPEN_RESERVATIONS_WAYS,
-	ORES_SWEEP = 64, /* sets looked at in one go: all of them in 32 */
-	ORES_LOCK_TRIES =
-		100, /* how often to give way to whoever has the lock */
+	/* Sets per sweep: one worker that sweeps once a second visits all 2048
+	 * sets in 32 s. */
+	ORES_SWEEP = 64,
+	/* sched_yield() calls before the holder of a lock is suspected to be
+	 * dead. A lock is held for well under a microsecond. */
+	ORES_LOCK_TRIES = 100,
 };
 
 enum ores_state {
 	ORES_FREE = 0,
 	ORES_OPEN = 1,
-	ORES_ABANDONED = 2, /* the record came before the decision */
+	ORES_ABANDONED = 2, /* a mark: the usage record came before the add */
 };
 
 struct ores_slot {
 	enum ores_state state;
-	int worker;
-	uint64_t at_us;
+	int worker;     /* see struct open_reservation */
+	uint64_t at_us; /* time of the add or abandon, monotonic */
 	uint16_t id_len, account_len, consumer_len, model_len;
 	char id[STORE_ID_MAX];
-	char text[OPEN_RESERVATION_TEXT_MAX];
+	char text[OPEN_RESERVATION_TEXT_MAX]; /* account, consumer, model */
 };
 
-/* The places of ids with the same hash. */
+/* The slots of all ids with the same hash. */
 struct ores_set {
-	_Atomic pid_t owner; /* of the lock; 0: nobody */
+	_Atomic pid_t owner; /* process that holds the lock; 0: unlocked */
 	struct ores_slot slots[OPEN_RESERVATIONS_WAYS];
 };
 
 struct open_reservations {
 	uint64_t seed;
 	_Atomic int64_t n_open;
-	_Atomic uint32_t sweep_at; /* sets so far */
+	_Atomic uint32_t sweep_at; /* number of the next set to sweep, modulo
+	                            * ORES_SETS */
 	struct ores_set sets[ORES_SETS];
 };
 
@@ -56,7 +72,9 @@ struct open_reservations *open_reservations_new(void)
 
 	if (t == MAP_FAILED)
 		return NULL;
-	/* without random bytes it is a hash all the same */
+	/* The seed keeps a client from choosing ids of one set (HAProxy makes
+	 * the ids, so this is a second line). An address is good enough when
+	 * the kernel has no random bytes yet. */
 	if (getrandom(&t->seed, sizeof(t->seed), GRND_NONBLOCK) < 0)
 		t->seed = (uintptr_t)t;
 	return t;
@@ -70,7 +88,11 @@ void open_reservations_free(struct open_reservations *t)
 
 /* ------------------------------------------------------------------- lock */
 
-/* Held for the time of a few comparisons. False: somebody was stopped there. */
+/* A spin lock that survives the death of its holder: the pid in it tells
+ * whether that process still exists. A robust mutex would do the same, but
+ * needs initialisation in shared memory and a system call more. False when the
+ * holder is alive but was stopped (or its pid was reused): the caller then does
+ * without the set rather than block the loop. */
 static bool ores_lock(struct ores_set *s)
 {
 	pid_t me = getpid(), owner = 0;
@@ -91,7 +113,7 @@ static void ores_unlock(struct ores_set *s)
 	atomic_store(&s->owner, 0);
 }
 
-/* The set of an id, locked; NULL when it cannot be had. */
+/* The set of an id, locked. NULL: bad id, or the lock was not available. */
 static struct ores_set *ores_lock_set(struct open_reservations *t,
                                       struct str id)
 {
@@ -100,7 +122,7 @@ static struct ores_set *ores_lock_set(struct open_reservations *t,
 	return id.len > 0 && id.len <= STORE_ID_MAX && ores_lock(s) ? s : NULL;
 }
 
-/* ----------------------------------------------------------------- places */
+/* ------------------------------------------------------------------ slots */
 
 static struct ores_slot *ores_find_slot(struct ores_set *s, struct str id)
 {
@@ -123,7 +145,7 @@ static void ores_free_slot(struct open_reservations *t, struct ores_slot *p)
 	p->state = ORES_FREE;
 }
 
-/* For one more: a free place, else that of the oldest. */
+/* A free slot of the set; in a full set the oldest one is dropped. */
 static struct ores_slot *ores_make_room(struct open_reservations *t,
                                         struct ores_set *s)
 {
@@ -150,6 +172,8 @@ static uint16_t ores_append_text(struct ores_slot *p, size_t *at,
 	return (uint16_t)text.len;
 }
 
+/* `to` NULL: leave a mark. The state is set last: a worker that dies before
+ * that leaves the slot free. */
 static void ores_fill_slot(struct open_reservations *t, struct ores_slot *p,
                            struct str id, const struct open_reservation *to,
                            uint64_t now_us)
@@ -187,6 +211,8 @@ static void ores_copy_slot(const struct ores_slot *p,
 
 /* ------------------------------------------------------------------ calls */
 
+/* True on failure, too: the request is allowed all the same, and only cannot be
+ * given back when its decision does not arrive. */
 bool open_reservations_add(struct open_reservations *t, struct str id,
                            const struct open_reservation *to, uint64_t now_us)
 {
@@ -210,7 +236,8 @@ bool open_reservations_add(struct open_reservations *t, struct str id,
 	return is_awaited;
 }
 
-/* What is allowed there, NULL or a mark being nothing. */
+/* Read an open reservation, and free its slot unless `keep`. False for NULL and
+ * for a mark, which stays for the add that it waits for. */
 static bool ores_read_slot(struct open_reservations *t, struct ores_slot *p,
                            struct open_reservation_copy *out, bool keep)
 {
@@ -266,6 +293,7 @@ bool open_reservations_abandon(struct open_reservations *t, struct str id,
 	return found;
 }
 
+/* A slot can be newer than `now_us`, which was read before the lock. */
 static size_t ores_sweep_set(struct open_reservations *t, struct ores_set *s,
                              uint64_t now_us)
 {
@@ -298,6 +326,8 @@ size_t open_reservations_sweep(struct open_reservations *t, uint64_t now_us)
 	return expired;
 }
 
+/* Never below 0: a worker that was killed between two steps may have counted
+ * only one of them. */
 size_t open_reservations_count(const struct open_reservations *t)
 {
 	int64_t n = atomic_load(&t->n_open);

@@ -1,4 +1,4 @@
-/* store/redis_events: hiredis on our loop. */
+/* store/redis_events: event adapter between hiredis and base/loop. */
 #include "store/redis_events.h"
 
 #include <stdlib.h>
@@ -10,8 +10,9 @@ struct events {
 	int watched; /* LOOP_READ | LOOP_WRITE */
 	struct loop_turn turn;
 	struct loop_timer fallback;
-	bool write_pending;
-	bool wait_writable; /* the kernel did not take everything */
+	bool write_pending; /* commands wait for the end of the turn */
+	bool wait_writable; /* the kernel did not take everything, so the
+	                     * socket is watched instead */
 };
 
 static void rev_on_io(void *data, int fd, int ready)
@@ -20,7 +21,8 @@ static void rev_on_io(void *data, int fd, int ready)
 	redisAsyncContext *ac = e->ac;
 
 	(void)fd;
-	/* either may free `e`: at most one a call; the other comes again */
+	/* Each of the two may close the connection, which frees `e`. So one per
+	 * call; the loop reports the other event again. */
 	if (ready & LOOP_READ)
 		redisAsyncHandleRead(ac);
 	else
@@ -53,7 +55,8 @@ static void rev_del_read(void *data)
 	rev_watch(e, e->watched & ~LOOP_READ);
 }
 
-/* hiredis says del_write() when all was written, else add_write() again. */
+/* End of the turn. redisAsyncHandleWrite() calls rev_del_write() when all was
+ * written, otherwise rev_add_write(), which then finds wait_writable set. */
 static void rev_on_write(void *data)
 {
 	struct events *e = data;
@@ -66,7 +69,9 @@ static void rev_on_write(void *data)
 	redisAsyncHandleWrite(e->ac);
 }
 
-/* A turn whose end has passed already is ended by a timer. */
+/* Until the connection is established, hiredis needs the socket event to notice
+ * that. The timer is for a command that is sent after the turn callbacks of
+ * this turn have run: without it the command would wait for the next event. */
 static void rev_add_write(void *data)
 {
 	struct events *e = data;

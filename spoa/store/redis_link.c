@@ -1,9 +1,21 @@
 /*
- * store/redis_link: one connection to Redis that keeps itself up.
+ * store/redis_link: one connection to Redis with automatic reconnect.
  *
- * A ticket is one call. Until its callback has run it is on `under_way`; its
- * memory belongs to hiredis until hiredis calls back, also after the
- * connection is given up (then `link` is NULL and nobody else is told).
+ *   STOPPED --start--> DOWN --link_connect--> CONNECTING --last reply--> UP
+ *                       ^                         |        of the setup   |
+ *                       +------- link_go_down ----+-----------------------+
+ *
+ *   link_on_lost   hiredis found the connection broken and frees it itself
+ *   link_drop      this module closes the connection
+ *
+ * A struct link_call is one script call. It is on `calls` until its callback
+ * has run. Its memory belongs to hiredis until hiredis calls back, also after
+ * the connection was closed; `link` is NULL then, and link_on_reply() only
+ * frees it.
+ *
+ * Two orders matter. link_detach() runs before any callback to the layers
+ * above, so that they find the link down and not half closed. redisAsyncFree()
+ * comes last, because it calls back into this file for every call.
  */
 #include "store/redis_link.h"
 
@@ -21,24 +33,29 @@
 #include <stdlib.h>
 
 enum {
-	CONNECT_MS = 2000, /* until up, all of it */
+	/* From connect() to the last reply of the setup. Longer than the first
+	 * TCP retransmission, which is after 1 s (RFC 6298, section 2). */
+	CONNECT_MS = 2000,
+	/* First wait, short because most outages are restarts; and longest */
 	RETRY_MIN_MS = 50,
 	RETRY_MAX_MS = 5000,
-	STEADY_MS = 5000, /* up for so long: the next retry is quick again */
-	WHY_MAX = 200,
+	/* A connection that was up for this long resets the backoff. One that
+	 * breaks earlier counts as one more failure in a row. */
+	STEADY_MS = 5000,
+	WHY_MAX = 200, /* bytes of an error text */
 };
 
 enum link_state { LINK_STOPPED, LINK_DOWN, LINK_CONNECTING, LINK_UP };
 
 struct link_call {
 	struct list all;
-	struct redis_link *link; /* NULL: nobody waits any more */
+	struct redis_link *link; /* NULL: the callback has run */
 	redis_link_reply_cb *cb;
 	void *ctx;
 	enum script script;
-	bool repeated;
+	bool repeated; /* after NOSCRIPT: not a second time */
 	uint64_t sent_us;
-	char *cmd; /* as sent, for repeating */
+	char *cmd; /* as sent, for the repeat; of redisFormatCommandArgv */
 	size_t cmd_len;
 };
 
@@ -46,26 +63,26 @@ struct redis_link {
 	struct loop *loop;
 	const struct clock *clock;
 	struct redis_link_events events;
-	redis_link_login_fn *login; /* NULL: nothing to show */
+	redis_link_login_fn *login; /* NULL: no credentials with tokens */
 	void *login_ctx;
 	const struct policy_redis *to;
 	size_t at;             /* the endpoint in use, or to be tried next */
-	struct redis_tls *tls; /* kept between connections */
+	struct redis_tls *tls; /* kept between connections, until a stop */
 
 	enum link_state state;
 	redisAsyncContext *ac; /* NULL when there is no connection */
-	unsigned n_setup;      /* answers missing until it is up */
+	unsigned n_setup;      /* setup replies still missing */
 	bool loading[SCRIPT_COUNT];
 	char sha[SCRIPT_COUNT][SETUP_SHA_LEN + 1];
-	unsigned n_failures;
-	uint64_t up_us;
+	unsigned n_failures; /* in a row, over all endpoints */
+	uint64_t up_us;      /* since when it is up; 0: it was not */
 
-	struct list calls; /* tickets, oldest first */
-	bool heard;        /* anything, since the last tick of `watch` */
-	unsigned n_silent;
+	struct list calls; /* in flight, oldest first */
+	bool heard;        /* a reply since the last tick of `watchdog` */
+	unsigned n_silent; /* ticks in a row without one */
 
-	struct loop_timer watchdog;      /* a deadline without an answer? */
-	struct loop_timer connect_timer; /* not up in time */
+	struct loop_timer watchdog;      /* runs while calls are in flight */
+	struct loop_timer connect_timer; /* CONNECT_MS */
 	struct loop_timer retry_timer;
 	char why[WHY_MAX];
 };
@@ -80,7 +97,8 @@ static void link_call_free(struct link_call *c)
 	free(c);
 }
 
-/* Off the list; whoever waits is told. The memory stays. */
+/* Take the call off the list and run its callback. hiredis still owns the
+ * memory. */
 static void link_call_end(struct link_call *c,
                           const struct redis_link_reply *reply)
 {
@@ -89,7 +107,8 @@ static void link_call_end(struct link_call *c,
 	c->cb(c->ctx, reply);
 }
 
-/* All calls end; hiredis still owns their tickets. */
+/* End all calls with LINK_LOST. A callback cannot start a new
+ * call, because the link is down by now. */
 static void link_fail_calls(struct redis_link *l)
 {
 	const struct redis_link_reply reply = {.kind = LINK_LOST};
@@ -99,7 +118,8 @@ static void link_fail_calls(struct redis_link *l)
 		              &reply);
 }
 
-/* There is no connection any more; hiredis may still be freeing it. */
+/* Forget the connection and return it. Its `data` is NULL from now on, which
+ * tells the callbacks of hiredis that this link is not interested any more. */
 static redisAsyncContext *link_detach(struct redis_link *l)
 {
 	redisAsyncContext *ac = l->ac;
@@ -117,7 +137,8 @@ static redisAsyncContext *link_detach(struct redis_link *l)
 	return ac;
 }
 
-/* The wait grows with each time that all endpoints were tried. */
+/* The wait grows once per round over all endpoints, so that a failover to the
+ * next endpoint is not slowed down by the failures of the others. */
 static uint64_t link_next_wait(struct redis_link *l)
 {
 	unsigned n = (unsigned)l->to->n_endpoints;
@@ -133,7 +154,8 @@ static uint64_t link_next_wait(struct redis_link *l)
 	                     RETRY_MAX_MS);
 }
 
-/* `leave`: try the next endpoint, not this one again. */
+/* Report the loss and schedule the next attempt. `leave`: try the next
+ * endpoint, otherwise the same one again. */
 static void link_go_down(struct redis_link *l, bool leave)
 {
 	uint64_t wait = link_next_wait(l);
@@ -152,8 +174,9 @@ static void link_set_why(struct redis_link *l, const char *what,
 	         detail);
 }
 
-/* hiredis has found it broken, and frees it itself. One that was up is tried
- * again first: others may still be connected to it, and count there. */
+/* hiredis has found the connection broken and frees it itself. An endpoint that
+ * was up is tried once more first: other nodes may still be connected to it,
+ * and counting on two servers at once would double the limits. */
 static void link_on_lost(struct redis_link *l, const redisAsyncContext *ac)
 {
 	bool was_up = l->state == LINK_UP;
@@ -170,8 +193,8 @@ static void link_on_lost(struct redis_link *l, const redisAsyncContext *ac)
 	link_go_down(l, !was_up);
 }
 
-/* We give it up. Within a callback of hiredis the free happens later; either
- * way the tickets are handed back with a NULL reply. */
+/* Close the connection. Inside of a callback of hiredis it frees the connection
+ * later; in both cases each call gets a NULL reply, see link_on_reply(). */
 static void link_drop(struct redis_link *l, const char *what,
                       const char *detail)
 {
@@ -192,6 +215,9 @@ void redis_link_drop(struct redis_link *l, const char *why)
 
 /* ---------------------------------------------------------------- setup */
 
+/* Reply to one setup command. A NULL reply means that the connection is gone. A
+ * SCRIPT LOAD or AUTH that is sent on an open connection (link_call_repeat,
+ * redis_link_renew) comes here, too; the state is LINK_UP then. */
 static void link_on_setup(redisAsyncContext *ac, void *reply, void *privdata)
 {
 	enum redis_setup step = (enum redis_setup)(uintptr_t)privdata;
@@ -238,6 +264,7 @@ static bool link_send_setup(struct redis_link *l, enum redis_setup step,
 	return true;
 }
 
+/* Once per connection at a time: the NOSCRIPT of many calls loads it once. */
 static bool link_load_script(struct redis_link *l, enum script script)
 {
 	static const struct redis_login nobody;
@@ -248,6 +275,8 @@ static bool link_load_script(struct redis_link *l, enum script script)
 	return l->loading[script];
 }
 
+/* User and password of the policy, or the token of its credential. False: there
+ * is no token yet. */
 static bool link_read_login(const struct redis_link *l, struct redis_login *who)
 {
 	*who = (struct redis_login){l->to->username, l->to->password};
@@ -285,12 +314,13 @@ static void link_on_connect(const redisAsyncContext *ac, int status)
 		link_on_lost(l, ac);
 		return;
 	}
-	/* an idle connection that a firewall has forgotten is noticed before
-	 * a request needs it; failing that changes nothing */
+	/* TCP keepalive finds an idle connection that a firewall has dropped
+	 * before a request needs it. Its failure is ignored: the watchdog finds
+	 * the same, later. */
 	if (redis_link_endpoint(l)->port != 0)
 		redisEnableKeepAlive(&l->ac->c);
-	/* hiredis goes on with this connection when we return: it cannot be
-	 * freed here */
+	/* hiredis continues to use this connection after the callback, so it
+	 * must not be freed here; the timer does that. */
 	if (!link_begin_setup(l))
 		loop_timer_start(l->loop, &l->connect_timer, 0,
 		                 link_on_connect_timeout, l);
@@ -305,6 +335,7 @@ static void link_on_disconnect(const redisAsyncContext *ac, int status)
 		link_on_lost(l, ac);
 }
 
+/* True also without TLS. */
 static bool link_begin_tls(struct redis_link *l, const char *host,
                            const char **error)
 {
@@ -366,8 +397,9 @@ static void link_on_retry(void *data)
 
 /* ---------------------------------------------------------------- calls */
 
-/* Each tick is a turn of the loop of its own, so what has arrived meanwhile
- * was read: a process that was itself held up does not blame Redis. */
+/* Count ticks without a reply rather than time. Between two ticks the loop
+ * reads what has arrived, so a process that was itself stopped for a while does
+ * not take that time for the silence of Redis. */
 static void link_on_watchdog(void *data)
 {
 	struct redis_link *l = data;
@@ -403,8 +435,9 @@ static bool link_call_send(struct link_call *c)
 	                                  c->cmd_len) == REDIS_OK;
 }
 
-/* The server has restarted or was told to forget; the load goes first on the
- * same connection. True when the ticket is on its way again. */
+/* NOSCRIPT: the server was restarted, or somebody ran SCRIPT FLUSH. The load
+ * and the call go out on the same connection, which keeps their order. True
+ * when the call is in flight again. */
 static bool link_call_repeat(struct link_call *c, const redisReply *r)
 {
 	if (r->type != REDIS_REPLY_ERROR || c->repeated ||
@@ -414,6 +447,9 @@ static bool link_call_repeat(struct link_call *c, const redisReply *r)
 	return link_load_script(c->link, c->script) && link_call_send(c);
 }
 
+/* hiredis calls this once per send. A NULL reply for a call that still waits is
+ * the first notice of a broken connection; link_on_lost() then ends all calls,
+ * this one as well. */
 static void link_on_reply(redisAsyncContext *ac, void *reply, void *privdata)
 {
 	struct link_call *c = privdata;
@@ -430,6 +466,8 @@ static void link_on_reply(redisAsyncContext *ac, void *reply, void *privdata)
 	link_call_free(c);
 }
 
+/* EVALSHA SHA NUMKEYS KEY... ARG... The command is formatted once and kept,
+ * because a repeat needs it after the arguments are gone. */
 static bool link_call_format(struct link_call *c, const struct str *argv,
                              size_t argc)
 {
@@ -476,7 +514,7 @@ bool redis_link_call(struct redis_link *l, enum script script,
 	}
 	list_add_last(&l->calls, &c->all);
 	if (!loop_timer_active(&l->watchdog)) {
-		l->heard = true; /* the first tick may come early for it */
+		l->heard = true; /* the first tick may come at once */
 		loop_timer_start(l->loop, &l->watchdog, l->to->deadline_ms,
 		                 link_on_watchdog, l);
 	}
@@ -518,7 +556,7 @@ void redis_link_renew(struct redis_link *l)
 	         (!link_read_login(l, &who) ||
 	          !link_send_setup(l, SETUP_AUTH, &who)))
 		link_drop(l, "AUTH could not be sent", "");
-	/* else it is being connected, and AUTH comes then */
+	/* else connect() is in progress, and the setup sends AUTH */
 }
 
 void redis_link_stop(struct redis_link *l)
@@ -544,7 +582,7 @@ void redis_link_start(struct redis_link *l, const struct policy_redis *to)
 	l->to = to;
 	l->at = 0;
 	l->state = LINK_DOWN;
-	/* from the loop, so that no callback runs within this call */
+	/* connect from the loop: no callback may run within this call */
 	loop_timer_start(l->loop, &l->retry_timer, 0, link_on_retry, l);
 }
 

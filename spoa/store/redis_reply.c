@@ -1,8 +1,10 @@
-/* store/redis_reply: an answer of hiredis as plain data. */
+/* store/redis_reply: convert a reply of hiredis to plain data. */
 #include "store/redis_reply.h"
 
 #include <hiredis/hiredis.h>
 
+/* *out stays an error when the array does not fit: a part of an answer is worse
+ * than none. */
 static void rply_read_numbers(const redisReply *r, int64_t *v,
                               struct redis_link_reply *out)
 {
@@ -27,7 +29,7 @@ void redis_reply_read(const struct redisReply *r,
 	*out = (struct redis_link_reply){.kind = LINK_ERROR};
 	if (r->type == REDIS_REPLY_ERROR) {
 		out->error = str_of(r->str, r->len);
-	} else if (r->type == REDIS_REPLY_NIL) {
+	} else if (r->type == REDIS_REPLY_NIL) { /* `false` in Lua */
 		out->kind = LINK_TEXT;
 	} else if (r->type == REDIS_REPLY_STRING) {
 		out->kind = LINK_TEXT;

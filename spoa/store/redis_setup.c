@@ -1,5 +1,4 @@
-/* store/redis_setup: what a new connection to Redis is asked before it counts
- * as up. */
+/* store/redis_setup: the commands that a new connection must pass. */
 #include "store/redis_setup.h"
 
 #include <hiredis/hiredis.h>
@@ -12,6 +11,7 @@ static void setup_add_word(struct redis_setup_words *w, struct str word)
 	w->len[w->n++] = word.len;
 }
 
+/* Redis 6: AUTH [username] password. */
 static void setup_add_auth(const struct redis_login *who,
                            struct redis_setup_words *w)
 {
@@ -50,8 +50,9 @@ bool redis_setup_words(enum redis_setup step, const struct redis_login *who,
 	return true;
 }
 
-/* A server may not let us ask, or may not know the question (a proxy): then
- * the first write will tell. */
+/* An error is accepted: an ACL or a proxy may not allow ROLE. A replica is then
+ * found by the first write, which fails with READONLY. "sentinel" and roles of
+ * the future are refused. */
 static const char *setup_judge_role(const redisReply *r, const char **detail)
 {
 	const redisReply *role;
@@ -71,6 +72,8 @@ static const char *setup_judge_role(const redisReply *r, const char **detail)
 	return "it is no primary";
 }
 
+/* A simple string (+OK), not a bulk string: another service that answers on the
+ * port is found here. */
 static bool setup_is_ok(const redisReply *r)
 {
 	return r->type == REDIS_REPLY_STATUS &&

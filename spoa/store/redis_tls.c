@@ -1,4 +1,9 @@
-/* store/redis_tls: TLS to Redis, where hiredis has it. */
+/*
+ * store/redis_tls: TLS to Redis, where hiredis has it.
+ *
+ * Two implementations of one interface: with OpenSSL where hiredis has its SSL
+ * adapter, and one that refuses everything where it has not.
+ */
 #include "store/redis_tls.h"
 
 #include <hiredis/hiredis.h>
@@ -13,7 +18,8 @@
 
 struct redis_tls {
 	SSL_CTX *ctx;
-	SSL *ssl; /* of the last connection, shared with hiredis */
+	SSL *ssl; /* of the last connection; one reference is here, the other
+	           * belongs to hiredis. Kept for redis_tls_error(). */
 };
 
 bool redis_tls_can(void)
@@ -21,6 +27,7 @@ bool redis_tls_can(void)
 	return true;
 }
 
+/* OpenSSL wants a path that ends in NUL. */
 static bool tls_load_ca(SSL_CTX *ctx, struct str ca_file)
 {
 	char *path;
@@ -65,8 +72,9 @@ void redis_tls_free(struct redis_tls *t)
 	free(t);
 }
 
-/* A certificate names addresses apart from names, and SNI is for names only
- * (RFC 6066, section 3). */
+/* What the certificate must be for. A certificate has addresses and DNS names
+ * in different fields (RFC 5280, section 4.2.1.6), and SNI is
+ * for names only (RFC 6066, section 3). */
 static bool tls_expect_host(SSL *ssl, const char *host)
 {
 	unsigned char ip[16];
@@ -99,7 +107,7 @@ bool redis_tls_begin(struct redis_tls *t, struct redisContext *c,
 		return false;
 	SSL_up_ref(t->ssl);
 	if (redisInitiateSSL(c, t->ssl) == REDIS_OK)
-		return true; /* and hiredis frees its reference */
+		return true; /* hiredis frees its reference */
 	SSL_free(t->ssl);
 	if (redis_tls_error(t))
 		*error = redis_tls_error(t);

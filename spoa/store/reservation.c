@@ -1,11 +1,12 @@
-/* store/reservation: a reservation beyond its request. */
+/* store/reservation: helpers for a reservation that outlives its request. */
 #include "store/reservation.h"
 
 #include <stdlib.h>
 
-/* The block: this, the charges, all texts. */
+/* One block of memory: this struct, the charges, then the bytes of all strings.
+ * `r` is first, so that free() of its address frees the block. */
 struct resv_copy {
-	struct store_reservation r; /* first, so that its address is ours */
+	struct store_reservation r;
 	struct store_caller caller;
 	struct store_charge charges[];
 };
@@ -22,6 +23,7 @@ static size_t resv_text_len(const struct store_reservation *r)
 	return n;
 }
 
+/* Append a string to the block and return where it is now. */
 static struct str resv_copy_text(char **at, struct str s)
 {
 	struct str copy = str_of(*at, s.len);

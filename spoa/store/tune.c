@@ -1,4 +1,12 @@
-/* store/tune: what an operator's command says to Redis. */
+/*
+ * store/tune: the Redis connection of `foundry-spoa limits`.
+ *
+ *   tune_open: redis_link_start -> loop_run ... tune_on_up -> loop_stop
+ *   tune_ask:  redis_args_call --> loop_run ... tune_on_reply -> loop_stop
+ *
+ * Each call runs the loop until the callback stops it. tune_on_down() stops it,
+ * too, so a lost connection ends the wait.
+ */
 #include "store/tune.h"
 
 #include "store/check.h"
@@ -13,11 +21,11 @@ struct tune {
 	struct redis_link *link;
 	const struct policy_redis *to;
 	const struct redis_login *who;
-	struct buf *error; /* of the call that waits */
+	struct buf *error; /* of the call that runs; NULL: none, or reported */
 	struct buf *out;
-	bool ok;
-	bool opened;     /* an endpoint was found */
-	size_t n_failed; /* before */
+	bool ok;         /* result of the call that runs */
+	bool opened;     /* it was connected once */
+	size_t n_failed; /* attempts that failed before that */
 };
 
 static void tune_on_up(void *ctx)
@@ -27,11 +35,12 @@ static void tune_on_up(void *ctx)
 	t->ok = true;
 	t->opened = true;
 	if (t->error)
-		buf_clear(t->error); /* of endpoints before this one */
+		buf_clear(t->error); /* errors of the endpoints before */
 	loop_stop(t->loop);
 }
 
-/* While it opens, each endpoint is tried once. */
+/* While opening, the link tries one endpoint after the other; the last failure
+ * ends the wait. A connection lost after that is not repaired. */
 static void tune_on_down(void *ctx, struct str why, uint64_t retry_ms)
 {
 	struct tune *t = ctx;
@@ -108,6 +117,8 @@ void tune_close(struct tune *t)
 	free(t);
 }
 
+/* Wait for the answer of a call that was sent (`asked`). True when it is text.
+ * Without any other error, "did not answer" is reported. */
 static bool tune_wait_answer(struct tune *t, bool asked)
 {
 	t->ok = false;
@@ -145,7 +156,7 @@ bool tune_ask(struct tune *t, struct str account, const struct str *argv,
 	return tune_wait_answer(t, ok);
 }
 
-/* A script whose one key is PREFIX:`name`. */
+/* Call a script whose only key is PREFIX:`name`. */
 static bool tune_ask_one_key(struct tune *t, enum script script,
                              const char *name, const struct str *argv,
                              size_t argc, struct buf *out, struct buf *error)

@@ -1,13 +1,20 @@
-/* store/window: the arithmetic of one limit. */
+/*
+ * store/window: the arithmetic of one limit.
+ *
+ * A change here needs the same change in scripts/common.lua, and the other way
+ * round. Products that can pass 2^63 are computed in 128 bits; Lua, which has
+ * doubles, splits them instead.
+ */
 #include "store/window.h"
 
 enum { HOUR_MS = 3600000, DAY_MS = 86400000 };
 
 /* ------------------------------------------------------------- calendar */
 
-/* Days from 1970-01-01 to the first of a month (year * 12 + 0..11). Years are
- * taken to begin in March, so that the leap day is the last of its year and
- * the lengths of months follow one line: 31 30 31 30 31, twice and a bit. */
+/* Days from 1970-01-01 to the first of a month (year * 12 + 0..11). The year is
+ * shifted to begin in March, so that the leap day is its last day. The lengths
+ * of the months are then 31 30 31 30 31 twice, and 31 (28), which (153 m + 2) /
+ * 5 sums up. 719468 is the number of days from 0000-03-01 to 1970-01-01. */
 static int64_t win_month_start(int64_t month)
 {
 	int64_t year = (month - 2) / 12, m = (month - 2) % 12;
@@ -18,7 +25,8 @@ static int64_t win_month_start(int64_t month)
 
 static int64_t win_month_of_day(int64_t day)
 {
-	/* at most one off: a year has 365.2425 days on average */
+	/* A first guess by the mean year of 365.2425 days; it is off by at most
+	 * one month, which the loops correct. */
 	int64_t month = INT64_C(1970) * 12 + day * 120000 / 3652425;
 
 	while (win_month_start(month + 1) <= day)
@@ -54,7 +62,7 @@ int64_t window_period_end(enum limit_window kind, int64_t period)
 
 /* --------------------------------------------------------------- bucket */
 
-/* Milliseconds until the bucket has gained `need` units. */
+/* Milliseconds until the bucket has gained `need` units, rounded up. */
 static int64_t win_bucket_wait_ms(const struct window *w, int64_t need)
 {
 	__int128 parts = (__int128)need * WINDOW_MINUTE_MS - w->frac;
@@ -64,6 +72,8 @@ static int64_t win_bucket_wait_ms(const struct window *w, int64_t need)
 	return (int64_t)((parts + w->limit - 1) / w->limit);
 }
 
+/* The deepest debt. The comparison divides instead of multiplying, which could
+ * overflow. */
 static int64_t win_bucket_floor(int64_t limit)
 {
 	if (limit >= WINDOW_COUNT_MAX / WINDOW_DEBT_MINUTES)
@@ -82,6 +92,8 @@ static void win_bucket_clamp(struct window *w)
 		w->count = win_bucket_floor(w->limit);
 }
 
+/* `at` is set to `now` also when the clock has stepped back, without a gain. A
+ * bucket that is full keeps no fraction. */
 static void win_bucket_refill(struct window *w, int64_t now)
 {
 	int64_t passed = now > w->at ? now - w->at : 0;
@@ -108,7 +120,8 @@ static int64_t *win_open_slot(struct window *w, int64_t period)
 	return &w->open[period % WINDOW_SLOTS];
 }
 
-/* The slots that come into use again hold what nobody gave back. */
+/* Start a new slot. The ring reuses the slot that is WINDOW_SLOTS older; its
+ * count are reservations that were never settled, and they expire here. */
 static void win_open_advance(struct window *w, int64_t period)
 {
 	int64_t p = w->at;
@@ -125,6 +138,9 @@ static void win_open_advance(struct window *w, int64_t period)
 	w->at = period;
 }
 
+/* A slot that has left the ring has expired already. The amount is cut at the
+ * count of the slot: a slot that began anew after a change of the kind has none
+ * of it. */
 static void win_open_give_back(struct window *w, int64_t at, int64_t amount)
 {
 	int64_t *slot;

@@ -1,4 +1,15 @@
-/* store/writes: what must reach Redis, on its way there. */
+/*
+ * store/writes: queue of the writes that Redis must execute, with retries.
+ *
+ *   resend   sent before, not executed: go out before the queue
+ *   queued   new writes, in the order of their arrival
+ *   sent     in flight, in the order of the sends
+ *   retry[]  settles that found no record, by the time of their repeat
+ *
+ * A write is on exactly one of these lists until wr_end(). It is sent at once
+ * when nothing is queued before it; otherwise wr_on_flush() or the answer to an
+ * earlier write sends it.
+ */
 #include "store/writes.h"
 
 #include "store/check.h"
@@ -10,32 +21,42 @@
 #include <sys/random.h>
 
 enum {
+	/* In flight at once. Further writes wait here, where they can be
+	 * counted, and not in the socket. */
 	WRITES_SENT_MAX = 1024,
-	WRITES_FLUSH = 64, /* queued ones sent in one go ... */
+	/* After an outage: 64 writes per 10 ms, 6,400 per second. Redis does
+	 * about 37,000 settles per second (azure.md), so most of it is left for
+	 * the reserves of new requests. */
+	WRITES_FLUSH = 64,
 	WRITES_FLUSH_MS = 10,
-	WRITES_BACKOFF_MS = 1000, /* after Redis said "not now" */
-	/* Settles that found no record and ask again, after times that differ
-	 * by level. */
+	/* Wait after an error such as OOM or LOADING */
+	WRITES_BACKOFF_MS = 1000,
+	/* Levels of the repeat: the first after 100 ms, all others after 1 s.
+	 * One list per level keeps each list in the order of time. */
 	WRITES_LEVELS = 2,
+	/* Settles that wait for a repeat may take half of the queue, so that
+	 * ids that never had a reservation cannot push out real writes. */
 	WRITES_RETRY_MAX = STORE_PENDING_MAX / 2,
-	/* How long a cancelled id stays unusable: longer than a stopped
-	 * server may take to read what is in its sockets. */
+	/* Life of the mark under a cancelled id. Longer than a server that was
+	 * stopped needs to read what is left in its sockets. */
 	WRITES_CANCEL_MS = 60000,
 };
 
 struct write {
-	struct list all; /* queued, sent or later */
+	struct list all; /* on one of the lists of struct writes */
 	struct writes *writes;
-	struct store_reservation *reserve; /* NULL: a settle, all below */
+	struct store_reservation *reserve; /* NULL: a settle or cancel, with
+	                                    * the fields below */
 	store_settle_cb *cb;
 	void *ctx;
 	struct store_usage used;
-	uint64_t token; /* tells it from others of the same id */
+	uint64_t token; /* identifies this settle among those of one id */
 	uint64_t sent_us;
-	bool cancel;
-	unsigned n_unknown; /* times it found no record */
-	uint64_t retry_us;
-	struct str account, id; /* behind, and used.note */
+	bool cancel;            /* leave a mark when there is no record */
+	unsigned n_unknown;     /* times it found no record */
+	uint64_t retry_us;      /* on retry[]: when it is due */
+	struct str account, id; /* point into `text`, as does used.note; of a
+	                         * reserve into its own block */
 	char text[];
 };
 
@@ -44,16 +65,16 @@ struct writes {
 	const struct clock *clock;
 	struct redis_link *link;
 	struct str prefix;
-	uint64_t ledger_max;
+	uint64_t ledger_max; /* entries per account in Redis; 0: no ledger */
 	struct writes_metrics metrics;
-	struct list resend; /* sent in vain: go before all that is queued */
+	struct list resend;
 	struct list queued, sent;
-	size_t n_queued; /* of both, `again` and `queued` */
+	size_t n_queued; /* on `resend` and `queued` together */
 	size_t n_sent;
 	uint64_t next_token;
-	bool slow; /* what waits is sent at a bounded rate */
-	bool retry_unknown;
-	struct list retry[WRITES_LEVELS]; /* found no record; by again_us */
+	bool slow;          /* the queue is sent at the bounded rate */
+	bool retry_unknown; /* some limit of the policy is leased */
+	struct list retry[WRITES_LEVELS]; /* each in the order of retry_us */
 	size_t n_retry;
 	struct loop_timer flush_timer, retry_timer;
 	writes_reserved_cb *reserved;
@@ -86,7 +107,8 @@ static void wr_enqueue(struct write *w)
 	w->writes->n_queued++;
 }
 
-/* Answers come in the order of what was sent, so this keeps it. */
+/* Back to the head of the queue. Redis answers in the order of the sends, and
+ * lost calls end in that order, too, so `resend` keeps it. */
 static void wr_enqueue_resend(struct write *w)
 {
 	list_add_last(&w->writes->resend, &w->all);
@@ -99,7 +121,8 @@ static void wr_free(struct write *w)
 	free(w);
 }
 
-/* The end of one that is on no list any more. `res`: of a reserve. */
+/* End a write that was taken off its list, and free it. `res`: the answer to a
+ * reserve, NULL if there is none. */
 static void wr_end(struct write *w, enum store_status status,
                    const struct store_result *res)
 {
@@ -159,8 +182,10 @@ static void wr_on_retry(void *data)
 	wr_start_retry(s);
 }
 
-/* A settle found no record. Whoever admitted without asking may be late with
- * its reserve: mostly a moment, after a broken connection longer. */
+/* A settle found no record. In lease mode the process that admitted the request
+ * may not have delivered its reserve yet: usually for some milliseconds, longer
+ * after a broken connection. `no_trace`: Redis has never seen the id. Otherwise
+ * the reservation was settled or cancelled, and repeating is useless. */
 static void wr_on_unknown(struct write *w, bool no_trace)
 {
 	static const uint64_t after_ms[WRITES_LEVELS] = {100, 1000};
@@ -179,6 +204,8 @@ static void wr_on_unknown(struct write *w, bool no_trace)
 	wr_start_retry(s);
 }
 
+/* Redis answered with an error. A write that may succeed later goes back to the
+ * head of the queue, and the rate is bounded from now on. */
 static void wr_on_error(struct write *w, struct str error)
 {
 	struct writes *s = w->writes;
@@ -208,6 +235,7 @@ static void wr_on_reserved(struct write *w,
 	wr_end(w, res.status, ok ? &res : NULL);
 }
 
+/* False: the write stays on its list. */
 static bool wr_send(struct write *w);
 
 static void wr_on_answer(void *ctx, const struct redis_link_reply *reply)
@@ -253,7 +281,6 @@ static void wr_add_settle_args(const struct write *w, struct redis_args *a)
 	}
 }
 
-/* False: it stays queued. */
 static bool wr_send(struct write *w)
 {
 	struct writes *s = w->writes;
@@ -284,6 +311,9 @@ static bool wr_send(struct write *w)
 	return true;
 }
 
+/* Send what is queued, `resend` first. The rate is bounded until the queue is
+ * shorter than one batch; then all of it is sent, and later writes go out with
+ * the answers. */
 static void wr_on_flush(void *data)
 {
 	struct writes *s = data;
@@ -323,7 +353,7 @@ static struct write *wr_new(struct writes *s, struct str account, struct str id,
 	return w;
 }
 
-/* At once when nothing waits before it. */
+/* Send at once when nothing is queued before it. */
 static void wr_send_or_queue(struct writes *s, struct write *w)
 {
 	bool first = s->n_queued == 0;
@@ -400,7 +430,7 @@ void writes_down(struct writes *s)
 
 void writes_give_up(struct writes *s)
 {
-	size_t n; /* a callback may add more */
+	size_t n; /* counted first: a callback may queue another write */
 	int level;
 
 	list_prepend(&s->queued, &s->resend);
@@ -453,8 +483,8 @@ struct writes *writes_new(struct loop *loop, const struct clock *clock,
 	s->loop = loop;
 	s->clock = clock;
 	s->link = link;
-	/* other processes and nodes count from elsewhere; without random bytes
-	 * they differ by when they began */
+	/* Tokens of different processes must differ. Each process counts from
+	 * a random number; without random bytes, from its time of start. */
 	if (getrandom(&s->next_token, sizeof(s->next_token), GRND_NONBLOCK) < 0)
 		s->next_token = clock_mono_us(clock) << 20;
 	s->reserved = cb;
