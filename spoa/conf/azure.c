@@ -1,18 +1,29 @@
-/* conf/azure: credentials, resources and models of a configuration. */
+/*
+ * conf/azure: credentials, resources, objects and models of a configuration.
+ *
+ *   credentials <-- resources <-- deployments of models
+ *        ^              ^
+ *   redis.credential    objects.resource
+ *
+ * Built in the order of the arrows, so that a reference always points to
+ * something that exists already.
+ */
 #include "conf/build.h"
 #include "conf/secret.h"
 #include "conf/url.h"
 
 #include <stdlib.h>
 
-enum { OBJECTS_TTL_DAYS = 30 }; /* as long as Azure keeps a response */
+/* Azure keeps a response for 30 days. */
+enum { OBJECTS_TTL_DAYS = 30 };
 
+/* Defaults of the identity endpoints: azure.md 3.2 and 3.4. */
 static const char az_imds_url[] = "http://169.254.169.254";
 static const char az_arc_url[] = "http://127.0.0.1:40342";
 
 /* ---------------------------------------------------------- credentials */
 
-/* A key of another type is refused: it would look as if it did something. */
+/* A key that the type does not use is an error: it would look effective. */
 static void az_refuse_foreign_keys(struct build *b,
                                    const struct raw_credential *c,
                                    const struct place *top)
@@ -32,6 +43,8 @@ static void az_refuse_foreign_keys(struct build *b,
 	}
 }
 
+/* For keys that only some credential types need, so that the table cannot say
+ * `required`. A value that is no GUID was reported by conf/value. */
 static void az_require_guid(struct build *b, const struct place *top,
                             const char *key, struct str value)
 {
@@ -42,8 +55,8 @@ static void az_require_guid(struct build *b, const struct place *top,
 		             "found nothing, expected a GUID for this type");
 }
 
-/* Identity endpoints of the platform speak http, on addresses that never
- * leave the machine. */
+/* The identity endpoints of the platform speak http, on loopback and link-local
+ * addresses, which are not routed. */
 static void az_check_endpoint(struct build *b, const struct place *at,
                               struct str text)
 {
@@ -57,7 +70,7 @@ static void az_check_endpoint(struct build *b, const struct place *at,
 		             STR_ARG(text));
 }
 
-/* Without a '/' at its end: paths are appended. */
+/* Remove the '/' at the end, because paths are appended. */
 static struct str az_trim_slashes(struct str s)
 {
 	while (s.len > 0 && s.p[s.len - 1] == '/')
@@ -65,6 +78,8 @@ static struct str az_trim_slashes(struct str s)
 	return s;
 }
 
+/* A VM can have several identities; at most one of the three ids selects one.
+ */
 static void az_build_imds(struct build *b, const struct raw_credential *raw,
                           const struct place *top, struct policy_credential *c)
 {
@@ -82,6 +97,7 @@ static void az_build_imds(struct build *b, const struct raw_credential *raw,
 		             n);
 }
 
+/* The platform gives both in the environment: azure.md 3.3. */
 static void az_build_app_service(struct build *b,
                                  const struct raw_credential *raw,
                                  const struct place *top,
@@ -101,7 +117,7 @@ static void az_build_app_service(struct build *b,
 		           &c->header_value);
 }
 
-/* No other identity than the machine's. */
+/* Arc has the identity of the machine only, so there is no client_id. */
 static void az_build_arc(struct build *b, const struct raw_credential *raw,
                          const struct place *top, struct policy_credential *c)
 {
@@ -112,6 +128,7 @@ static void az_build_arc(struct build *b, const struct raw_credential *raw,
 	az_check_endpoint(b, &at, c->endpoint);
 }
 
+/* The secret or signed assertion is sent there, so it must be https. */
 static void az_set_authority(struct build *b, const struct place *top,
                              struct str authority, struct policy_credential *c)
 {
@@ -139,6 +156,8 @@ static void az_build_client_secret(struct build *b,
 	secret_read(b->pool, b->rep, top, &from, &c->secret);
 }
 
+/* The file is read for each token, so that a renewed certificate needs no
+ * reload. Here it is only looked at. */
 static void az_build_certificate(struct build *b,
                                  const struct raw_credential *raw,
                                  const struct place *top,
@@ -158,7 +177,8 @@ static void az_build_certificate(struct build *b,
 		secret_look(b->rep, &at, c->file, true);
 }
 
-/* What AKS puts into the environment of a pod, where the file says nothing. */
+/* The value in the file, otherwise the environment variable that the webhook of
+ * AKS workload identity sets in a pod (azure.md 3.6). */
 static struct str az_value_or_env(struct build *b, const struct place *top,
                                   const char *key, struct str written,
                                   const char *name)
@@ -176,6 +196,7 @@ static struct str az_value_or_env(struct build *b, const struct place *top,
 	return pool_str(b->pool, value);
 }
 
+/* A GUID from the environment has not been checked by conf/value. */
 static void az_guid_or_env(struct build *b, const struct place *top,
                            const char *key, const char *name, struct str *value)
 {
@@ -190,6 +211,7 @@ static void az_guid_or_env(struct build *b, const struct place *top,
 	*value = pool_lower(b->pool, *value);
 }
 
+/* AZURE_AUTHORITY_HOST replaces the default, but not a written authority. */
 static void az_build_workload(struct build *b, const struct raw_credential *raw,
                               const struct place *top,
                               struct policy_credential *c)
@@ -209,6 +231,7 @@ static void az_build_workload(struct build *b, const struct raw_credential *raw,
 		secret_look(b->rep, &at, c->file, false);
 }
 
+/* A key is sent as it is: it has no audience. */
 static void az_build_key(struct build *b, const struct raw_credential *raw,
                          const struct place *top, struct policy_credential *c)
 {
@@ -220,6 +243,8 @@ static void az_build_key(struct build *b, const struct raw_credential *raw,
 	secret_read(b->pool, b->rep, top, &from, &c->secret);
 }
 
+/* Complete the fields of one credential type; `c` is a copy of the fields that
+ * were read. */
 typedef void credential_fn(struct build *b, const struct raw_credential *raw,
                            const struct place *top,
                            struct policy_credential *c);
@@ -251,7 +276,8 @@ static void az_build_credentials(struct build *b)
 		*c = raw->p;
 		c->name = raw->head.name;
 		c->type = (enum credential_type)raw->type;
-		/* without a type nothing more can be said */
+		/* a missing or bad type was reported; all further errors
+		 * would be consequences of it */
 		if (!options_given(&options_credential, raw, "type"))
 			continue;
 		az_refuse_foreign_keys(b, raw, &at);
@@ -259,6 +285,7 @@ static void az_build_credentials(struct build *b)
 	}
 }
 
+/* Here and not in conf/process, which runs before the credentials exist. */
 static void az_build_redis_credential(struct build *b)
 {
 	struct place top = place_key(NULL, STR("redis"));
@@ -283,6 +310,8 @@ static void az_build_redis_credential(struct build *b)
 
 /* ------------------------------------------------------------ resources */
 
+/* Scheme and host only: paths come from the surface of a deployment. With TLS a
+ * numeric host is refused, because certificates of Azure have names. */
 static void az_build_resource_url(struct build *b,
                                   const struct raw_resource *raw,
                                   const struct place *top,
@@ -309,7 +338,8 @@ static void az_build_resource_url(struct build *b,
 	r->port = u.port ? u.port : r->tls ? 443 : 80;
 }
 
-/* Always with a port, so that nobody has to ask again. */
+/* `address` overrides where to connect; name, SNI and Host stay those of the
+ * URL. Stored with a port, so that users of the policy need no default. */
 static void az_build_resource_address(struct build *b,
                                       const struct raw_resource *raw,
                                       const struct place *top,
@@ -333,7 +363,7 @@ static void az_build_resource_address(struct build *b,
 	                 STR_ARG(host), v6 ? "]" : "", port ? port : r->port);
 }
 
-/* A key has no audience: one beside it would look as if it did something. */
+/* A key has no audience, so an audience with a key is an error. */
 static void az_check_resource_audience(struct build *b, const struct place *top,
                                        const struct policy_resource *r)
 {
@@ -394,6 +424,7 @@ static void az_build_ptu(struct build *b, const struct raw_deployment *raw,
 		             "a later one");
 }
 
+/* A deployment without a name has that of its model. */
 static void az_build_deployments(struct build *b, const struct raw_model *raw,
                                  const struct place *top,
                                  struct policy_model *m)
@@ -422,6 +453,8 @@ static void az_build_deployments(struct build *b, const struct raw_model *raw,
 	}
 }
 
+/* Defaults of batch prices: those of requests. A batch price for input, without
+ * one for cached tokens, also applies to cached tokens. */
 static void az_build_batch_price(const struct raw_batch_price *raw,
                                  struct policy_model *m)
 {
@@ -438,8 +471,8 @@ static void az_build_batch_price(const struct raw_batch_price *raw,
 		                                : m->price.cached;
 }
 
-/* Azure takes part of the price off for cached tokens; without a price of
- * their own they cost the full one. */
+/* Cached tokens have a lower price at Azure. Without a configured one they cost
+ * as much as other input, so the sum is never too low. */
 static void az_build_price(const struct raw_model *raw, struct policy_model *m)
 {
 	bool cached = options_given(&options_price, &raw->price, "cached");
@@ -450,6 +483,7 @@ static void az_build_price(const struct raw_model *raw, struct policy_model *m)
 	az_build_batch_price(&raw->price.batch, m);
 }
 
+/* Names and aliases share one map, which the look-up of a request uses. */
 static void az_add_name(struct build *b, struct policy_model *m,
                         struct str name, const struct place *at)
 {
@@ -473,7 +507,8 @@ static void az_add_names(struct build *b, struct policy_model *v)
 	struct place section = place_key(NULL, STR("models"));
 	size_t i, j;
 
-	/* all names first: an alias must not take the name of a model */
+	/* All names come first, so that a conflict is reported at the alias
+	 * and not at the model with that name. */
 	for (i = 0; i < b->policy->n_models; i++) {
 		struct place top = place_key(&section, v[i].name);
 
@@ -491,7 +526,8 @@ static void az_add_names(struct build *b, struct policy_model *v)
 	}
 }
 
-/* One deployment may serve several models; it is paid once. */
+/* A deployment may serve several models, but it is paid for once: its units are
+ * configured at one of them. */
 static void az_add_provisioned(struct build *b, const struct policy_model *m,
                                size_t i, struct policy_provisioned *v)
 {
@@ -519,6 +555,8 @@ static void az_add_provisioned(struct build *b, const struct policy_model *m,
 			(struct policy_provisioned){m, d, resource};
 }
 
+/* List all deployments with `ptu`, for the report and for the look-up by name.
+ * The array has room for all deployments. */
 static void az_build_provisioned(struct build *b)
 {
 	struct policy *p = b->policy;
@@ -534,6 +572,8 @@ static void az_build_provisioned(struct build *b)
 			az_add_provisioned(b, &p->models[i], k, v);
 }
 
+/* A written default above the maximum is an error; the default of the table is
+ * lowered without a message. */
 static void az_build_output_tokens(struct build *b, const struct raw_model *raw,
                                    const struct place *top,
                                    struct policy_model *m)
@@ -579,6 +619,8 @@ static void az_build_models(struct build *b)
 	az_add_names(b, v);
 }
 
+/* Without the section objects are still bound to their owners, by requests that
+ * name a model. */
 static void az_build_objects(struct build *b)
 {
 	struct place top = place_key(NULL, STR("objects"));

@@ -1,4 +1,14 @@
-/* conf/callers: tenants, keys, consumers, rules and limits. */
+/*
+ * conf/callers: tenants, keys, limits, consumers and rules.
+ *
+ *   tenants, keys <-- match <-- consumers --> limits
+ *                       ^           ^
+ *                     rules --------+--> models (conf/azure)
+ *
+ * The part that decides who passes, so a mistake must not open anything: an
+ * empty match, the hash of an empty key, or a tenant that accepts every token
+ * of Microsoft is an error.
+ */
 #include "conf/build.h"
 #include "conf/url.h"
 
@@ -6,7 +16,8 @@
 
 /* ---------------------------------------------------------------- tenants */
 
-/* Anybody who may call that service at all has tokens for it. */
+/* Whether the audience is a service of Microsoft: every application that may
+ * call this service can get tokens for it. */
 static bool clrs_is_microsoft(struct str audience)
 {
 	static const struct str suffixes[] = {
@@ -28,6 +39,8 @@ static bool clrs_is_microsoft(struct str audience)
 	return false;
 }
 
+/* With such an audience, scopes and roles do not tell callers apart; only the
+ * list of `callers` does. */
 static void clrs_check_audiences(struct build *b, const struct place *top,
                                  const struct policy_tenant *t)
 {
@@ -46,6 +59,8 @@ static void clrs_check_audiences(struct build *b, const struct place *top,
 	}
 }
 
+/* The signing keys come from there, so it must be https. A single '/' at the
+ * end is removed, because paths are appended. */
 static void clrs_build_authority(struct build *b, const struct place *top,
                                  struct policy_tenant *t)
 {
@@ -65,7 +80,9 @@ static void clrs_build_authority(struct build *b, const struct place *top,
 		             "found a path, expected scheme and host only");
 }
 
-/* azure.md 1.1: what the two token versions are issued as. */
+/* Issuer and metadata URL of both token versions (azure.md 1.1). The issuer of
+ * version 1.0 tokens is only known for the public cloud (azure.md 1.3), so for
+ * other clouds it must be configured. */
 static void clrs_build_issuers(struct build *b, const struct place *top,
                                struct policy_tenant *t)
 {
@@ -97,6 +114,7 @@ static void clrs_build_issuers(struct build *b, const struct place *top,
 		             STR_ARG(t->metadata_v1));
 }
 
+/* `n` tenants were built before this one. */
 static void clrs_check_tenant(struct build *b, const struct place *top,
                               const struct policy_tenant *t, size_t n)
 {
@@ -141,12 +159,14 @@ static void clrs_build_tenants(struct build *b)
 
 /* ------------------------------------------------------------------- keys */
 
+/* Two keys with one hash would be one key with two names. */
 static void clrs_check_key(struct build *b, const struct place *top,
                            const struct policy_key *k, size_t n)
 {
-	/* SHA-256 of no bytes: what a script writes when its variable was
-	 * empty. It would let an empty key in. */
+	/* The first bytes of SHA-256(""): what a script computes when its
+	 * variable was empty. It would accept an empty key. */
 	static const uint8_t of_nothing[] = {0xe3, 0xb0, 0xc4, 0x42};
+	/* the field of a hash that conf/value has refused stays zero */
 	static const uint8_t refused[32];
 	struct place at = place_key(top, STR("sha256"));
 	size_t i;
@@ -199,8 +219,9 @@ static bool clrs_has_conditions(const struct raw_match *m)
 	       m->p.mirids.n;
 }
 
-/* Conditions on a token and on a gateway key in one match hold only where
- * both are demanded: else an identity is one of the two. */
+/* The setting that a match would need to hold at all; NULL when it can hold. An
+ * identity comes from a token or from a key, unless keys.require is "both", so
+ * conditions on both kinds in one match hold only then. */
 static const char *clrs_expected_require(struct build *b,
                                          const struct raw_match *m)
 {
@@ -222,6 +243,7 @@ static const char *clrs_expected_require(struct build *b,
 	return NULL;
 }
 
+/* A match refers to gateway keys by name, and the policy keeps the names. */
 static void clrs_check_match_keys(struct build *b, const struct raw_match *raw,
                                   const struct place *top)
 {
@@ -237,9 +259,11 @@ static void clrs_check_match_keys(struct build *b, const struct raw_match *raw,
 	}
 }
 
-/* An empty match would hold for everybody by accident; to mean everybody one
- * has to write so. A match with a wrong entry is not empty, so what was
- * written counts (bit 0 is `any`). */
+/* An empty match would hold for everybody by accident; for everybody, `any`
+ * must be written. Written keys count, and not their values, because a refused
+ * value leaves its field empty. Bit 0 of `seen` is `any`, the first row of the
+ * table.
+ */
 static void clrs_build_match(struct build *b, const struct raw_match *raw,
                              const struct place *top, struct policy_match *m)
 {
@@ -291,6 +315,7 @@ static void clrs_build_matches(struct build *b, const struct raw_consumer *raw,
 	}
 }
 
+/* A limit named twice would be charged twice, so it is an error. */
 static void clrs_build_consumer_limits(struct build *b,
                                        const struct raw_consumer *raw,
                                        const struct place *top,
@@ -365,8 +390,8 @@ static bool clrs_matches_model(const struct build *b, struct str glob)
 	return false;
 }
 
-/* A name that does not exist is a slip; a pattern without a match yet may be
- * meant for later. */
+/* A name that does not exist is an error; a pattern that matches nothing is a
+ * warning, because it may be meant for entries that are added later. */
 static void clrs_check_globs(struct build *b, const struct place *top,
                              const char *key, const struct strs *globs,
                              bool (*matches)(const struct build *b,
@@ -394,6 +419,7 @@ static void clrs_check_globs(struct build *b, const struct place *top,
 	}
 }
 
+/* effect: 0 deny, 1 allow, the order of its names in conf/options. */
 static void clrs_build_rule(struct build *b, const struct raw_rule *raw,
                             const struct place *top, struct policy_rule *r)
 {
@@ -440,7 +466,8 @@ static void clrs_build_rules(struct build *b)
 
 /* ----------------------------------------------------------------- limits */
 
-/* The stores refuse larger limits, and with them every request. */
+/* Dollars are stored in nano-dollars. A larger amount is an error here, because
+ * the stores refuse it, and with it every request (store/check). */
 static void clrs_build_amount(struct build *b, const struct place *top,
                               const struct raw_limit *raw,
                               struct policy_limit *l)
@@ -466,8 +493,9 @@ static void clrs_build_amount(struct build *b, const struct place *top,
 		l->amount = (uint64_t)units;
 }
 
-/* What is in flight has no window; all else has one, and it is too important
- * to be a default. */
+/* A concurrency limit has no window. For all other units the window is
+ * required: a wrong default would
+ * change a limit by orders of magnitude. */
 static void clrs_build_window(struct build *b, const struct place *top,
                               const struct raw_limit *raw,
                               struct policy_limit *l)
@@ -503,6 +531,8 @@ static void clrs_build_warn_at(struct build *b, const struct place *top,
 	l->warn_at = raw->warn_at;
 }
 
+/* lease_share without mode lease would have no effect, so it is an error. A
+ * share that is less than one unit of the amount could never admit anything. */
 static void clrs_build_lease(struct build *b, const struct place *top,
                              const struct raw_limit *raw,
                              struct policy_limit *l)
@@ -558,6 +588,8 @@ static void clrs_build_limits(struct build *b)
 	}
 }
 
+/* Limits before consumers, consumers before rules: each refers to the former.
+ */
 void callers_build(struct build *b)
 {
 	clrs_build_tenants(b);

@@ -1,4 +1,15 @@
-/* conf/check: what must hold between the parts of a configuration. */
+/*
+ * conf/check: conditions between the parts of a configuration.
+ *
+ *   errors    the gateway would not do what the file says: nobody can be
+ *             recognised, a limit does not count, counters are mixed
+ *   warnings  an entry has no effect: a rule that cannot fire, a consumer that
+ *             cannot be reached, a name that nothing uses
+ *
+ * It runs last, on the built policy. Warnings are not computed after an error,
+ * because an incomplete list would cause wrong ones. The nested loops are over
+ * lists of some hundred entries, once per load.
+ */
 #include "conf/build.h"
 
 #include <time.h>
@@ -10,6 +21,7 @@ static struct place cchk_section(const char *name)
 
 /* --------------------------------------------------- who may reach what */
 
+/* An empty list means all. */
 static bool cchk_globs_match(const struct strs *globs, struct str name)
 {
 	size_t i;
@@ -20,8 +32,9 @@ static bool cchk_globs_match(const struct strs *globs, struct str name)
 	return globs->n == 0;
 }
 
-/* Could some request of this consumer be allowed this model? Rules with
- * further conditions may or may not match, so they neither stop nor refuse. */
+/* Whether some request of this consumer can be allowed to use this model. The
+ * first rule that matches decides; an allowing rule with further conditions may
+ * match, and a denying one with further conditions may not. */
 static bool cchk_may_reach(const struct policy *p,
                            const struct policy_consumer *c,
                            const struct policy_model *m)
@@ -54,6 +67,8 @@ static bool cchk_uses_limit(const struct policy_consumer *c, size_t limit)
 
 /* --------------------------------------------------------------- errors */
 
+/* Without tenants and keys every request would be refused, and keys.require can
+ * demand a kind of credential that is not configured. */
 static void cchk_identity(struct build *b)
 {
 	const struct policy *p = b->policy;
@@ -77,6 +92,8 @@ static void cchk_identity(struct build *b)
 		             "demands a key");
 }
 
+/* Memory is per process: without Redis several workers would count and bind on
+ * their own. */
 static void cchk_workers(struct build *b)
 {
 	const struct policy *p = b->policy;
@@ -96,8 +113,8 @@ static void cchk_workers(struct build *b)
 		             p->workers, p->workers);
 }
 
-/* A team and a consumer without a team are accounts of the store, so one
- * name for both would mix their counters. */
+/* An account of the store is a team, or a consumer without a team. A team and
+ * such a consumer with the same name would share their counters. */
 static void cchk_accounts(struct build *b)
 {
 	const struct policy *p = b->policy;
@@ -122,6 +139,8 @@ static void cchk_accounts(struct build *b)
 	}
 }
 
+/* A limit in dollars counts nothing for a model without a price. Each model is
+ * reported once (`told`), however many limits reach it. */
 static void cchk_prices(struct build *b, const struct policy_consumer *c,
                         const struct policy_limit *l, bool *told)
 {
@@ -147,6 +166,7 @@ static void cchk_prices(struct build *b, const struct policy_consumer *c,
 	}
 }
 
+/* A limit per team has no scope to count in on a consumer without a team. */
 static void cchk_limits(struct build *b)
 {
 	const struct policy *p = b->policy;
@@ -179,9 +199,9 @@ static void cchk_limits(struct build *b)
 
 /* ------------------------------------------------------------- warnings */
 
-/* True when every name that matches a pattern of `narrow` matches one of
- * `wide`. A pattern can be matched like a name: its '*' stands for itself,
- * and what it covers lies between the same beginning and end. */
+/* Whether every name that matches a pattern of `narrow` also matches a pattern
+ * of `wide`. A narrow pattern is matched like a name: if "a*c" matches "a*" as
+ * text, then so do all names that "a*c" matches. An empty list is "*". */
 static bool cchk_covers(const struct strs *wide, const struct strs *narrow)
 {
 	size_t i;
@@ -194,6 +214,7 @@ static bool cchk_covers(const struct strs *wide, const struct strs *narrow)
 	return narrow->n > 0 || cchk_globs_match(wide, STR("*"));
 }
 
+/* Whether `first` matches every request that `later` matches. */
 static bool cchk_hides_rule(const struct policy_rule *first,
                             const struct policy_rule *later)
 {
@@ -206,6 +227,8 @@ static bool cchk_hides_rule(const struct policy_rule *first,
 	       cchk_covers(&first->models, &later->models);
 }
 
+/* The first rule that matches decides, so a rule whose requests all match an
+ * earlier one never does. */
 static void cchk_warn_rules(struct build *b)
 {
 	const struct policy *p = b->policy;
@@ -249,6 +272,8 @@ static bool cchk_matches_everybody(const struct policy_consumer *c)
 	return false;
 }
 
+/* The first consumer that matches is charged: consumers behind one with "any"
+ * are not reached. A consumer without any rule is always refused. */
 static void cchk_warn_consumers(struct build *b)
 {
 	const struct policy *p = b->policy;
@@ -274,7 +299,8 @@ static void cchk_warn_consumers(struct build *b)
 	}
 }
 
-/* A reservation larger than the limit is refused whatever is left. */
+/* A reservation larger than the whole limit is always refused: STORE_TOO_LARGE.
+ */
 static void cchk_warn_amounts(struct build *b)
 {
 	const struct policy *p = b->policy;
@@ -307,8 +333,9 @@ static void cchk_warn_amounts(struct build *b)
 	}
 }
 
-/* The agent does not change bodies: where the upstream reads the model there,
- * callers must say the deployment's own name. */
+/* Except on the surface "azure", the upstream reads the deployment's name from
+ * the `model` of the body, which the gateway does not change. So the name that
+ * callers use must be the deployment's name. */
 static bool cchk_is_model_name(const struct policy *p,
                                const struct policy_model *m, struct str name)
 {
@@ -401,6 +428,7 @@ static void cchk_warn_unused(struct build *b)
 		                    cchk_resource_is_used(p, i));
 }
 
+/* The wall clock of the moment of loading; the request path checks it again. */
 static void cchk_warn_keys(struct build *b)
 {
 	struct place top = cchk_section("keys");
@@ -426,7 +454,7 @@ void check_policy(struct build *b)
 	cchk_workers(b);
 	cchk_accounts(b);
 	cchk_limits(b);
-	/* with errors the lists have holes, and half of these would be wrong */
+	/* after an error the lists are incomplete, and so would be these */
 	if (b->rep->n_errors > 0)
 		return;
 	cchk_warn_keys(b);

@@ -1,10 +1,14 @@
 /*
  * conf/load: gateway.json -> struct policy, with every error and its place.
  *
- *   file -> json (comments allowed) -> read by table -> build -> check
+ *   load_read_file -> json_parse_with (comments allowed)
+ *     -> read_section: struct raw_config, by the table of conf/options
+ *     -> process_build, azure_build, callers_build: struct policy
+ *     -> check_policy
  *
- * Each stage goes on after errors, so that one run shows all of them. Only
- * text that is no JSON ends at its first one.
+ * Each stage goes on after errors, so that one run shows all of them. Only text
+ * that is not JSON ends at its first error. The policy exists from the
+ * beginning and is thrown away if there was any error: nothing is half-applied.
  */
 #include "conf/load.h"
 
@@ -17,8 +21,10 @@
 #include <unistd.h>
 
 enum {
-	FILE_MAX = 8 << 20,  /* bytes of gateway.json */
-	MODELS_MAX = 100000, /* names and aliases */
+	/* Bytes of gateway.json. Some 10,000 models with prices. */
+	FILE_MAX = 8 << 20,
+	/* Names and aliases of models: the bound of their map. */
+	MODELS_MAX = 100000,
 };
 
 static void load_report_syntax(struct report *rep, struct str text,
@@ -33,6 +39,7 @@ static void load_report_syntax(struct report *rep, struct str text,
 	             line, column, error);
 }
 
+/* The first reference belongs to the caller. */
 static struct policy *load_new_policy(const char *name)
 {
 	struct policy *p = calloc(1, sizeof(*p));
@@ -92,7 +99,8 @@ struct policy *conf_parse(const char *name, struct str text, struct buf *errors)
 	return NULL;
 }
 
-/* The whole file into `out`; false with errno. */
+/* Append the whole file to `out`. False with errno; EFBIG beyond FILE_MAX. It
+ * reads until the end and does not ask for the size, so a pipe works, too. */
 static bool load_read_file(const char *path, struct buf *out)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);

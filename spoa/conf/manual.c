@@ -1,4 +1,10 @@
-/* conf/manual: what gateway.json may hold, for people. */
+/*
+ * conf/manual: the documentation of all options of gateway.json as text.
+ *
+ *   PATH.KEY
+ *       TYPE [BOUNDS] [; only TYPES OF CREDENTIALS] [; required | default]
+ *       HELP
+ */
 #include "conf/manual.h"
 
 #include "conf/options.h"
@@ -13,6 +19,7 @@ static void man_print_names(struct buf *out, const char *const *names)
 		buf_fmt(out, "%s%s", i ? " | " : "", names[i]);
 }
 
+/* Credential types that have this key; nothing when all have it. */
 static void man_print_kinds(struct buf *out, unsigned kinds)
 {
 	const char *sep = "; only ";
@@ -48,6 +55,7 @@ static void man_print_row(struct buf *out, const char *prefix,
 	buf_fmt(out, "\n    %s\n", o->help);
 }
 
+/* Recursion follows the table, which is a few levels deep. */
 static void man_print_section(struct buf *out, const char *prefix,
                               const struct section *s)
 {

@@ -1,20 +1,30 @@
-/* conf/options: the one table of what gateway.json may hold. */
+/*
+ * conf/options: the table of all options of gateway.json.
+ *
+ * Sections in the order in which they are used, from the inside out: a section
+ * stands before the one that contains it. The order of rows is the order of the
+ * documentation. Bit numbers of raw_head.seen follow it, too.
+ *
+ * The help texts are what operators read: `foundry-spoa options`.
+ */
 #include "conf/options.h"
 
 #include <assert.h>
 
+/* Where the value of a row is stored. */
 #define AT(type_, member) .offset = offsetof(struct type_, member)
 #define SECTION(rows, type_)                                                   \
 	{                                                                      \
 		rows, sizeof(struct type_)                                     \
 	}
+/* A bit of option.kinds. */
 #define KIND(type_) (1u << (type_))
-/* Who proves to Entra what it is: a tenant, an app and something to show. */
+/* Credential types of an app registration: a tenant, an app and a proof. */
 #define OF_ENTRA                                                               \
 	(KIND(CRED_CLIENT_SECRET) | KIND(CRED_WORKLOAD) |                      \
 	 KIND(CRED_CERTIFICATE))
 
-/* Names in the order of their enum. */
+/* Names of enum values, in the order of the enum that each is cast to. */
 static const char *const opt_log_levels[] = {"debug", "info", "warn", "error",
                                              NULL};
 static const char *const opt_requires[] = {"any", "token", "key", "both", NULL};
@@ -36,6 +46,8 @@ const char *const options_key_headers[] = {"api-key", "authorization",
                                            "x-api-key",
                                            "ocp-apim-subscription-key", NULL};
 
+/* "listen": built by conf/process, opened by agent/workers. Bound at start; a
+ * reload does not change them. */
 static const struct option opt_listen_rows[] = {
 	{"spop", OPT_LISTEN, .many = true, AT(raw_listen, p.spop), .min = 1,
          .max = 16, .def = "[\"unix:/run/foundry-gateway/spop.sock\"]",
@@ -54,6 +66,8 @@ static const struct option opt_listen_rows[] = {
 	{.key = NULL}};
 static const struct section opt_listen = SECTION(opt_listen_rows, raw_listen);
 
+/* "redis": absent, all limits are counted in memory. conf/process reads the
+ * URLs and the password, conf/azure resolves the credential. */
 static const struct option opt_redis_rows[] = {
 	{"url", OPT_REDIS_URL, .many = true, .or_one = true, .required = true,
          AT(raw_redis, url), .min = 1, .max = POLICY_REDIS_ENDPOINTS,
@@ -80,6 +94,7 @@ static const struct option opt_redis_rows[] = {
 	{.key = NULL}};
 static const struct section opt_redis = SECTION(opt_redis_rows, raw_redis);
 
+/* "objects": requests that create an object without naming a model. */
 static const struct option opt_objects_rows[] = {
 	{"resource", OPT_NAME, .required = true, AT(raw_objects, resource),
          .help = "name of the resource where files, batches, vector stores "
@@ -91,6 +106,7 @@ static const struct option opt_objects_rows[] = {
 static const struct section opt_objects =
 	SECTION(opt_objects_rows, raw_objects);
 
+/* "ledger": the record of the usage of each request, see usage/ledger. */
 static const struct option opt_ledger_rows[] = {
 	{"file", OPT_FILE, .required = true, AT(raw_ledger, p.file),
          .help = "one line of JSON per request: who consumed what; for "
@@ -106,6 +122,8 @@ static const struct option opt_ledger_rows[] = {
 	{.key = NULL}};
 static const struct section opt_ledger = SECTION(opt_ledger_rows, raw_ledger);
 
+/* "tenants": which access tokens are valid, see keys/inbound. Issuers and
+ * metadata URLs are derived from id and authority by conf/callers. */
 static const struct option opt_tenant_rows[] = {
 	{"id", OPT_GUID, .required = true, AT(raw_tenant, p.id),
          .help = "the directory (tenant) id"},
@@ -132,6 +150,8 @@ static const struct option opt_tenant_rows[] = {
 	{.key = NULL}};
 static const struct section opt_tenant = SECTION(opt_tenant_rows, raw_tenant);
 
+/* "match" of a consumer and "caller" of a rule. `any` must stay the first row:
+ * clrs_build_match() knows its bit. */
 static const struct option opt_match_rows[] = {
 	{"any", OPT_BOOL, AT(raw_match, p.any),
          .help = "true: everybody who was authenticated"},
@@ -157,6 +177,7 @@ static const struct option opt_match_rows[] = {
 	{.key = NULL}};
 static const struct section opt_match = SECTION(opt_match_rows, raw_match);
 
+/* "keys": gateway keys, by name. The file has only their hashes. */
 static const struct option opt_key_rows[] = {
 	{"sha256", OPT_SHA256, .required = true, AT(raw_key, p.sha256),
          .help = "of the key, in hex: printf %s KEY | sha256sum"},
@@ -179,6 +200,7 @@ static const struct option opt_keys_rows[] = {
 	{.key = NULL}};
 static const struct section opt_keys = SECTION(opt_keys_rows, raw_keys);
 
+/* "consumers": whom a caller is charged to. Their order matters. */
 static const struct option opt_consumer_rows[] = {
 	{"team", OPT_NAME, AT(raw_consumer, team),
          .help = "limits per team are shared by all of the team"},
@@ -195,6 +217,7 @@ static const struct option opt_consumer_rows[] = {
 static const struct section opt_consumer =
 	SECTION(opt_consumer_rows, raw_consumer);
 
+/* "rules": authorization. Their order matters. */
 static const struct option opt_rule_rows[] = {
 	{"name", OPT_NAME, .required = true, AT(raw_rule, name),
          .help = "for the log"},
@@ -213,6 +236,8 @@ static const struct option opt_rule_rows[] = {
 	{.key = NULL}};
 const struct section options_rule = SECTION(opt_rule_rows, raw_rule);
 
+/* "credentials": one table for all types. `kinds` says which types have a key;
+ * which keys a type needs is checked by its function in conf/azure. */
 static const struct option opt_credential_rows[] = {
 	{"type", OPT_ENUM, .required = true, AT(raw_credential, type),
          .names = options_credential_types,
@@ -273,6 +298,8 @@ static const struct option opt_credential_rows[] = {
 const struct section options_credential =
 	SECTION(opt_credential_rows, raw_credential);
 
+/* "resources": a resource is also a backend in the rendered haproxy.cfg, so its
+ * name has the characters of one. */
 static const struct option opt_resource_rows[] = {
 	{"url", OPT_URL, .required = true, AT(raw_resource, url),
          .help = "scheme and host of the resource; http only on loopback"},
@@ -293,6 +320,8 @@ static const struct option opt_resource_rows[] = {
 static const struct section opt_resource =
 	SECTION(opt_resource_rows, raw_resource);
 
+/* "price" of a model and "batch" in it. No defaults here: an absent price takes
+ * another one, see az_build_price(). */
 static const struct option opt_batch_price_rows[] = {
 	{"input", OPT_PRICE, AT(raw_batch_price, p.input),
          .help = "USD per million prompt tokens; default: as without batch"},
@@ -322,6 +351,7 @@ static const struct option opt_price_rows[] = {
 	{.key = NULL}};
 const struct section options_price = SECTION(opt_price_rows, raw_price);
 
+/* "ptu" of a deployment: paid by the hour, see commands/report_ptu. */
 static const struct option opt_ptu_rows[] = {
 	{"units", OPT_UINT, .required = true, AT(raw_ptu, p.units), .min = 1,
          .max = 100000, .help = "that are paid for, used or not"},
@@ -342,6 +372,7 @@ static const struct option opt_ptu_rows[] = {
 	{.key = NULL}};
 static const struct section opt_ptu = SECTION(opt_ptu_rows, raw_ptu);
 
+/* "deployments" of a model: where its requests are sent, see decide/route. */
 static const struct option opt_deployment_rows[] = {
 	{"resource", OPT_NAME, .required = true, AT(raw_deployment, resource),
          .help = "name of a resource"},
@@ -369,6 +400,7 @@ const struct section options_deployment =
 static const char *const opt_adapt_max[] = {"keep", "max_tokens",
                                             "max_completion_tokens", NULL};
 
+/* "adapt" of a model: changes of request bodies, see decide/adapt. */
 static const struct option opt_adapt_rows[] = {
 	{"max_tokens", OPT_ENUM, AT(raw_adapt, max_tokens), .def = "\"keep\"",
          .names = opt_adapt_max,
@@ -388,6 +420,7 @@ static const struct option opt_adapt_rows[] = {
 	{.key = NULL}};
 static const struct section opt_adapt = SECTION(opt_adapt_rows, raw_adapt);
 
+/* "models", by public name. */
 static const struct option opt_model_rows[] = {
 	{"aliases", OPT_MODEL, .many = true, AT(raw_model, p.aliases),
          .max = 100, .help = "further names callers may use"},
@@ -419,6 +452,8 @@ static const struct option opt_model_rows[] = {
 	{.key = NULL}};
 const struct section options_model = SECTION(opt_model_rows, raw_model);
 
+/* "limits", by name. The default of `window` is never used: the key is required
+ * except for concurrent, see clrs_build_window(). */
 static const struct option opt_limit_rows[] = {
 	{"per", OPT_ENUM, .required = true, AT(raw_limit, per),
          .names = opt_pers, .help = "what has a counter of its own"},
@@ -450,6 +485,7 @@ static const struct option opt_limit_rows[] = {
 	{.key = NULL}};
 const struct section options_limit = SECTION(opt_limit_rows, raw_limit);
 
+/* The document. */
 static const struct option opt_root_rows[] = {
 	{"workers", OPT_UINT, AT(raw_config, workers), .def = "1", .min = 1,
          .max = 64, .help = "processes; each decides on its own"},
@@ -494,6 +530,7 @@ static const struct option opt_root_rows[] = {
 	{.key = NULL}};
 const struct section options_root = SECTION(opt_root_rows, raw_config);
 
+/* Linear in the rows of the section; only build functions call it. */
 bool options_given(const struct section *s, const void *raw, const char *key_)
 {
 	const struct raw_head *head = raw;
@@ -506,6 +543,7 @@ bool options_given(const struct section *s, const void *raw, const char *key_)
 	return false;
 }
 
+/* Completes "found ..., expected ...". */
 const char *options_type_name(enum option_type t)
 {
 	static const char *const names[] = {

@@ -1,4 +1,9 @@
-/* conf/policy: life and look-up of a checked configuration. */
+/*
+ * conf/policy: references and look-ups of a checked configuration.
+ *
+ * Models are looked up for every request, through a map. The other look-ups are
+ * linear, over lists of some tens of entries.
+ */
 #include "conf/policy.h"
 
 #include "conf/pool.h"
@@ -40,6 +45,7 @@ const struct policy_model *policy_model(const struct policy *p, struct str name)
 	return map_get(&p->model_by_name, name);
 }
 
+/* Whether the model has a deployment with this name at this resource. */
 static bool pol_is_deployed(const struct policy *p,
                             const struct policy_model *m, struct str resource,
                             struct str name)

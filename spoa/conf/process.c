@@ -1,10 +1,17 @@
-/* conf/process: workers, listeners and Redis of a configuration. */
+/*
+ * conf/process: workers, listeners, Redis and ledger of a configuration.
+ *
+ * The listeners have no authentication of their own: loopback addresses and the
+ * mode of the unix sockets are the protection, so other addresses are errors.
+ */
 #include "conf/build.h"
 #include "conf/secret.h"
 #include "conf/url.h"
 
 #include <unistd.h>
 
+/* The default port of Redis. It has 16 databases by default; 1023 is only a
+ * bound against mistakes. */
 enum { REDIS_PORT = 6379, REDIS_DB_MAX = 1023 };
 
 static bool proc_is_loopback(struct str address)
@@ -15,8 +22,8 @@ static bool proc_is_loopback(struct str address)
 	return url_address(address, &host, &port) && url_is_loopback(host);
 }
 
-/* Whoever reaches the SPOP door gets Azure tokens in the answer, and whoever
- * reaches the other can forge usage. */
+/* A client of the SPOP listener gets Azure tokens in the answer, and a sender
+ * to the usage listener can forge usage records. */
 static void proc_require_loopback(struct build *b, const struct place *at,
                                   struct str address)
 {
@@ -28,6 +35,8 @@ static void proc_require_loopback(struct build *b, const struct place *at,
 		             STR_ARG(address));
 }
 
+/* The HTTP listener may be on another address, so that Prometheus can reach it,
+ * but that is a warning. */
 static void proc_build_listen(struct build *b)
 {
 	struct place top = place_key(NULL, STR("listen"));
@@ -61,6 +70,7 @@ static void proc_build_listen(struct build *b)
 		               STR_ARG(l->http));
 }
 
+/* The path of a redis:// URL is the database number; empty or "/" means 0. */
 static bool proc_parse_redis_db(struct str path, unsigned *out)
 {
 	uint64_t v = 0;
@@ -79,6 +89,8 @@ struct redis_url {
 	struct policy_endpoint at;
 };
 
+/* *out is a unix socket unless the text is a good redis:// URL, so that a
+ * refused one causes no further errors. */
 static void proc_parse_redis_url(struct build *b, const struct place *at,
                                  struct str text, struct redis_url *out)
 {
@@ -106,7 +118,7 @@ static void proc_parse_redis_url(struct build *b, const struct place *at,
 	out->at.port = u.port ? u.port : REDIS_PORT;
 }
 
-/* They are one Redis: what differs is only where a server of it listens. */
+/* All URLs are servers of one Redis, so they may differ in the address only. */
 static void proc_compare_redis_url(struct build *b, const struct place *at,
                                    const struct redis_url *first,
                                    const struct redis_url *u)
@@ -157,7 +169,8 @@ static void proc_build_redis_urls(struct build *b, const struct place *top,
 	r->username = pool_str(b->pool, first.user);
 }
 
-/* Nobody else on the network can listen. */
+/* Whether the connection stays on this machine: unix socket (port 0) or
+ * loopback. Then it needs no encryption. */
 static bool proc_redis_is_local(const struct policy_redis *r)
 {
 	size_t i;
@@ -169,6 +182,7 @@ static bool proc_redis_is_local(const struct policy_redis *r)
 	return true;
 }
 
+/* No password is no error: Redis may be on a unix socket or have none. */
 static void proc_build_redis_password(struct build *b, const struct place *top,
                                       struct policy_redis *r)
 {
@@ -186,7 +200,8 @@ static void proc_build_redis_password(struct build *b, const struct place *top,
 		               "text: use rediss://");
 }
 
-/* Which credential it is, conf/azure finds out. */
+/* The name itself is resolved by conf/azure. */
+/* An access token is worth more than a password: without TLS it is an error. */
 static void proc_check_redis_credential(struct build *b,
                                         const struct place *top,
                                         const struct policy_redis *r)
@@ -225,6 +240,8 @@ static void proc_check_redis_ca(struct build *b, const struct place *top,
 		             STR_ARG(r->ca_file));
 }
 
+/* The deadline of Redis must be shorter than that of a decision: a request that
+ * Redis does not answer must still be decided by on_store_failure. */
 static void proc_build_redis(struct build *b)
 {
 	struct place top = place_key(NULL, STR("redis"));
@@ -252,7 +269,7 @@ static void proc_build_ledger(struct build *b)
 
 	b->policy->ledger = raw->p;
 	b->policy->ledger.max_bytes = raw->max_mb * 1000000;
-	if (raw->p.file.len == 0) /* no section: its defaults are not meant */
+	if (raw->p.file.len == 0) /* no section: the default does not apply */
 		b->policy->ledger.stream_max = 0;
 }
 

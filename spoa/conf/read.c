@@ -1,9 +1,18 @@
-/* conf/read: a JSON document -> struct raw_config, by the option table. */
+/*
+ * conf/read: a JSON document -> struct raw_config, by the option table.
+ *
+ *   rd_read_object   an object: unknown keys, then row after row of its section
+ *     rd_set_default   the default of a row, itself JSON text
+ *     rd_read_value    by type: object, map, list, or a single value
+ *       value_set        conf/value
+ *
+ * The recursion follows the table, not the document, so its depth is fixed.
+ */
 #include "conf/read.h"
 
 #include "conf/value.h"
 
-/* What goes along while reading one object. */
+/* Passed to all functions. */
 struct rd_context {
 	struct pool *pool;
 	struct report *rep;
@@ -15,10 +24,11 @@ static void rd_read_object(const struct rd_context *r, const struct section *s,
 
 /* ---------------------------------------------------------- unknown keys */
 
-enum { KEY_MAX = 32 };
+enum { KEY_MAX = 32 }; /* longer than any key of the table */
 
-/* Edits (insert, delete, replace) between two words; large when one of them
- * is too long to be worth comparing. */
+/* Levenshtein distance: insertions, deletions and replacements between two
+ * words. One row of the matrix is kept. SIZE_MAX when a word is longer than
+ * KEY_MAX. */
 static size_t rd_edit_distance(struct str a, struct str b)
 {
 	size_t row[KEY_MAX + 1], i, j;
@@ -54,6 +64,7 @@ static const struct option *rd_find_option(const struct section *s,
 	return NULL;
 }
 
+/* The first key of the section when all are too far away. */
 static const char *rd_nearest_key(const struct section *s, struct str key)
 {
 	const struct option *o;
@@ -107,8 +118,8 @@ static struct raw_head *rd_list_element(const struct option *o,
 	return (void *)((char *)list->v + i * o->section->size);
 }
 
-/* A name that is refused is still taken, so that what refers to it is not
- * reported again. */
+/* An object under a bad name is still read, so that references to it are not
+ * reported as errors of their own. */
 static void rd_read_map(const struct rd_context *r, const struct option *o,
                         const struct json *j, const struct place *at,
                         struct raw_list *list)
@@ -167,6 +178,7 @@ static void rd_read_list(const struct rd_context *r, const struct option *o,
 	list->n = i;
 }
 
+/* OPT_ONE_OR_LIST: one object, stored as a list of one. */
 static void rd_read_one(const struct rd_context *r, const struct option *o,
                         const struct json *j, const struct place *at,
                         struct raw_list *list)
@@ -204,7 +216,8 @@ static void rd_read_value(const struct rd_context *r, const struct option *o,
 	}
 }
 
-/* Defaults are JSON texts and take the same way as what is written. */
+/* A default is JSON text and is set like a value of the file, so a default that
+ * the checks refuse cannot exist: tests/unit/test_conf.c would report it. */
 static void rd_set_default(const struct rd_context *r, const struct option *o,
                            const struct place *at, void *field)
 {
@@ -244,7 +257,7 @@ static void rd_read_object(const struct rd_context *r, const struct section *s,
 		struct place here = place_key(at, str_c(o->key));
 		void *field = (char *)out + o->offset;
 
-		/* the default first: it stays when the value is refused */
+		/* the default comes first: it stays if the value is refused */
 		rd_set_default(r, o, &here, field);
 		if (child) {
 			head->seen |= UINT64_C(1) << (o - s->options);

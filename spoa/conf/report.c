@@ -1,4 +1,4 @@
-/* conf/report: every error of a configuration, each with its place. */
+/* conf/report: the errors and warnings of a configuration. */
 #include "conf/report.h"
 
 #include <stdarg.h>
@@ -18,6 +18,8 @@ static bool crep_is_plain(struct str key)
 	return key.len > 0;
 }
 
+/* Recursive, because the chain is linked from the inside out. Its depth is that
+ * of the option table. */
 void report_path(struct buf *out, const struct place *at)
 {
 	if (!at)
@@ -35,6 +37,8 @@ void report_path(struct buf *out, const struct place *at)
 	}
 }
 
+/* A line that does not fit into `out` is dropped; the counters still count it,
+ * so the configuration is refused. */
 static void crep_write_line(struct report *r, const char *kind,
                             const struct place *at, const char *fmt, va_list ap)
 {

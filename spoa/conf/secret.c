@@ -1,4 +1,9 @@
-/* conf/secret: a secret from the environment or a file, by name. */
+/*
+ * conf/secret: read a secret from the environment or a file, by name.
+ *
+ * The only copy that remains is the one in the pool; buffers on the stack are
+ * wiped.
+ */
 #include "conf/secret.h"
 
 #include "base/file.h"
@@ -16,7 +21,8 @@ static bool sec_is_clean(struct str s)
 	return true;
 }
 
-/* The rules that hold wherever a secret came from. */
+/* Check a secret from either source and copy it into the pool. `what` is the
+ * name of the variable or file, for the message; the value is never quoted. */
 static bool sec_accept(struct pool *pool, struct report *rep,
                        const struct place *at, struct str what,
                        struct str value, struct str *out)
@@ -58,6 +64,7 @@ bool secret_env(struct pool *pool, struct report *rep, const struct place *at,
 	return sec_accept(pool, rep, at, name, str_c(value), out);
 }
 
+/* A warning and no error: container platforms mount secrets with such modes. */
 static void sec_warn_if_public(struct report *rep, const struct place *at,
                                struct str path, mode_t mode)
 {
@@ -72,7 +79,8 @@ static bool sec_read_file(struct pool *pool, struct report *rep,
                           const struct place *at, struct str path,
                           struct str *out)
 {
-	char mem[SECRET_MAX + 2];
+	char mem[SECRET_MAX + 2]; /* one line end, and one byte that shows that
+	                           * the file is too long */
 	mode_t mode;
 	size_t len;
 	bool ok;
@@ -113,6 +121,7 @@ bool secret_read(struct pool *pool, struct report *rep, const struct place *at,
 	return false;
 }
 
+/* The first byte is read to see that the file can be read, and then wiped. */
 void secret_look(struct report *rep, const struct place *at, struct str path,
                  bool ours)
 {

@@ -1,10 +1,10 @@
-/* conf/url: URLs and addresses of a configuration, taken apart. */
+/* conf/url: parse the URLs and addresses of a configuration. */
 #include "conf/url.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-enum { HOST_MAX = 253 };
+enum { HOST_MAX = 253 }; /* characters of a DNS name: RFC 1035, section 2.3.4 */
 
 static bool url_is_alnum(char c)
 {
@@ -12,7 +12,8 @@ static bool url_is_alnum(char c)
 	       (c >= '0' && c <= '9');
 }
 
-/* An address into bytes: 4, 16, or 0 when it is none. */
+/* A numeric address into bytes; their number is 4 or 16, or 0 for a name.
+ * inet_pton() is strict: "127.1" and "0x7f000001" are no addresses. */
 static size_t url_parse_ip(struct str host, uint8_t out[16])
 {
 	char z[INET6_ADDRSTRLEN];
@@ -33,6 +34,8 @@ bool url_is_numeric(struct str host)
 	return url_parse_ip(host, ip) > 0;
 }
 
+/* 127.0.0.0/8 (RFC 1122, section 3.2.1.3), ::1, and the name that RFC 6761
+ * reserves for them. */
 bool url_is_loopback(struct str host)
 {
 	static const uint8_t one[16] = {[15] = 1};
@@ -46,6 +49,7 @@ bool url_is_loopback(struct str host)
 	return str_eq_nocase(host, STR("localhost"));
 }
 
+/* RFC 3927, section 2.1, and RFC 4291, section 2.5.6. */
 bool url_is_link_local(struct str host)
 {
 	uint8_t ip[16];
@@ -55,6 +59,7 @@ bool url_is_link_local(struct str host)
 	       (n == 16 && ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80);
 }
 
+/* A host name (RFC 1123, section 2.1: no underscore) or an IPv4 address. */
 static bool url_is_host(struct str s)
 {
 	size_t i;
@@ -67,6 +72,7 @@ static bool url_is_host(struct str s)
 	return true;
 }
 
+/* 1 to 65535; at most five digits, so that leading zeros stay short. */
 static bool url_parse_port(struct str s, uint16_t *out)
 {
 	uint64_t v;
@@ -77,6 +83,7 @@ static bool url_parse_port(struct str s, uint16_t *out)
 	return true;
 }
 
+/* "[ADDRESS]" or "[ADDRESS]:PORT", RFC 3986, section 3.2.2. */
 static bool url_parse_v6(struct str s, struct str *host, uint16_t *port)
 {
 	size_t end = str_find(s, ']');
@@ -116,8 +123,8 @@ bool url_address(struct str s, struct str *host, uint16_t *port)
 	return true;
 }
 
-/* Printable ASCII without what has a meaning of its own in a URL or in the
- * files the URL is written to. */
+/* Characters without a meaning of their own in a URL (RFC 3986, section 2.2) or
+ * in haproxy.cfg, where the URL is written. */
 static bool url_is_path(struct str s)
 {
 	size_t i;
@@ -128,6 +135,7 @@ static bool url_is_path(struct str s)
 	return true;
 }
 
+/* USER or USER:PASSWORD. Only the presence of a password is noted. */
 static bool url_parse_user(struct str s, struct url *u)
 {
 	size_t colon = str_find(s, ':');
@@ -149,7 +157,8 @@ bool url_parse(struct str s, struct url *out)
 	rest = str_from(rest, 3);
 	authority = str_first(rest, str_find(rest, '/'));
 	u.path = str_from(rest, authority.len);
-	/* the last '@': a password may hold others */
+	/* the last '@': a password may contain others, and it must not become
+	 * a part of the host, which is quoted in messages */
 	for (at = authority.len; at > 0 && authority.p[at - 1] != '@'; at--)
 		;
 	if (at > 0) {

@@ -1,4 +1,14 @@
-/* conf/value: one JSON value -> one field, as its row in conf/options says. */
+/*
+ * conf/value: one JSON value -> one field, as its row in conf/options says.
+ *
+ *   value_set --single types--> setters[type]    cval_set_uint, cval_set_enum
+ * ..
+ *             --text types----> cval_set_text    check: cval_texts[type]
+ *             --many----------> cval_set_texts   a list of texts
+ *
+ * A setter stores the value only if it is valid, and otherwise reports what was
+ * found and what was expected. Strings are copied into the pool.
+ */
 #include "conf/value.h"
 
 #include "base/clock.h"
@@ -11,8 +21,8 @@
 #include <stdio.h>
 
 enum {
-	TEXT_MAX = 512, /* bytes of any text */
-	LIST_MAX = 1000,
+	TEXT_MAX = 512,  /* bytes of any text; paths and URLs are the longest */
+	LIST_MAX = 1000, /* elements of a list without a bound of its own */
 };
 
 void value_found(struct buf *out, const struct json *j)
@@ -36,11 +46,13 @@ void value_found(struct buf *out, const struct json *j)
 
 /* ------------------------------------------------------ checks of texts */
 
+/* Bytes from 0x80 are accepted as UTF-8, which base/json has checked. */
 static bool cval_is_word_char(char c)
 {
 	return (unsigned char)c > ' ' && c != 0x7f;
 }
 
+/* 1 to max bytes, each accepted by `ok`. */
 static bool cval_all_chars(struct str s, size_t max, bool (*ok)(char c))
 {
 	size_t i;
@@ -82,6 +94,8 @@ static bool cval_is_env_char(char c)
 	return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
+/* Paths are written to haproxy.cfg: no character that is quoting, a variable or
+ * a comment there. */
 static bool cval_is_file_char(char c)
 {
 	return cval_is_word_char(c) && !memchr("\"'\\$#`", c, 6);
@@ -107,6 +121,7 @@ static bool cval_is_name(struct str s)
 	return cval_all_chars(s, 64, cval_is_name_char);
 }
 
+/* Names of HAProxy backends. */
 static bool cval_is_resource(struct str s)
 {
 	return cval_all_chars(s, 32, cval_is_resource_char);
@@ -117,6 +132,7 @@ static bool cval_is_model(struct str s)
 	return cval_all_chars(s, 128, cval_is_model_char);
 }
 
+/* At most one '*', as str_glob() expects. */
 static bool cval_is_glob(struct str s)
 {
 	size_t star = str_find(s, '*');
@@ -126,14 +142,18 @@ static bool cval_is_glob(struct str s)
 	                                 str_from(s, star + 1).len);
 }
 
-/* Capitals only: so a secret that was written here by mistake is, almost
- * certainly, not taken for a name and shown in a message. */
+/* Capitals, digits and '_' only, not beginning with a digit. A secret that was
+ * written here by mistake has other characters, so it is refused here and not
+ * quoted as the name of an unset variable. */
 static bool cval_is_env(struct str s)
 {
 	return cval_all_chars(s, 64, cval_is_env_char) &&
 	       !(s.p[0] >= '0' && s.p[0] <= '9');
 }
 
+/* A path that says it is one: absolute, or relative to the working directory
+ * with
+ * "./" or "../". */
 static bool cval_is_file(struct str s)
 {
 	return cval_all_chars(s, TEXT_MAX, cval_is_file_char) &&
@@ -141,7 +161,8 @@ static bool cval_is_file(struct str s)
 	        str_starts(s, STR("../")));
 }
 
-/* Headers that carry something else would be taken for keys. */
+/* A header for gateway keys. One that has another use in HTTP or here is
+ * refused: its value would be taken for a key. */
 static bool cval_is_header(struct str s)
 {
 	static const struct str taken[] = {
@@ -159,6 +180,8 @@ static bool cval_is_header(struct str s)
 	return cval_all_chars(s, 64, cval_is_header_char);
 }
 
+/* For HTTP. A user or password in it would be sent to nobody and be shown in
+ * messages, so they are refused. */
 static bool cval_is_url(struct str s)
 {
 	struct url u;
@@ -169,6 +192,8 @@ static bool cval_is_url(struct str s)
 	        str_eq(u.scheme, STR("http")));
 }
 
+/* A socket address: numeric, because it is bound or connected to at start,
+ * where a name would need a resolver. */
 static bool cval_is_address(struct str s)
 {
 	struct str host;
@@ -198,7 +223,7 @@ static bool cval_is_listen(struct str s)
 	return cval_is_unix(s) || cval_is_address(s);
 }
 
-/* A password in it is refused later, by a message of its own. */
+/* A password in the URL is accepted here; conf/process reports it. */
 static bool cval_is_redis_url(struct str s)
 {
 	struct url u;
@@ -208,6 +233,7 @@ static bool cval_is_redis_url(struct str s)
 	                            str_eq(u.scheme, STR("rediss"))));
 }
 
+/* Check and storage of one text type. */
 struct text_kind {
 	bool (*ok)(struct str s);
 	bool lower;  /* store in lower case */
@@ -234,6 +260,8 @@ static const struct text_kind cval_texts[] = {
 	[OPT_FILE] = {cval_is_file, false, true},
 };
 
+/* Names of objects are keys of the JSON document, so they are not stored by a
+ * setter. */
 bool value_name_ok(enum option_type key_type, struct str name)
 {
 	return cval_texts[key_type].ok(name);
@@ -241,7 +269,7 @@ bool value_name_ok(enum option_type key_type, struct str name)
 
 /* ------------------------------------------------------------ messages */
 
-/* What a setter works with. */
+/* Arguments of a setter. */
 struct job {
 	struct pool *pool;
 	struct report *rep;
@@ -249,6 +277,7 @@ struct job {
 	const struct place *at;
 };
 
+/* Whether a message must not quote a value of this type. */
 static bool cval_is_hidden(enum option_type t)
 {
 	return t == OPT_SHA256 ||
@@ -286,6 +315,7 @@ static bool cval_set_bool(const struct job *w, const struct json *j,
 	return json_bool(j, field) || cval_refuse_type(w, j);
 }
 
+/* A whole number within the bounds of the row. */
 static bool cval_read_whole(const struct job *w, const struct json *j,
                             int64_t *out)
 {
@@ -321,6 +351,7 @@ static bool cval_set_u64(const struct job *w, const struct json *j, void *field)
 	return true;
 }
 
+/* Finite and not negative; json_number() refuses infinities. */
 static bool cval_set_number(const struct job *w, const struct json *j,
                             void *field)
 {
@@ -332,9 +363,10 @@ static bool cval_set_number(const struct job *w, const struct json *j,
 	return true;
 }
 
-/* USD per million tokens is, times 10^6, pico-dollars per token. With up to
- * 10^6 USD and six decimals every price is a whole number far below 2^53, so
- * the nearest whole number is the decimal that was written. */
+/* USD per million tokens times 10^6 is pico-dollars per token. With at most
+ * 10^6 USD and six decimals every price is a whole number below 2^53, so the
+ * nearest whole number is exactly the decimal that was written. More decimals
+ * are refused, not rounded. */
 static bool cval_set_price(const struct job *w, const struct json *j,
                            void *field)
 {
@@ -357,6 +389,7 @@ static bool cval_set_usd(const struct job *w, const struct json *j, void *field)
 	       cval_refuse_type(w, j);
 }
 
+/* The message lists the accepted names. */
 static bool cval_set_enum(const struct job *w, const struct json *j,
                           void *field)
 {
@@ -378,6 +411,8 @@ static bool cval_set_enum(const struct job *w, const struct json *j,
 	return cval_refuse(w, j, expected);
 }
 
+/* Three or four octal digits, as chmod has them. Others get no rights, and the
+ * owner must be able to read and write. */
 static bool cval_set_mode(const struct job *w, const struct json *j,
                           void *field)
 {
@@ -422,6 +457,7 @@ static bool cval_set_sha256(const struct job *w, const struct json *j,
 	return true;
 }
 
+/* Type and length of a list. */
 static bool cval_list_ok(const struct job *w, const struct json *j)
 {
 	char expected[96];
@@ -442,7 +478,7 @@ static bool cval_list_ok(const struct job *w, const struct json *j)
 	return true;
 }
 
-/* Names that become bits of a set, by their number. */
+/* A list of names that is stored as a bit set: bit i for name(i). */
 struct bit_names {
 	unsigned first, end;
 	struct str (*name)(unsigned i);
@@ -463,6 +499,7 @@ static const struct bit_names cval_operations = {API_NONE + 1, API_N_OPERATIONS,
 static const struct bit_names cval_members = {SCAN_FIRST_DROPPABLE,
                                               SCAN_N_MEMBERS, cval_member_name};
 
+/* The buffer is on the stack and never grows, so it is not released. */
 static bool cval_refuse_name(const struct job *w, const struct json *j,
                              const struct bit_names *n)
 {
@@ -478,6 +515,7 @@ static bool cval_refuse_name(const struct job *w, const struct json *j,
 	return cval_refuse(w, j, b.p);
 }
 
+/* All bad elements are reported, each at its index. */
 static bool cval_set_bits(const struct job *w, const struct json *j,
                           const struct bit_names *names, void *field)
 {
@@ -521,6 +559,7 @@ static bool cval_set_members(const struct job *w, const struct json *j,
 	return cval_set_bits(w, j, &cval_members, field);
 }
 
+/* `to` null removes the member: to.len is 0 then. */
 static bool cval_set_word(const struct job *w, const struct json *j,
                           struct policy_word *out)
 {
@@ -578,7 +617,7 @@ static bool cval_set_text(const struct job *w, const struct json *j,
 	return s.p != NULL;
 }
 
-/* A text that stands for a list of it. */
+/* or_one: a text is stored as a list of one. */
 static bool cval_set_one(const struct job *w, const struct json *j, void *field)
 {
 	struct str *v = pool_alloc(w->pool, 1, sizeof(*v));
@@ -619,6 +658,7 @@ static bool cval_set_texts(const struct job *w, const struct json *j,
 	return ok;
 }
 
+/* Store a valid value at `field` and return true, or report it. */
 typedef bool set_fn(const struct job *w, const struct json *j, void *field);
 
 bool value_set(struct pool *pool, struct report *rep, const struct option *o,

@@ -18,6 +18,8 @@ static bool schk_is_id(struct str s)
 	return s.len > 0 && s.len <= STORE_ID_MAX;
 }
 
+/* A bad name is a mistake in the configuration of HAProxy (unique-id-format) or
+ * of the caller of this function; conf/ refuses such accounts. */
 const char *check_names(struct str account, struct str id)
 {
 	if (account.len == 0 || account.len > CHECK_ACCOUNT_MAX)

@@ -38,6 +38,8 @@ void redis_args_num(struct redis_args *a, uint64_t n)
 	rargs_end_arg(a, from);
 }
 
+/* Both keys have the account as their hash tag, so that Redis Cluster has them
+ * in one slot. */
 bool redis_args_begin(struct redis_args *a, struct str prefix,
                       struct str account, struct str id)
 {

@@ -21,6 +21,8 @@ static void setup_add_auth(const struct redis_login *who,
 	setup_add_word(w, who->password);
 }
 
+/* In the order of enum redis_setup: AUTH first, because nothing else is allowed
+ * before it. */
 bool redis_setup_words(enum redis_setup step, const struct redis_login *who,
                        unsigned db, struct redis_setup_words *out)
 {
@@ -89,6 +91,7 @@ static bool setup_read_sha(const redisReply *r, char *sha)
 	return true;
 }
 
+/* An error of Redis is given as the detail; it does not quote the password. */
 const char *redis_setup_judge(enum redis_setup step, const struct redisReply *r,
                               char sha[SETUP_SHA_LEN + 1], const char **detail)
 {

@@ -97,6 +97,8 @@ const char *redis_tls_error(const struct redis_tls *t)
 	                           : X509_verify_cert_error_string(result);
 }
 
+/* The SSL of the connection before is released here and not when that one was
+ * closed: redis_tls_error() still needs it after the handshake has failed. */
 bool redis_tls_begin(struct redis_tls *t, struct redisContext *c,
                      const char *host, const char **error)
 {

@@ -34,6 +34,7 @@ static struct str resv_copy_text(char **at, struct str s)
 	return copy;
 }
 
+/* *r is copied first, so fields that are no pointers need no line here. */
 struct store_reservation *reservation_copy(const struct store_reservation *r)
 {
 	size_t head =

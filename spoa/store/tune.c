@@ -72,6 +72,7 @@ static void tune_on_reply(void *ctx, const struct redis_link_reply *reply)
 	loop_stop(t->loop);
 }
 
+/* The token was fetched before, by commands/redis_token. */
 static bool tune_on_login(void *ctx, struct redis_login *who)
 {
 	const struct tune *t = ctx;
@@ -81,6 +82,8 @@ static bool tune_on_login(void *ctx, struct redis_login *who)
 	return t->who != NULL;
 }
 
+/* The clock and loop are its own, and redis_link does not know that it runs in
+ * a command. */
 struct tune *tune_open(const struct policy_redis *to,
                        const struct redis_login *who, struct buf *error)
 {
