@@ -1,20 +1,32 @@
-/* conf/azure: credentials, resources and models of a configuration. */
+/*
+ * conf/azure: credentials, resources, objects and models of a configuration.
+ *
+ *   credentials <-- resources <-- deployments of models
+ *        ^              ^
+ *   redis.credential    objects.resource
+ *
+ * Built in the order of the arrows, so that a reference always points to
+ * something that exists already.
+ */
 #include "conf/build.h"
 #include "conf/secret.h"
 #include "conf/url.h"
 
 #include <stdlib.h>
 
-enum { OBJECTS_TTL_DAYS = 30 }; /* as long as Azure keeps a response */
+/* Azure keeps a response for 30 days. */
+enum { OBJECTS_TTL_DAYS = 30 };
 
-static const char imds[] = "http://169.254.169.254";
-static const char arc[] = "http://127.0.0.1:40342";
+/* Defaults of the identity endpoints: azure.md 3.2 and 3.4. */
+static const char az_imds_url[] = "http://169.254.169.254";
+static const char az_arc_url[] = "http://127.0.0.1:40342";
 
 /* ---------------------------------------------------------- credentials */
 
-/* A key of another type is refused: it would look as if it did something. */
-static void foreign_keys(struct build *b, const struct raw_credential *c,
-                         const struct place *top)
+/* A key that the type does not use is an error: it would look effective. */
+static void az_refuse_foreign_keys(struct build *b,
+                                   const struct raw_credential *c,
+                                   const struct place *top)
 {
 	const struct option *o;
 
@@ -31,8 +43,10 @@ static void foreign_keys(struct build *b, const struct raw_credential *c,
 	}
 }
 
-static void need(struct build *b, const struct place *top, const char *key,
-                 struct str value)
+/* For keys that only some credential types need, so that the table cannot say
+ * `required`. A value that is no GUID was reported by conf/value. */
+static void az_require_guid(struct build *b, const struct place *top,
+                            const char *key, struct str value)
 {
 	struct place at = place_key(top, str_c(key));
 
@@ -41,10 +55,10 @@ static void need(struct build *b, const struct place *top, const char *key,
 		             "found nothing, expected a GUID for this type");
 }
 
-/* Identity endpoints of the platform speak http, on addresses that never
- * leave the machine. */
-static void check_endpoint(struct build *b, const struct place *at,
-                           struct str text)
+/* The identity endpoints of the platform speak http, on loopback and link-local
+ * addresses, which are not routed. */
+static void az_check_endpoint(struct build *b, const struct place *at,
+                              struct str text)
 {
 	struct url u;
 
@@ -56,24 +70,26 @@ static void check_endpoint(struct build *b, const struct place *at,
 		             STR_ARG(text));
 }
 
-/* Without a '/' at its end: paths are appended. */
-static struct str base_url(struct str s)
+/* Remove the '/' at the end, because paths are appended. */
+static struct str az_trim_slashes(struct str s)
 {
 	while (s.len > 0 && s.p[s.len - 1] == '/')
 		s.len--;
 	return s;
 }
 
-static void build_imds(struct build *b, const struct raw_credential *raw,
-                       const struct place *top, struct policy_credential *c)
+/* A VM can have several identities; at most one of the three ids selects one.
+ */
+static void az_build_imds(struct build *b, const struct raw_credential *raw,
+                          const struct place *top, struct policy_credential *c)
 {
 	struct place at = place_key(top, STR("endpoint"));
 	int n = (c->client_id.len > 0) + (c->object_id.len > 0) +
 	        (c->resource_id.len > 0);
 
-	c->endpoint = raw->endpoint.len ? raw->endpoint : str_c(imds);
-	c->endpoint = pool_str(b->pool, base_url(c->endpoint));
-	check_endpoint(b, &at, c->endpoint);
+	c->endpoint = raw->endpoint.len ? raw->endpoint : str_c(az_imds_url);
+	c->endpoint = pool_str(b->pool, az_trim_slashes(c->endpoint));
+	az_check_endpoint(b, &at, c->endpoint);
 	if (n > 1)
 		report_error(b->rep, top,
 		             "found %d of client_id, object_id and "
@@ -81,9 +97,11 @@ static void build_imds(struct build *b, const struct raw_credential *raw,
 		             n);
 }
 
-static void build_app_service(struct build *b, const struct raw_credential *raw,
-                              const struct place *top,
-                              struct policy_credential *c)
+/* The platform gives both in the environment: azure.md 3.3. */
+static void az_build_app_service(struct build *b,
+                                 const struct raw_credential *raw,
+                                 const struct place *top,
+                                 struct policy_credential *c)
 {
 	struct place endpoint = place_key(top, STR("endpoint"));
 	struct place header = place_key(top, STR("header_env"));
@@ -93,59 +111,63 @@ static void build_app_service(struct build *b, const struct raw_credential *raw,
 	    !secret_env(b->pool, b->rep, &endpoint, STR("IDENTITY_ENDPOINT"),
 	                &c->endpoint))
 		return;
-	check_endpoint(b, &endpoint, c->endpoint);
+	az_check_endpoint(b, &endpoint, c->endpoint);
 	if (raw->header_env.len > 0)
 		secret_env(b->pool, b->rep, &header, raw->header_env,
 		           &c->header_value);
 }
 
-/* No other identity than the machine's. */
-static void build_arc(struct build *b, const struct raw_credential *raw,
-                      const struct place *top, struct policy_credential *c)
+/* Arc has the identity of the machine only, so there is no client_id. */
+static void az_build_arc(struct build *b, const struct raw_credential *raw,
+                         const struct place *top, struct policy_credential *c)
 {
 	struct place at = place_key(top, STR("endpoint"));
 
-	c->endpoint = raw->endpoint.len ? raw->endpoint : str_c(arc);
-	c->endpoint = pool_str(b->pool, base_url(c->endpoint));
-	check_endpoint(b, &at, c->endpoint);
+	c->endpoint = raw->endpoint.len ? raw->endpoint : str_c(az_arc_url);
+	c->endpoint = pool_str(b->pool, az_trim_slashes(c->endpoint));
+	az_check_endpoint(b, &at, c->endpoint);
 }
 
-static void set_authority(struct build *b, const struct place *top,
-                          struct str authority, struct policy_credential *c)
+/* The secret or signed assertion is sent there, so it must be https. */
+static void az_set_authority(struct build *b, const struct place *top,
+                             struct str authority, struct policy_credential *c)
 {
 	struct place at = place_key(top, STR("authority"));
 	struct url u;
 
-	c->endpoint = pool_str(b->pool, base_url(authority));
+	c->endpoint = pool_str(b->pool, az_trim_slashes(authority));
 	if (c->endpoint.len > 0 &&
 	    (!url_parse(c->endpoint, &u) || !url_is_safe(&u)))
 		report_error(b->rep, &at, "found %" STR_FMT ", expected https",
 		             STR_ARG(c->endpoint));
 }
 
-static void build_client_secret(struct build *b,
-                                const struct raw_credential *raw,
-                                const struct place *top,
-                                struct policy_credential *c)
+static void az_build_client_secret(struct build *b,
+                                   const struct raw_credential *raw,
+                                   const struct place *top,
+                                   struct policy_credential *c)
 {
 	const struct secret_source from = {"secret_env", "secret_file",
 	                                   raw->secret_env, raw->secret_file};
 
-	set_authority(b, top, raw->authority, c);
-	need(b, top, "tenant_id", c->tenant_id);
-	need(b, top, "client_id", c->client_id);
+	az_set_authority(b, top, raw->authority, c);
+	az_require_guid(b, top, "tenant_id", c->tenant_id);
+	az_require_guid(b, top, "client_id", c->client_id);
 	secret_read(b->pool, b->rep, top, &from, &c->secret);
 }
 
-static void build_certificate(struct build *b, const struct raw_credential *raw,
-                              const struct place *top,
-                              struct policy_credential *c)
+/* The file is read for each token, so that a renewed certificate needs no
+ * reload. Here it is only looked at. */
+static void az_build_certificate(struct build *b,
+                                 const struct raw_credential *raw,
+                                 const struct place *top,
+                                 struct policy_credential *c)
 {
 	struct place at = place_key(top, STR("certificate_file"));
 
-	set_authority(b, top, raw->authority, c);
-	need(b, top, "tenant_id", c->tenant_id);
-	need(b, top, "client_id", c->client_id);
+	az_set_authority(b, top, raw->authority, c);
+	az_require_guid(b, top, "tenant_id", c->tenant_id);
+	az_require_guid(b, top, "client_id", c->client_id);
 	c->file = raw->certificate_file;
 	if (c->file.len == 0)
 		report_error(b->rep, &at,
@@ -155,9 +177,11 @@ static void build_certificate(struct build *b, const struct raw_credential *raw,
 		secret_look(b->rep, &at, c->file, true);
 }
 
-/* What AKS puts into the environment of a pod, where the file says nothing. */
-static struct str or_env(struct build *b, const struct place *top,
-                         const char *key, struct str written, const char *name)
+/* The value in the file, otherwise the environment variable that the webhook of
+ * AKS workload identity sets in a pod (azure.md 3.6). */
+static struct str az_value_or_env(struct build *b, const struct place *top,
+                                  const char *key, struct str written,
+                                  const char *name)
 {
 	struct place at = place_key(top, str_c(key));
 	struct str value = str_c(getenv(name));
@@ -172,12 +196,13 @@ static struct str or_env(struct build *b, const struct place *top,
 	return pool_str(b->pool, value);
 }
 
-static void env_guid(struct build *b, const struct place *top, const char *key,
-                     const char *name, struct str *value)
+/* A GUID from the environment has not been checked by conf/value. */
+static void az_guid_or_env(struct build *b, const struct place *top,
+                           const char *key, const char *name, struct str *value)
 {
 	struct place at = place_key(top, str_c(key));
 
-	*value = or_env(b, top, key, *value, name);
+	*value = az_value_or_env(b, top, key, *value, name);
 	if (value->len > 0 && !str_is_guid(*value))
 		report_error(b->rep, &at,
 		             "found %" STR_FMT " in the environment variable "
@@ -186,8 +211,10 @@ static void env_guid(struct build *b, const struct place *top, const char *key,
 	*value = pool_lower(b->pool, *value);
 }
 
-static void build_workload(struct build *b, const struct raw_credential *raw,
-                           const struct place *top, struct policy_credential *c)
+/* AZURE_AUTHORITY_HOST replaces the default, but not a written authority. */
+static void az_build_workload(struct build *b, const struct raw_credential *raw,
+                              const struct place *top,
+                              struct policy_credential *c)
 {
 	struct place at = place_key(top, STR("token_file"));
 	struct str host = str_c(getenv("AZURE_AUTHORITY_HOST"));
@@ -195,17 +222,18 @@ static void build_workload(struct build *b, const struct raw_credential *raw,
 	if (options_given(&options_credential, raw, "authority") ||
 	    host.len == 0)
 		host = raw->authority;
-	set_authority(b, top, host, c);
-	env_guid(b, top, "tenant_id", "AZURE_TENANT_ID", &c->tenant_id);
-	env_guid(b, top, "client_id", "AZURE_CLIENT_ID", &c->client_id);
-	c->file = or_env(b, top, "token_file", raw->token_file,
-	                 "AZURE_FEDERATED_TOKEN_FILE");
+	az_set_authority(b, top, host, c);
+	az_guid_or_env(b, top, "tenant_id", "AZURE_TENANT_ID", &c->tenant_id);
+	az_guid_or_env(b, top, "client_id", "AZURE_CLIENT_ID", &c->client_id);
+	c->file = az_value_or_env(b, top, "token_file", raw->token_file,
+	                          "AZURE_FEDERATED_TOKEN_FILE");
 	if (c->file.len > 0)
 		secret_look(b->rep, &at, c->file, false);
 }
 
-static void build_key(struct build *b, const struct raw_credential *raw,
-                      const struct place *top, struct policy_credential *c)
+/* A key is sent as it is: it has no audience. */
+static void az_build_key(struct build *b, const struct raw_credential *raw,
+                         const struct place *top, struct policy_credential *c)
 {
 	const struct secret_source from = {"key_env", "key_file", raw->key_env,
 	                                   raw->key_file};
@@ -215,20 +243,22 @@ static void build_key(struct build *b, const struct raw_credential *raw,
 	secret_read(b->pool, b->rep, top, &from, &c->secret);
 }
 
+/* Complete the fields of one credential type; `c` is a copy of the fields that
+ * were read. */
 typedef void credential_fn(struct build *b, const struct raw_credential *raw,
                            const struct place *top,
                            struct policy_credential *c);
 
-static void build_credentials(struct build *b)
+static void az_build_credentials(struct build *b)
 {
 	static credential_fn *const builders[] = {
-		[CRED_IMDS] = build_imds,
-		[CRED_APP_SERVICE] = build_app_service,
-		[CRED_CLIENT_SECRET] = build_client_secret,
-		[CRED_KEY] = build_key,
-		[CRED_WORKLOAD] = build_workload,
-		[CRED_CERTIFICATE] = build_certificate,
-		[CRED_ARC] = build_arc,
+		[CRED_IMDS] = az_build_imds,
+		[CRED_APP_SERVICE] = az_build_app_service,
+		[CRED_CLIENT_SECRET] = az_build_client_secret,
+		[CRED_KEY] = az_build_key,
+		[CRED_WORKLOAD] = az_build_workload,
+		[CRED_CERTIFICATE] = az_build_certificate,
+		[CRED_ARC] = az_build_arc,
 	};
 	struct place section = place_key(NULL, STR("credentials"));
 	const struct raw_list *list = &b->raw->credentials;
@@ -246,15 +276,17 @@ static void build_credentials(struct build *b)
 		*c = raw->p;
 		c->name = raw->head.name;
 		c->type = (enum credential_type)raw->type;
-		/* without a type nothing more can be said */
+		/* a missing or bad type was reported; all further errors
+		 * would be consequences of it */
 		if (!options_given(&options_credential, raw, "type"))
 			continue;
-		foreign_keys(b, raw, &at);
+		az_refuse_foreign_keys(b, raw, &at);
 		builders[raw->type](b, raw, &at, c);
 	}
 }
 
-static void build_redis_credential(struct build *b)
+/* Here and not in conf/process, which runs before the credentials exist. */
+static void az_build_redis_credential(struct build *b)
 {
 	struct place top = place_key(NULL, STR("redis"));
 	struct place at = place_key(&top, STR("credential"));
@@ -278,15 +310,19 @@ static void build_redis_credential(struct build *b)
 
 /* ------------------------------------------------------------ resources */
 
-static void resource_url(struct build *b, const struct raw_resource *raw,
-                         const struct place *top, struct policy_resource *r)
+/* Scheme and host only: paths come from the surface of a deployment. With TLS a
+ * numeric host is refused, because certificates of Azure have names. */
+static void az_build_resource_url(struct build *b,
+                                  const struct raw_resource *raw,
+                                  const struct place *top,
+                                  struct policy_resource *r)
 {
 	struct place at = place_key(top, STR("url"));
 	struct url u;
 
 	if (!url_parse(raw->url, &u))
 		return; /* reported when it was read */
-	if (base_url(u.path).len > 0)
+	if (az_trim_slashes(u.path).len > 0)
 		report_error(b->rep, &at,
 		             "found a path, expected scheme and host only");
 	if (!url_is_safe(&u))
@@ -302,9 +338,12 @@ static void resource_url(struct build *b, const struct raw_resource *raw,
 	r->port = u.port ? u.port : r->tls ? 443 : 80;
 }
 
-/* Always with a port, so that nobody has to ask again. */
-static void resource_address(struct build *b, const struct raw_resource *raw,
-                             const struct place *top, struct policy_resource *r)
+/* `address` overrides where to connect; name, SNI and Host stay those of the
+ * URL. Stored with a port, so that users of the policy need no default. */
+static void az_build_resource_address(struct build *b,
+                                      const struct raw_resource *raw,
+                                      const struct place *top,
+                                      struct policy_resource *r)
 {
 	struct place at = place_key(top, STR("address"));
 	struct str host;
@@ -324,9 +363,9 @@ static void resource_address(struct build *b, const struct raw_resource *raw,
 	                 STR_ARG(host), v6 ? "]" : "", port ? port : r->port);
 }
 
-/* A key has no audience: one beside it would look as if it did something. */
-static void resource_audience(struct build *b, const struct place *top,
-                              const struct policy_resource *r)
+/* A key has no audience, so an audience with a key is an error. */
+static void az_check_resource_audience(struct build *b, const struct place *top,
+                                       const struct policy_resource *r)
 {
 	struct place at = place_key(top, STR("audience"));
 	const struct policy_credential *c;
@@ -341,7 +380,7 @@ static void resource_audience(struct build *b, const struct place *top,
 		             STR_ARG(c->name));
 }
 
-static void build_resources(struct build *b)
+static void az_build_resources(struct build *b)
 {
 	struct place section = place_key(NULL, STR("resources"));
 	const struct raw_list *list = &b->raw->resources;
@@ -359,19 +398,19 @@ static void build_resources(struct build *b)
 
 		*r = raw->p;
 		r->name = raw->head.name;
-		resource_url(b, raw, &top, r);
-		resource_address(b, raw, &top, r);
+		az_build_resource_url(b, raw, &top, r);
+		az_build_resource_address(b, raw, &top, r);
 		build_refer(b, &b->raw->credentials,
 		            sizeof(struct raw_credential), "credentials",
 		            raw->credential, &at, &r->credential);
-		resource_audience(b, &top, r);
+		az_check_resource_audience(b, &top, r);
 	}
 }
 
 /* --------------------------------------------------------------- models */
 
-static void build_ptu(struct build *b, const struct raw_deployment *raw,
-                      const struct place *top, struct policy_ptu *ptu)
+static void az_build_ptu(struct build *b, const struct raw_deployment *raw,
+                         const struct place *top, struct policy_ptu *ptu)
 {
 	struct place section = place_key(top, STR("ptu"));
 	struct place at = place_key(&section, STR("until"));
@@ -385,8 +424,10 @@ static void build_ptu(struct build *b, const struct raw_deployment *raw,
 		             "a later one");
 }
 
-static void build_deployments(struct build *b, const struct raw_model *raw,
-                              const struct place *top, struct policy_model *m)
+/* A deployment without a name has that of its model. */
+static void az_build_deployments(struct build *b, const struct raw_model *raw,
+                                 const struct place *top,
+                                 struct policy_model *m)
 {
 	struct place list = place_key(top, STR("deployments"));
 	const struct raw_deployment *d = raw->deployments.v;
@@ -406,14 +447,16 @@ static void build_deployments(struct build *b, const struct raw_model *raw,
 		if (out->name.len == 0)
 			out->name = m->name;
 		out->surface = (enum policy_surface)d->surface;
-		build_ptu(b, d, &item, &out->ptu);
+		az_build_ptu(b, d, &item, &out->ptu);
 		build_refer(b, &b->raw->resources, sizeof(struct raw_resource),
 		            "resources", d->resource, &at, &out->resource);
 	}
 }
 
-static void build_batch_price(const struct raw_batch_price *raw,
-                              struct policy_model *m)
+/* Defaults of batch prices: those of requests. A batch price for input, without
+ * one for cached tokens, also applies to cached tokens. */
+static void az_build_batch_price(const struct raw_batch_price *raw,
+                                 struct policy_model *m)
 {
 	const struct section *s = &options_batch_price;
 
@@ -428,20 +471,21 @@ static void build_batch_price(const struct raw_batch_price *raw,
 		                                : m->price.cached;
 }
 
-/* Azure takes part of the price off for cached tokens; without a price of
- * their own they cost the full one. */
-static void build_price(const struct raw_model *raw, struct policy_model *m)
+/* Cached tokens have a lower price at Azure. Without a configured one they cost
+ * as much as other input, so the sum is never too low. */
+static void az_build_price(const struct raw_model *raw, struct policy_model *m)
 {
 	bool cached = options_given(&options_price, &raw->price, "cached");
 
 	m->price = raw->price.p;
 	if (!cached)
 		m->price.cached = m->price.input;
-	build_batch_price(&raw->price.batch, m);
+	az_build_batch_price(&raw->price.batch, m);
 }
 
-static void add_name(struct build *b, struct policy_model *m, struct str name,
-                     const struct place *at)
+/* Names and aliases share one map, which the look-up of a request uses. */
+static void az_add_name(struct build *b, struct policy_model *m,
+                        struct str name, const struct place *at)
 {
 	struct policy_model *other = map_get(&b->policy->model_by_name, name);
 
@@ -458,16 +502,17 @@ static void add_name(struct build *b, struct policy_model *m, struct str name,
 		b->pool->failed = true;
 }
 
-static void add_names(struct build *b, struct policy_model *v)
+static void az_add_names(struct build *b, struct policy_model *v)
 {
 	struct place section = place_key(NULL, STR("models"));
 	size_t i, j;
 
-	/* all names first: an alias must not take the name of a model */
+	/* All names come first, so that a conflict is reported at the alias
+	 * and not at the model with that name. */
 	for (i = 0; i < b->policy->n_models; i++) {
 		struct place top = place_key(&section, v[i].name);
 
-		add_name(b, &v[i], v[i].name, &top);
+		az_add_name(b, &v[i], v[i].name, &top);
 	}
 	for (i = 0; i < b->policy->n_models; i++) {
 		struct place top = place_key(&section, v[i].name);
@@ -476,14 +521,15 @@ static void add_names(struct build *b, struct policy_model *v)
 		for (j = 0; j < v[i].aliases.n; j++) {
 			struct place at = place_index(&list, j);
 
-			add_name(b, &v[i], v[i].aliases.v[j], &at);
+			az_add_name(b, &v[i], v[i].aliases.v[j], &at);
 		}
 	}
 }
 
-/* One deployment may serve several models; it is paid once. */
-static void add_provisioned(struct build *b, const struct policy_model *m,
-                            size_t i, struct policy_provisioned *v)
+/* A deployment may serve several models, but it is paid for once: its units are
+ * configured at one of them. */
+static void az_add_provisioned(struct build *b, const struct policy_model *m,
+                               size_t i, struct policy_provisioned *v)
 {
 	const struct policy_deployment *d = &m->deployments[i];
 	struct place section = place_key(NULL, STR("models"));
@@ -509,7 +555,9 @@ static void add_provisioned(struct build *b, const struct policy_model *m,
 			(struct policy_provisioned){m, d, resource};
 }
 
-static void build_provisioned(struct build *b)
+/* List all deployments with `ptu`, for the report and for the look-up by name.
+ * The array has room for all deployments. */
+static void az_build_provisioned(struct build *b)
 {
 	struct policy *p = b->policy;
 	struct policy_provisioned *v;
@@ -521,11 +569,14 @@ static void build_provisioned(struct build *b)
 	p->provisioned = v;
 	for (i = 0; v && i < p->n_models; i++)
 		for (k = 0; k < p->models[i].n_deployments; k++)
-			add_provisioned(b, &p->models[i], k, v);
+			az_add_provisioned(b, &p->models[i], k, v);
 }
 
-static void output_tokens(struct build *b, const struct raw_model *raw,
-                          const struct place *top, struct policy_model *m)
+/* A written default above the maximum is an error; the default of the table is
+ * lowered without a message. */
+static void az_build_output_tokens(struct build *b, const struct raw_model *raw,
+                                   const struct place *top,
+                                   struct policy_model *m)
 {
 	struct place at = place_key(top, STR("default_output_tokens"));
 	uint64_t max = m->max_output_tokens;
@@ -541,7 +592,7 @@ static void output_tokens(struct build *b, const struct raw_model *raw,
 	m->default_output_tokens = max;
 }
 
-static void build_models(struct build *b)
+static void az_build_models(struct build *b)
 {
 	struct place section = place_key(NULL, STR("models"));
 	const struct raw_list *list = &b->raw->models;
@@ -558,17 +609,19 @@ static void build_models(struct build *b)
 
 		*m = raw->p;
 		m->name = raw->head.name;
-		build_deployments(b, raw, &top, m);
-		build_price(raw, m);
+		az_build_deployments(b, raw, &top, m);
+		az_build_price(raw, m);
 		m->adapt = raw->adapt.p;
 		m->adapt.max_tokens =
 			(enum policy_adapt_max)raw->adapt.max_tokens;
-		output_tokens(b, raw, &top, m);
+		az_build_output_tokens(b, raw, &top, m);
 	}
-	add_names(b, v);
+	az_add_names(b, v);
 }
 
-static void build_objects(struct build *b)
+/* Without the section objects are still bound to their owners, by requests that
+ * name a model. */
+static void az_build_objects(struct build *b)
 {
 	struct place top = place_key(NULL, STR("objects"));
 	struct place at = place_key(&top, STR("resource"));
@@ -586,10 +639,10 @@ static void build_objects(struct build *b)
 
 void azure_build(struct build *b)
 {
-	build_credentials(b);
-	build_redis_credential(b);
-	build_resources(b);
-	build_objects(b);
-	build_models(b);
-	build_provisioned(b);
+	az_build_credentials(b);
+	az_build_redis_credential(b);
+	az_build_resources(b);
+	az_build_objects(b);
+	az_build_models(b);
+	az_build_provisioned(b);
 }

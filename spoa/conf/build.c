@@ -1,6 +1,11 @@
-/* conf/build: references between the parts of a configuration. */
+/*
+ * conf/build: references between the parts of a configuration.
+ *
+ * Linear searches: a configuration has some hundred names, and is read once.
+ */
 #include "conf/build.h"
 
+/* `list` is untyped, because each section has a struct of its own. */
 bool build_find(const struct raw_list *list, size_t size, struct str name,
                 unsigned *out)
 {

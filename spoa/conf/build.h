@@ -1,14 +1,16 @@
 /*
- * conf/build: raw_config (as written) -> policy (checked, references are
- * indexes). Three parts, in the order a request meets them:
+ * conf/build: struct raw_config (as written) -> struct policy (checked, names
+ * resolved to indexes).
  *
- *   process   workers, listeners, Redis
- *   callers   tenants, keys, consumers, rules, limits
- *   azure     credentials, resources, models
+ *   process_build   workers, listeners, Redis, ledger
+ *   azure_build     credentials, resources, objects, models
+ *   callers_build   tenants, keys, limits, consumers, rules
+ *   check_policy    conditions between the parts
  *
- * Each fills its members of `policy` and reports what is wrong. A reference
- * that cannot be resolved is reported once and stands for index 0 until the
- * whole policy is thrown away.
+ * conf/load calls them in this order. Each function fills its own members of
+ * the policy, reports every error at its place, and goes on. A name that cannot
+ * be resolved is reported once and becomes index 0. That is harmless, because a
+ * policy with an error is never used.
  */
 #ifndef CONF_BUILD_H
 #define CONF_BUILD_H
@@ -17,6 +19,8 @@
 #include "conf/pool.h"
 #include "conf/report.h"
 
+/* All members are borrowed and belong to conf/load. The raw structs and all
+ * strings are in the pool, so the policy may keep them. */
 struct build {
 	struct raw_config *raw;
 	struct policy *policy;
@@ -28,18 +32,18 @@ void process_build(struct build *b);
 void azure_build(struct build *b);
 void callers_build(struct build *b); /* after azure: rules name models */
 
-/* What holds between the parts: limits that do nothing, ways that lead
- * nowhere, things nobody uses. After all of the above. */
+/* Report what is wrong or without effect between the parts: a limit that cannot
+ * count, a rule that cannot fire, an entry that nothing uses. */
 void check_policy(struct build *b);
 
-/* Position of the element called `name` in a list of structs of `size` that
- * begin with a raw_head; false when there is none. */
+/* Index of the element with this name in a list of structs of `size` bytes that
+ * begin with a struct raw_head. False when there is none. */
 bool build_find(const struct raw_list *list, size_t size, struct str name,
                 unsigned *out);
 
-/* The same, and an error at `at` when `name` is not empty and not there.
- * `what` names the section: "credentials". (An empty name was reported when
- * it was read.) */
+/* The same, and an error at `at` when the name does not exist. `what` is the
+ * section for the message, "credentials". An empty name is no error here: the
+ * key was absent, which conf/read has reported if it is required. */
 bool build_refer(struct build *b, const struct raw_list *list, size_t size,
                  const char *what, struct str name, const struct place *at,
                  unsigned *out);

@@ -1,4 +1,14 @@
-/* conf/callers: tenants, keys, consumers, rules and limits. */
+/*
+ * conf/callers: tenants, keys, limits, consumers and rules.
+ *
+ *   tenants, keys <-- match <-- consumers --> limits
+ *                       ^           ^
+ *                     rules --------+--> models (conf/azure)
+ *
+ * The part that decides who passes, so a mistake must not open anything: an
+ * empty match, the hash of an empty key, or a tenant that accepts every token
+ * of Microsoft is an error.
+ */
 #include "conf/build.h"
 #include "conf/url.h"
 
@@ -6,8 +16,9 @@
 
 /* ---------------------------------------------------------------- tenants */
 
-/* Anybody who may call that service at all has tokens for it. */
-static bool is_microsoft(struct str audience)
+/* Whether the audience is a service of Microsoft: every application that may
+ * call this service can get tokens for it. */
+static bool clrs_is_microsoft(struct str audience)
 {
 	static const struct str suffixes[] = {
 		STR_INIT(".azure.com"),   STR_INIT(".azure.us"),
@@ -28,8 +39,10 @@ static bool is_microsoft(struct str audience)
 	return false;
 }
 
-static void check_audiences(struct build *b, const struct place *top,
-                            const struct policy_tenant *t)
+/* With such an audience, scopes and roles do not tell callers apart; only the
+ * list of `callers` does. */
+static void clrs_check_audiences(struct build *b, const struct place *top,
+                                 const struct policy_tenant *t)
 {
 	struct place list = place_key(top, STR("audiences"));
 	size_t i;
@@ -37,7 +50,7 @@ static void check_audiences(struct build *b, const struct place *top,
 	for (i = 0; i < t->audiences.n && t->callers.n == 0; i++) {
 		struct place at = place_index(&list, i);
 
-		if (is_microsoft(t->audiences.v[i]))
+		if (clrs_is_microsoft(t->audiences.v[i]))
 			report_error(b->rep, &at,
 			             "found an audience of Microsoft's own, "
 			             "expected `callers` to name who may use "
@@ -46,8 +59,10 @@ static void check_audiences(struct build *b, const struct place *top,
 	}
 }
 
-static void build_authority(struct build *b, const struct place *top,
-                            struct policy_tenant *t)
+/* The signing keys come from there, so it must be https. A single '/' at the
+ * end is removed, because paths are appended. */
+static void clrs_build_authority(struct build *b, const struct place *top,
+                                 struct policy_tenant *t)
 {
 	struct place at = place_key(top, STR("authority"));
 	struct url u;
@@ -65,9 +80,11 @@ static void build_authority(struct build *b, const struct place *top,
 		             "found a path, expected scheme and host only");
 }
 
-/* azure.md 1.1: what the two token versions are issued as. */
-static void build_issuers(struct build *b, const struct place *top,
-                          struct policy_tenant *t)
+/* Issuer and metadata URL of both token versions (azure.md 1.1). The issuer of
+ * version 1.0 tokens is only known for the public cloud (azure.md 1.3), so for
+ * other clouds it must be configured. */
+static void clrs_build_issuers(struct build *b, const struct place *top,
+                               struct policy_tenant *t)
 {
 	struct place at = place_key(top, STR("issuer_v1"));
 	bool is_public = str_eq_nocase(
@@ -97,8 +114,9 @@ static void build_issuers(struct build *b, const struct place *top,
 		             STR_ARG(t->metadata_v1));
 }
 
-static void check_tenant(struct build *b, const struct place *top,
-                         const struct policy_tenant *t, size_t n)
+/* `n` tenants were built before this one. */
+static void clrs_check_tenant(struct build *b, const struct place *top,
+                              const struct policy_tenant *t, size_t n)
 {
 	struct place id = place_key(top, STR("id"));
 	size_t i;
@@ -107,7 +125,7 @@ static void check_tenant(struct build *b, const struct place *top,
 		report_error(b->rep, top,
 		             "found no scopes, roles or callers, expected "
 		             "at least one: nobody could pass");
-	check_audiences(b, top, t);
+	clrs_check_audiences(b, top, t);
 	for (i = 0; i < n; i++)
 		if (t->id.len > 0 && str_eq(b->policy->tenants[i].id, t->id))
 			report_error(b->rep, &id,
@@ -116,7 +134,7 @@ static void check_tenant(struct build *b, const struct place *top,
 			             STR_ARG(b->policy->tenants[i].name));
 }
 
-static void build_tenants(struct build *b)
+static void clrs_build_tenants(struct build *b)
 {
 	struct place section = place_key(NULL, STR("tenants"));
 	const struct raw_list *list = &b->raw->tenants;
@@ -132,21 +150,23 @@ static void build_tenants(struct build *b)
 
 		v[i] = raw->p;
 		v[i].name = raw->head.name;
-		build_authority(b, &top, &v[i]);
-		build_issuers(b, &top, &v[i]);
-		check_tenant(b, &top, &v[i], i);
+		clrs_build_authority(b, &top, &v[i]);
+		clrs_build_issuers(b, &top, &v[i]);
+		clrs_check_tenant(b, &top, &v[i], i);
 		b->policy->n_tenants++;
 	}
 }
 
 /* ------------------------------------------------------------------- keys */
 
-static void check_key(struct build *b, const struct place *top,
-                      const struct policy_key *k, size_t n)
+/* Two keys with one hash would be one key with two names. */
+static void clrs_check_key(struct build *b, const struct place *top,
+                           const struct policy_key *k, size_t n)
 {
-	/* SHA-256 of no bytes: what a script writes when its variable was
-	 * empty. It would let an empty key in. */
+	/* The first bytes of SHA-256(""): what a script computes when its
+	 * variable was empty. It would accept an empty key. */
 	static const uint8_t of_nothing[] = {0xe3, 0xb0, 0xc4, 0x42};
+	/* the field of a hash that conf/value has refused stays zero */
 	static const uint8_t refused[32];
 	struct place at = place_key(top, STR("sha256"));
 	size_t i;
@@ -165,7 +185,7 @@ static void check_key(struct build *b, const struct place *top,
 			             STR_ARG(b->policy->keys[i].name));
 }
 
-static void build_keys(struct build *b)
+static void clrs_build_keys(struct build *b)
 {
 	struct place top = place_key(NULL, STR("keys"));
 	struct place section = place_key(&top, STR("entries"));
@@ -185,23 +205,25 @@ static void build_keys(struct build *b)
 		v[i] = raw->p;
 		v[i].name = raw->head.name;
 		if (options_given(&options_key, raw, "sha256"))
-			check_key(b, &at, &v[i], i);
+			clrs_check_key(b, &at, &v[i], i);
 		b->policy->n_keys++;
 	}
 }
 
 /* ---------------------------------------------------------------- matches */
 
-static bool has_conditions(const struct raw_match *m)
+static bool clrs_has_conditions(const struct raw_match *m)
 {
 	return m->tenant.len > 0 || m->p.apps.n || m->p.objects.n ||
 	       m->p.roles.n || m->p.scopes.n || m->p.groups.n || m->p.keys.n ||
 	       m->p.mirids.n;
 }
 
-/* Conditions on a token and on a gateway key in one match hold only where
- * both are demanded: else an identity is one of the two. */
-static const char *never_holds(struct build *b, const struct raw_match *m)
+/* The setting that a match would need to hold at all; NULL when it can hold. An
+ * identity comes from a token or from a key, unless keys.require is "both", so
+ * conditions on both kinds in one match hold only then. */
+static const char *clrs_expected_require(struct build *b,
+                                         const struct raw_match *m)
 {
 	bool key = m->p.keys.n > 0;
 	bool token = m->tenant.len > 0 || m->p.apps.n || m->p.objects.n ||
@@ -221,8 +243,9 @@ static const char *never_holds(struct build *b, const struct raw_match *m)
 	return NULL;
 }
 
-static void check_keys_of(struct build *b, const struct raw_match *raw,
-                          const struct place *top)
+/* A match refers to gateway keys by name, and the policy keeps the names. */
+static void clrs_check_match_keys(struct build *b, const struct raw_match *raw,
+                                  const struct place *top)
 {
 	struct place list = place_key(top, STR("keys"));
 	unsigned ignored;
@@ -236,14 +259,16 @@ static void check_keys_of(struct build *b, const struct raw_match *raw,
 	}
 }
 
-/* An empty match would hold for everybody by accident; to mean everybody one
- * has to write so. A match with a wrong entry is not empty, so what was
- * written counts (bit 0 is `any`). */
-static void build_match(struct build *b, const struct raw_match *raw,
-                        const struct place *top, struct policy_match *m)
+/* An empty match would hold for everybody by accident; for everybody, `any`
+ * must be written. Written keys count, and not their values, because a refused
+ * value leaves its field empty. Bit 0 of `seen` is `any`, the first row of the
+ * table.
+ */
+static void clrs_build_match(struct build *b, const struct raw_match *raw,
+                             const struct place *top, struct policy_match *m)
 {
 	struct place tenant = place_key(top, STR("tenant"));
-	const char *expected = never_holds(b, raw);
+	const char *expected = clrs_expected_require(b, raw);
 	unsigned index;
 
 	*m = raw->p;
@@ -251,8 +276,8 @@ static void build_match(struct build *b, const struct raw_match *raw,
 	if (build_refer(b, &b->raw->tenants, sizeof(struct raw_tenant),
 	                "tenants", raw->tenant, &tenant, &index))
 		m->tenant = (int)index;
-	check_keys_of(b, raw, top);
-	if (m->any && has_conditions(raw))
+	clrs_check_match_keys(b, raw, top);
+	if (m->any && clrs_has_conditions(raw))
 		report_error(b->rep, top,
 		             "found \"any\" beside other conditions, "
 		             "expected only one of the two");
@@ -269,8 +294,9 @@ static void build_match(struct build *b, const struct raw_match *raw,
 
 /* -------------------------------------------------------------- consumers */
 
-static void build_matches(struct build *b, const struct raw_consumer *raw,
-                          const struct place *top, struct policy_consumer *c)
+static void clrs_build_matches(struct build *b, const struct raw_consumer *raw,
+                               const struct place *top,
+                               struct policy_consumer *c)
 {
 	struct place section = place_key(top, STR("match"));
 	const struct raw_match *m = raw->match.v;
@@ -283,13 +309,17 @@ static void build_matches(struct build *b, const struct raw_consumer *raw,
 	for (i = 0; i < raw->match.n; i++, m++) {
 		struct place at = place_index(&section, i);
 
-		build_match(b, m, raw->match.single ? &section : &at, &v[i]);
+		clrs_build_match(b, m, raw->match.single ? &section : &at,
+		                 &v[i]);
 		c->n_match++;
 	}
 }
 
-static void build_limits_of(struct build *b, const struct raw_consumer *raw,
-                            const struct place *top, struct policy_consumer *c)
+/* A limit named twice would be charged twice, so it is an error. */
+static void clrs_build_consumer_limits(struct build *b,
+                                       const struct raw_consumer *raw,
+                                       const struct place *top,
+                                       struct policy_consumer *c)
 {
 	struct place list = place_key(top, STR("limits"));
 	unsigned *v = pool_alloc(b->pool, raw->limits.n, sizeof(*v));
@@ -315,7 +345,7 @@ static void build_limits_of(struct build *b, const struct raw_consumer *raw,
 	}
 }
 
-static void build_consumers(struct build *b)
+static void clrs_build_consumers(struct build *b)
 {
 	struct place section = place_key(NULL, STR("consumers"));
 	const struct raw_list *list = &b->raw->consumers;
@@ -332,15 +362,15 @@ static void build_consumers(struct build *b)
 		v[i].name = raw->head.name;
 		v[i].team = raw->team;
 		v[i].trust_foundry = raw->trust_foundry;
-		build_matches(b, raw, &top, &v[i]);
-		build_limits_of(b, raw, &top, &v[i]);
+		clrs_build_matches(b, raw, &top, &v[i]);
+		clrs_build_consumer_limits(b, raw, &top, &v[i]);
 		b->policy->n_consumers++;
 	}
 }
 
 /* ------------------------------------------------------------------ rules */
 
-static bool matches_a_consumer(const struct build *b, struct str glob)
+static bool clrs_matches_consumer(const struct build *b, struct str glob)
 {
 	size_t i;
 
@@ -350,7 +380,7 @@ static bool matches_a_consumer(const struct build *b, struct str glob)
 	return false;
 }
 
-static bool matches_a_model(const struct build *b, struct str glob)
+static bool clrs_matches_model(const struct build *b, struct str glob)
 {
 	size_t i;
 
@@ -360,11 +390,12 @@ static bool matches_a_model(const struct build *b, struct str glob)
 	return false;
 }
 
-/* A name that does not exist is a slip; a pattern without a match yet may be
- * meant for later. */
-static void check_globs(struct build *b, const struct place *top,
-                        const char *key, const struct strs *globs,
-                        bool (*matches)(const struct build *b, struct str glob))
+/* A name that does not exist is an error; a pattern that matches nothing is a
+ * warning, because it may be meant for entries that are added later. */
+static void clrs_check_globs(struct build *b, const struct place *top,
+                             const char *key, const struct strs *globs,
+                             bool (*matches)(const struct build *b,
+                                             struct str glob))
 {
 	struct place list = place_key(top, str_c(key));
 	size_t i;
@@ -388,8 +419,9 @@ static void check_globs(struct build *b, const struct place *top,
 	}
 }
 
-static void build_rule(struct build *b, const struct raw_rule *raw,
-                       const struct place *top, struct policy_rule *r)
+/* effect: 0 deny, 1 allow, the order of its names in conf/options. */
+static void clrs_build_rule(struct build *b, const struct raw_rule *raw,
+                            const struct place *top, struct policy_rule *r)
 {
 	struct place caller = place_key(top, STR("caller"));
 	struct place name = place_key(top, STR("name"));
@@ -401,9 +433,10 @@ static void build_rule(struct build *b, const struct raw_rule *raw,
 	r->has_match = options_given(&options_rule, raw, "caller");
 	r->match.tenant = -1;
 	if (r->has_match)
-		build_match(b, &raw->caller, &caller, &r->match);
-	check_globs(b, top, "consumers", &r->consumers, matches_a_consumer);
-	check_globs(b, top, "models", &r->models, matches_a_model);
+		clrs_build_match(b, &raw->caller, &caller, &r->match);
+	clrs_check_globs(b, top, "consumers", &r->consumers,
+	                 clrs_matches_consumer);
+	clrs_check_globs(b, top, "models", &r->models, clrs_matches_model);
 	for (i = 0; i < b->policy->n_rules; i++)
 		if (r->name.len && str_eq(b->policy->rules[i].name, r->name))
 			report_error(b->rep, &name,
@@ -412,7 +445,7 @@ static void build_rule(struct build *b, const struct raw_rule *raw,
 			             STR_ARG(r->name));
 }
 
-static void build_rules(struct build *b)
+static void clrs_build_rules(struct build *b)
 {
 	struct place section = place_key(NULL, STR("rules"));
 	const struct raw_list *list = &b->raw->rules;
@@ -426,16 +459,18 @@ static void build_rules(struct build *b)
 	for (i = 0; i < list->n; i++, raw++) {
 		struct place at = place_index(&section, i);
 
-		build_rule(b, raw, &at, &v[i]);
+		clrs_build_rule(b, raw, &at, &v[i]);
 		b->policy->n_rules++;
 	}
 }
 
 /* ----------------------------------------------------------------- limits */
 
-/* The stores refuse larger limits, and with them every request. */
-static void build_amount(struct build *b, const struct place *top,
-                         const struct raw_limit *raw, struct policy_limit *l)
+/* Dollars are stored in nano-dollars. A larger amount is an error here, because
+ * the stores refuse it, and with it every request (store/check). */
+static void clrs_build_amount(struct build *b, const struct place *top,
+                              const struct raw_limit *raw,
+                              struct policy_limit *l)
 {
 	struct place at = place_key(top, STR("amount"));
 	bool usd = l->unit == UNIT_USD;
@@ -458,10 +493,12 @@ static void build_amount(struct build *b, const struct place *top,
 		l->amount = (uint64_t)units;
 }
 
-/* What is in flight has no window; all else has one, and it is too important
- * to be a default. */
-static void build_window(struct build *b, const struct place *top,
-                         const struct raw_limit *raw, struct policy_limit *l)
+/* A concurrency limit has no window. For all other units the window is
+ * required: a wrong default would
+ * change a limit by orders of magnitude. */
+static void clrs_build_window(struct build *b, const struct place *top,
+                              const struct raw_limit *raw,
+                              struct policy_limit *l)
 {
 	struct place at = place_key(top, STR("window"));
 	bool given = options_given(&options_limit, raw, "window");
@@ -481,8 +518,9 @@ static void build_window(struct build *b, const struct place *top,
 		             "day, month");
 }
 
-static void build_warning(struct build *b, const struct place *top,
-                          const struct raw_limit *raw, struct policy_limit *l)
+static void clrs_build_warn_at(struct build *b, const struct place *top,
+                               const struct raw_limit *raw,
+                               struct policy_limit *l)
 {
 	struct place at = place_key(top, STR("warn_at"));
 
@@ -493,8 +531,11 @@ static void build_warning(struct build *b, const struct place *top,
 	l->warn_at = raw->warn_at;
 }
 
-static void build_lease(struct build *b, const struct place *top,
-                        const struct raw_limit *raw, struct policy_limit *l)
+/* lease_share without mode lease would have no effect, so it is an error. A
+ * share that is less than one unit of the amount could never admit anything. */
+static void clrs_build_lease(struct build *b, const struct place *top,
+                             const struct raw_limit *raw,
+                             struct policy_limit *l)
 {
 	struct place at = place_key(top, STR("lease_share"));
 	double share = raw->lease_share;
@@ -520,7 +561,7 @@ static void build_lease(struct build *b, const struct place *top,
 	}
 }
 
-static void build_limits(struct build *b)
+static void clrs_build_limits(struct build *b)
 {
 	struct place section = place_key(NULL, STR("limits"));
 	const struct raw_list *list = &b->raw->limits;
@@ -539,19 +580,21 @@ static void build_limits(struct build *b)
 		v[i].unit = (enum limit_unit)raw->unit;
 		v[i].on_store_failure =
 			(enum limit_on_failure)raw->on_store_failure;
-		build_window(b, &at, raw, &v[i]);
-		build_amount(b, &at, raw, &v[i]);
-		build_warning(b, &at, raw, &v[i]);
-		build_lease(b, &at, raw, &v[i]);
+		clrs_build_window(b, &at, raw, &v[i]);
+		clrs_build_amount(b, &at, raw, &v[i]);
+		clrs_build_warn_at(b, &at, raw, &v[i]);
+		clrs_build_lease(b, &at, raw, &v[i]);
 		b->policy->n_limits++;
 	}
 }
 
+/* Limits before consumers, consumers before rules: each refers to the former.
+ */
 void callers_build(struct build *b)
 {
-	build_tenants(b);
-	build_keys(b);
-	build_limits(b);
-	build_consumers(b);
-	build_rules(b);
+	clrs_build_tenants(b);
+	clrs_build_keys(b);
+	clrs_build_limits(b);
+	clrs_build_consumers(b);
+	clrs_build_rules(b);
 }

@@ -1,16 +1,28 @@
-/* conf/check: what must hold between the parts of a configuration. */
+/*
+ * conf/check: conditions between the parts of a configuration.
+ *
+ *   errors    the gateway would not do what the file says: nobody can be
+ *             recognised, a limit does not count, counters are mixed
+ *   warnings  an entry has no effect: a rule that cannot fire, a consumer that
+ *             cannot be reached, a name that nothing uses
+ *
+ * It runs last, on the built policy. Warnings are not computed after an error,
+ * because an incomplete list would cause wrong ones. The nested loops are over
+ * lists of some hundred entries, once per load.
+ */
 #include "conf/build.h"
 
 #include <time.h>
 
-static struct place section_of(const char *name)
+static struct place cchk_section(const char *name)
 {
 	return place_key(NULL, str_c(name));
 }
 
 /* --------------------------------------------------- who may reach what */
 
-static bool globs_match(const struct strs *globs, struct str name)
+/* An empty list means all. */
+static bool cchk_globs_match(const struct strs *globs, struct str name)
 {
 	size_t i;
 
@@ -20,18 +32,20 @@ static bool globs_match(const struct strs *globs, struct str name)
 	return globs->n == 0;
 }
 
-/* Could some request of this consumer be allowed this model? Rules with
- * further conditions may or may not match, so they neither stop nor refuse. */
-static bool may_reach(const struct policy *p, const struct policy_consumer *c,
-                      const struct policy_model *m)
+/* Whether some request of this consumer can be allowed to use this model. The
+ * first rule that matches decides; an allowing rule with further conditions may
+ * match, and a denying one with further conditions may not. */
+static bool cchk_may_reach(const struct policy *p,
+                           const struct policy_consumer *c,
+                           const struct policy_model *m)
 {
 	size_t i;
 
 	for (i = 0; i < p->n_rules; i++) {
 		const struct policy_rule *r = &p->rules[i];
 
-		if (!globs_match(&r->consumers, c->name) ||
-		    !globs_match(&r->models, m->name))
+		if (!cchk_globs_match(&r->consumers, c->name) ||
+		    !cchk_globs_match(&r->models, m->name))
 			continue;
 		if (r->allow)
 			return true;
@@ -41,7 +55,7 @@ static bool may_reach(const struct policy *p, const struct policy_consumer *c,
 	return false;
 }
 
-static bool uses_limit(const struct policy_consumer *c, size_t limit)
+static bool cchk_uses_limit(const struct policy_consumer *c, size_t limit)
 {
 	size_t i;
 
@@ -53,11 +67,13 @@ static bool uses_limit(const struct policy_consumer *c, size_t limit)
 
 /* --------------------------------------------------------------- errors */
 
-static void check_identity(struct build *b)
+/* Without tenants and keys every request would be refused, and keys.require can
+ * demand a kind of credential that is not configured. */
+static void cchk_identity(struct build *b)
 {
 	const struct policy *p = b->policy;
-	struct place tenants = section_of("tenants");
-	struct place keys = section_of("keys");
+	struct place tenants = cchk_section("tenants");
+	struct place keys = cchk_section("keys");
 	struct place entries = place_key(&keys, STR("entries"));
 	bool token = p->require == REQUIRE_TOKEN || p->require == REQUIRE_BOTH;
 	bool key = p->require == REQUIRE_KEY || p->require == REQUIRE_BOTH;
@@ -76,10 +92,12 @@ static void check_identity(struct build *b)
 		             "demands a key");
 }
 
-static void check_workers(struct build *b)
+/* Memory is per process: without Redis several workers would count and bind on
+ * their own. */
+static void cchk_workers(struct build *b)
 {
 	const struct policy *p = b->policy;
-	struct place at = section_of("workers");
+	struct place at = cchk_section("workers");
 
 	if (p->workers > 1 && p->objects.enabled && !p->redis.enabled)
 		report_error(b->rep, &at,
@@ -95,12 +113,12 @@ static void check_workers(struct build *b)
 		             p->workers, p->workers);
 }
 
-/* A team and a consumer without a team are accounts of the store, so one
- * name for both would mix their counters. */
-static void check_accounts(struct build *b)
+/* An account of the store is a team, or a consumer without a team. A team and
+ * such a consumer with the same name would share their counters. */
+static void cchk_accounts(struct build *b)
 {
 	const struct policy *p = b->policy;
-	struct place section = section_of("consumers");
+	struct place section = cchk_section("consumers");
 	size_t i, j;
 
 	for (i = 0; i < p->n_consumers; i++) {
@@ -121,10 +139,12 @@ static void check_accounts(struct build *b)
 	}
 }
 
-static void check_prices(struct build *b, const struct policy_consumer *c,
-                         const struct policy_limit *l, bool *told)
+/* A limit in dollars counts nothing for a model without a price. Each model is
+ * reported once (`told`), however many limits reach it. */
+static void cchk_prices(struct build *b, const struct policy_consumer *c,
+                        const struct policy_limit *l, bool *told)
 {
-	struct place section = section_of("models");
+	struct place section = cchk_section("models");
 	const struct raw_model *raw = b->raw->models.v;
 	size_t i;
 
@@ -135,7 +155,7 @@ static void check_prices(struct build *b, const struct policy_consumer *c,
 
 		if (told[i] || options_given(&options_model, &raw[i], "price"))
 			continue;
-		if (!may_reach(b->policy, c, m))
+		if (!cchk_may_reach(b->policy, c, m))
 			continue;
 		told[i] = true;
 		report_error(b->rep, &at,
@@ -146,10 +166,11 @@ static void check_prices(struct build *b, const struct policy_consumer *c,
 	}
 }
 
-static void check_limits(struct build *b)
+/* A limit per team has no scope to count in on a consumer without a team. */
+static void cchk_limits(struct build *b)
 {
 	const struct policy *p = b->policy;
-	struct place section = section_of("consumers");
+	struct place section = cchk_section("consumers");
 	bool *told = pool_alloc(b->pool, p->n_models, sizeof(*told));
 	size_t i, j;
 
@@ -171,51 +192,54 @@ static void check_limits(struct build *b)
 				             "nothing",
 				             STR_ARG(l->name));
 			if (l->unit == UNIT_USD)
-				check_prices(b, c, l, told);
+				cchk_prices(b, c, l, told);
 		}
 	}
 }
 
 /* ------------------------------------------------------------- warnings */
 
-/* True when every name that matches a pattern of `narrow` matches one of
- * `wide`. A pattern can be matched like a name: its '*' stands for itself,
- * and what it covers lies between the same beginning and end. */
-static bool covers(const struct strs *wide, const struct strs *narrow)
+/* Whether every name that matches a pattern of `narrow` also matches a pattern
+ * of `wide`. A narrow pattern is matched like a name: if "a*c" matches "a*" as
+ * text, then so do all names that "a*c" matches. An empty list is "*". */
+static bool cchk_covers(const struct strs *wide, const struct strs *narrow)
 {
 	size_t i;
 
 	if (wide->n == 0)
 		return true;
 	for (i = 0; i < narrow->n; i++)
-		if (!globs_match(wide, narrow->v[i]))
+		if (!cchk_globs_match(wide, narrow->v[i]))
 			return false;
-	return narrow->n > 0 || globs_match(wide, STR("*"));
+	return narrow->n > 0 || cchk_globs_match(wide, STR("*"));
 }
 
-static bool hides_rule(const struct policy_rule *first,
-                       const struct policy_rule *later)
+/* Whether `first` matches every request that `later` matches. */
+static bool cchk_hides_rule(const struct policy_rule *first,
+                            const struct policy_rule *later)
 {
 	bool operations = first->operations == 0 ||
 	                  (later->operations != 0 &&
 	                   (later->operations & ~first->operations) == 0);
 
 	return !first->has_match && operations &&
-	       covers(&first->consumers, &later->consumers) &&
-	       covers(&first->models, &later->models);
+	       cchk_covers(&first->consumers, &later->consumers) &&
+	       cchk_covers(&first->models, &later->models);
 }
 
-static void warn_rules(struct build *b)
+/* The first rule that matches decides, so a rule whose requests all match an
+ * earlier one never does. */
+static void cchk_warn_rules(struct build *b)
 {
 	const struct policy *p = b->policy;
-	struct place section = section_of("rules");
+	struct place section = cchk_section("rules");
 	size_t i, j;
 
 	for (i = 1; i < p->n_rules; i++) {
 		struct place at = place_index(&section, i);
 
 		for (j = 0; j < i; j++)
-			if (hides_rule(&p->rules[j], &p->rules[i]))
+			if (cchk_hides_rule(&p->rules[j], &p->rules[i]))
 				break;
 		if (j < i)
 			report_warning(b->rep, &at,
@@ -227,18 +251,18 @@ static void warn_rules(struct build *b)
 	}
 }
 
-static bool reaches_anything(const struct policy *p,
-                             const struct policy_consumer *c)
+static bool cchk_reaches_anything(const struct policy *p,
+                                  const struct policy_consumer *c)
 {
 	size_t i;
 
 	for (i = 0; i < p->n_models; i++)
-		if (may_reach(p, c, &p->models[i]))
+		if (cchk_may_reach(p, c, &p->models[i]))
 			return true;
 	return false;
 }
 
-static bool matches_everybody(const struct policy_consumer *c)
+static bool cchk_matches_everybody(const struct policy_consumer *c)
 {
 	size_t i;
 
@@ -248,11 +272,13 @@ static bool matches_everybody(const struct policy_consumer *c)
 	return false;
 }
 
-static void warn_consumers(struct build *b)
+/* The first consumer that matches is charged: consumers behind one with "any"
+ * are not reached. A consumer without any rule is always refused. */
+static void cchk_warn_consumers(struct build *b)
 {
 	const struct policy *p = b->policy;
 	const struct policy_consumer *before = NULL;
-	struct place section = section_of("consumers");
+	struct place section = cchk_section("consumers");
 	size_t i;
 
 	for (i = 0; i < p->n_consumers; i++) {
@@ -265,19 +291,20 @@ static void warn_consumers(struct build *b)
 			               "\"%" STR_FMT
 			               "\" before it matches everybody",
 			               STR_ARG(before->name));
-		if (!reaches_anything(p, c))
+		if (!cchk_reaches_anything(p, c))
 			report_warning(b->rep, &at,
 			               "no rule allows it anything");
-		if (!before && matches_everybody(c))
+		if (!before && cchk_matches_everybody(c))
 			before = c;
 	}
 }
 
-/* A reservation larger than the limit is refused whatever is left. */
-static void warn_amounts(struct build *b)
+/* A reservation larger than the whole limit is always refused: STORE_TOO_LARGE.
+ */
+static void cchk_warn_amounts(struct build *b)
 {
 	const struct policy *p = b->policy;
-	struct place section = section_of("limits");
+	struct place section = cchk_section("limits");
 	size_t i, j, k;
 
 	for (i = 0; i < p->n_limits; i++) {
@@ -288,11 +315,11 @@ static void warn_amounts(struct build *b)
 
 		for (j = 0; j < p->n_consumers && l->unit == UNIT_TOKENS; j++)
 			for (k = 0; k < p->n_models; k++)
-				if (uses_limit(&p->consumers[j], i) &&
+				if (cchk_uses_limit(&p->consumers[j], i) &&
 				    p->models[k].default_output_tokens >=
 				            l->amount &&
-				    may_reach(p, &p->consumers[j],
-				              &p->models[k]))
+				    cchk_may_reach(p, &p->consumers[j],
+				                   &p->models[k]))
 					large = &p->models[k];
 		if (large)
 			report_warning(b->rep, &at,
@@ -306,18 +333,19 @@ static void warn_amounts(struct build *b)
 	}
 }
 
-/* The agent does not change bodies: where the upstream reads the model there,
- * callers must say the deployment's own name. */
-static bool is_name_of(const struct policy *p, const struct policy_model *m,
-                       struct str name)
+/* Except on the surface "azure", the upstream reads the deployment's name from
+ * the `model` of the body, which the gateway does not change. So the name that
+ * callers use must be the deployment's name. */
+static bool cchk_is_model_name(const struct policy *p,
+                               const struct policy_model *m, struct str name)
 {
 	return policy_model(p, name) == m;
 }
 
-static void warn_deployments(struct build *b)
+static void cchk_warn_deployments(struct build *b)
 {
 	const struct policy *p = b->policy;
-	struct place section = section_of("models");
+	struct place section = cchk_section("models");
 	size_t i, j;
 
 	for (i = 0; i < p->n_models; i++) {
@@ -331,7 +359,7 @@ static void warn_deployments(struct build *b)
 			struct place at = place_key(&item, STR("name"));
 
 			if (d->surface == SURFACE_AZURE ||
-			    is_name_of(p, m, d->name))
+			    cchk_is_model_name(p, m, d->name))
 				continue;
 			report_warning(b->rep, &at,
 			               "it can never be used: on this surface "
@@ -343,27 +371,27 @@ static void warn_deployments(struct build *b)
 	}
 }
 
-static void unused(struct build *b, const char *section, struct str name,
-                   bool used)
+static void cchk_warn_if_unused(struct build *b, const char *section,
+                                struct str name, bool used)
 {
-	struct place top = section_of(section);
+	struct place top = cchk_section(section);
 	struct place at = place_key(&top, name);
 
 	if (!used)
 		report_warning(b->rep, &at, "nothing uses it");
 }
 
-static bool limit_used(const struct policy *p, size_t limit)
+static bool cchk_limit_is_used(const struct policy *p, size_t limit)
 {
 	size_t i;
 
 	for (i = 0; i < p->n_consumers; i++)
-		if (uses_limit(&p->consumers[i], limit))
+		if (cchk_uses_limit(&p->consumers[i], limit))
 			return true;
 	return false;
 }
 
-static bool credential_used(const struct policy *p, size_t credential)
+static bool cchk_credential_is_used(const struct policy *p, size_t credential)
 {
 	size_t i;
 
@@ -373,7 +401,7 @@ static bool credential_used(const struct policy *p, size_t credential)
 	return p->redis.credential == &p->credentials[credential];
 }
 
-static bool resource_used(const struct policy *p, size_t resource)
+static bool cchk_resource_is_used(const struct policy *p, size_t resource)
 {
 	size_t i, j;
 
@@ -384,24 +412,26 @@ static bool resource_used(const struct policy *p, size_t resource)
 	return false;
 }
 
-static void warn_unused(struct build *b)
+static void cchk_warn_unused(struct build *b)
 {
 	const struct policy *p = b->policy;
 	size_t i;
 
 	for (i = 0; i < p->n_limits; i++)
-		unused(b, "limits", p->limits[i].name, limit_used(p, i));
+		cchk_warn_if_unused(b, "limits", p->limits[i].name,
+		                    cchk_limit_is_used(p, i));
 	for (i = 0; i < p->n_credentials; i++)
-		unused(b, "credentials", p->credentials[i].name,
-		       credential_used(p, i));
+		cchk_warn_if_unused(b, "credentials", p->credentials[i].name,
+		                    cchk_credential_is_used(p, i));
 	for (i = 0; i < p->n_resources; i++)
-		unused(b, "resources", p->resources[i].name,
-		       resource_used(p, i));
+		cchk_warn_if_unused(b, "resources", p->resources[i].name,
+		                    cchk_resource_is_used(p, i));
 }
 
-static void warn_keys(struct build *b)
+/* The wall clock of the moment of loading; the request path checks it again. */
+static void cchk_warn_keys(struct build *b)
 {
-	struct place top = section_of("keys");
+	struct place top = cchk_section("keys");
 	struct place section = place_key(&top, STR("entries"));
 	int64_t now = time(NULL);
 	size_t i;
@@ -420,17 +450,17 @@ static void warn_keys(struct build *b)
 
 void check_policy(struct build *b)
 {
-	check_identity(b);
-	check_workers(b);
-	check_accounts(b);
-	check_limits(b);
-	/* with errors the lists have holes, and half of these would be wrong */
+	cchk_identity(b);
+	cchk_workers(b);
+	cchk_accounts(b);
+	cchk_limits(b);
+	/* after an error the lists are incomplete, and so would be these */
 	if (b->rep->n_errors > 0)
 		return;
-	warn_keys(b);
-	warn_consumers(b);
-	warn_rules(b);
-	warn_amounts(b);
-	warn_deployments(b);
-	warn_unused(b);
+	cchk_warn_keys(b);
+	cchk_warn_consumers(b);
+	cchk_warn_rules(b);
+	cchk_warn_amounts(b);
+	cchk_warn_deployments(b);
+	cchk_warn_unused(b);
 }

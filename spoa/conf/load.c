@@ -1,10 +1,14 @@
 /*
  * conf/load: gateway.json -> struct policy, with every error and its place.
  *
- *   file -> json (comments allowed) -> read by table -> build -> check
+ *   load_read_file -> json_parse_with (comments allowed)
+ *     -> read_section: struct raw_config, by the table of conf/options
+ *     -> process_build, azure_build, callers_build: struct policy
+ *     -> check_policy
  *
- * Each stage goes on after errors, so that one run shows all of them. Only
- * text that is no JSON ends at its first one.
+ * Each stage goes on after errors, so that one run shows all of them. Only text
+ * that is not JSON ends at its first error. The policy exists from the
+ * beginning and is thrown away if there was any error: nothing is half-applied.
  */
 #include "conf/load.h"
 
@@ -17,12 +21,14 @@
 #include <unistd.h>
 
 enum {
-	FILE_MAX = 8 << 20,  /* bytes of gateway.json */
-	MODELS_MAX = 100000, /* names and aliases */
+	/* Bytes of gateway.json. Some 10,000 models with prices. */
+	FILE_MAX = 8 << 20,
+	/* Names and aliases of models: the bound of their map. */
+	MODELS_MAX = 100000,
 };
 
-static void syntax_error(struct report *rep, struct str text, const char *error,
-                         size_t at)
+static void load_report_syntax(struct report *rep, struct str text,
+                               const char *error, size_t at)
 {
 	unsigned line, column;
 
@@ -33,7 +39,8 @@ static void syntax_error(struct report *rep, struct str text, const char *error,
 	             line, column, error);
 }
 
-static struct policy *new_policy(const char *name)
+/* The first reference belongs to the caller. */
+static struct policy *load_new_policy(const char *name)
 {
 	struct policy *p = calloc(1, sizeof(*p));
 	struct pool *pool = pool_new();
@@ -50,8 +57,8 @@ static struct policy *new_policy(const char *name)
 	return p;
 }
 
-static void build_policy(struct policy *p, const struct json *root,
-                         struct report *rep)
+static void load_build_policy(struct policy *p, const struct json *root,
+                              struct report *rep)
 {
 	struct raw_config *raw = pool_alloc(p->pool, 1, sizeof(*raw));
 	struct build b = {raw, p, p->pool, rep};
@@ -77,12 +84,12 @@ struct policy *conf_parse(const char *name, struct str text, struct buf *errors)
 
 	root = json_parse_with(text, JSON_COMMENTS, &error, &error_at);
 	if (!root) {
-		syntax_error(&rep, text, error, error_at);
+		load_report_syntax(&rep, text, error, error_at);
 		return NULL;
 	}
-	p = new_policy(name);
+	p = load_new_policy(name);
 	if (p)
-		build_policy(p, root, &rep);
+		load_build_policy(p, root, &rep);
 	json_free(root);
 	if (!p || ((struct pool *)p->pool)->failed)
 		report_error(&rep, NULL, "out of memory");
@@ -92,8 +99,9 @@ struct policy *conf_parse(const char *name, struct str text, struct buf *errors)
 	return NULL;
 }
 
-/* The whole file into `out`; false with errno. */
-static bool read_file(const char *path, struct buf *out)
+/* Append the whole file to `out`. False with errno; EFBIG beyond FILE_MAX. It
+ * reads until the end and does not ask for the size, so a pipe works, too. */
+static bool load_read_file(const char *path, struct buf *out)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	bool ok = false;
@@ -128,7 +136,7 @@ struct policy *conf_load(const char *path, struct buf *errors)
 	struct buf text;
 
 	buf_init(&text, FILE_MAX);
-	if (read_file(path, &text))
+	if (load_read_file(path, &text))
 		p = conf_parse(path, buf_str(&text), errors);
 	else
 		report_error(&rep, NULL,

@@ -1,11 +1,17 @@
-/* conf/manual: what gateway.json may hold, for people. */
+/*
+ * conf/manual: the documentation of all options of gateway.json as text.
+ *
+ *   PATH.KEY
+ *       TYPE [BOUNDS] [; only TYPES OF CREDENTIALS] [; required | default]
+ *       HELP
+ */
 #include "conf/manual.h"
 
 #include "conf/options.h"
 
 #include <stdio.h>
 
-static void print_names(struct buf *out, const char *const *names)
+static void man_print_names(struct buf *out, const char *const *names)
 {
 	size_t i;
 
@@ -13,7 +19,8 @@ static void print_names(struct buf *out, const char *const *names)
 		buf_fmt(out, "%s%s", i ? " | " : "", names[i]);
 }
 
-static void print_kinds(struct buf *out, unsigned kinds)
+/* Credential types that have this key; nothing when all have it. */
+static void man_print_kinds(struct buf *out, unsigned kinds)
 {
 	const char *sep = "; only ";
 	unsigned i;
@@ -25,12 +32,12 @@ static void print_kinds(struct buf *out, unsigned kinds)
 		}
 }
 
-static void print_row(struct buf *out, const char *prefix,
-                      const struct option *o)
+static void man_print_row(struct buf *out, const char *prefix,
+                          const struct option *o)
 {
 	buf_fmt(out, "%s%s\n    ", prefix, o->key);
 	if (o->type == OPT_ENUM)
-		print_names(out, o->names);
+		man_print_names(out, o->names);
 	else
 		buf_fmt(out, "%s%s",
 		        o->or_one ? "one or a list: "
@@ -40,7 +47,7 @@ static void print_row(struct buf *out, const char *prefix,
 	if (o->max > 0 && (o->type == OPT_UINT || o->type == OPT_U64))
 		buf_fmt(out, " from %lld to %lld", (long long)o->min,
 		        (long long)o->max);
-	print_kinds(out, o->kinds);
+	man_print_kinds(out, o->kinds);
 	if (o->required)
 		buf_fmt(out, "; required");
 	else if (o->def)
@@ -48,8 +55,9 @@ static void print_row(struct buf *out, const char *prefix,
 	buf_fmt(out, "\n    %s\n", o->help);
 }
 
-static void print_section(struct buf *out, const char *prefix,
-                          const struct section *s)
+/* Recursion follows the table, which is a few levels deep. */
+static void man_print_section(struct buf *out, const char *prefix,
+                              const struct section *s)
 {
 	const struct option *o;
 	char below[128];
@@ -59,15 +67,15 @@ static void print_section(struct buf *out, const char *prefix,
 		                   : o->type == OPT_OBJECT ? "."
 		                                           : "[].";
 
-		print_row(out, prefix, o);
+		man_print_row(out, prefix, o);
 		if (!o->section)
 			continue;
 		snprintf(below, sizeof(below), "%s%s%s", prefix, o->key, tail);
-		print_section(out, below, o->section);
+		man_print_section(out, below, o->section);
 	}
 }
 
 void manual_print(struct buf *out)
 {
-	print_section(out, "", &options_root);
+	man_print_section(out, "", &options_root);
 }

@@ -1,31 +1,42 @@
-/* conf/options: the one table of what gateway.json may hold. */
+/*
+ * conf/options: the table of all options of gateway.json.
+ *
+ * Sections in the order in which they are used, from the inside out: a section
+ * stands before the one that contains it. The order of rows is the order of the
+ * documentation. Bit numbers of raw_head.seen follow it, too.
+ *
+ * The help texts are what operators read: `foundry-spoa options`.
+ */
 #include "conf/options.h"
 
 #include <assert.h>
 
+/* Where the value of a row is stored. */
 #define AT(type_, member) .offset = offsetof(struct type_, member)
 #define SECTION(rows, type_)                                                   \
 	{                                                                      \
 		rows, sizeof(struct type_)                                     \
 	}
+/* A bit of option.kinds. */
 #define KIND(type_) (1u << (type_))
-/* Who proves to Entra what it is: a tenant, an app and something to show. */
+/* Credential types of an app registration: a tenant, an app and a proof. */
 #define OF_ENTRA                                                               \
 	(KIND(CRED_CLIENT_SECRET) | KIND(CRED_WORKLOAD) |                      \
 	 KIND(CRED_CERTIFICATE))
 
-/* Names in the order of their enum. */
-static const char *const log_levels[] = {"debug", "info", "warn", "error",
-                                         NULL};
-static const char *const requires[] = {"any", "token", "key", "both", NULL};
-static const char *const effects[] = {"deny", "allow", NULL};
-static const char *const surfaces[] = {"azure", "v1", "models", "anthropic",
-                                       NULL};
-static const char *const pers[] = {"consumer", "app",  "agent",
-                                   "model",    "team", NULL};
-static const char *const windows[] = {"minute", "hour", "day", "month", NULL};
-static const char *const modes[] = {"exact", "lease", NULL};
-static const char *const on_failures[] = {"local", "allow", "deny", NULL};
+/* Names of enum values, in the order of the enum that each is cast to. */
+static const char *const opt_log_levels[] = {"debug", "info", "warn", "error",
+                                             NULL};
+static const char *const opt_requires[] = {"any", "token", "key", "both", NULL};
+static const char *const opt_effects[] = {"deny", "allow", NULL};
+static const char *const opt_surfaces[] = {"azure", "v1", "models", "anthropic",
+                                           NULL};
+static const char *const opt_pers[] = {"consumer", "app",  "agent",
+                                       "model",    "team", NULL};
+static const char *const opt_windows[] = {"minute", "hour", "day", "month",
+                                          NULL};
+static const char *const opt_modes[] = {"exact", "lease", NULL};
+static const char *const opt_on_failures[] = {"local", "allow", "deny", NULL};
 const char *const options_units[] = {"requests", "tokens", "usd", "concurrent",
                                      NULL};
 const char *const options_credential_types[] = {
@@ -35,7 +46,9 @@ const char *const options_key_headers[] = {"api-key", "authorization",
                                            "x-api-key",
                                            "ocp-apim-subscription-key", NULL};
 
-static const struct option listen_rows[] = {
+/* "listen": built by conf/process, opened by agent/workers. Bound at start; a
+ * reload does not change them. */
+static const struct option opt_listen_rows[] = {
 	{"spop", OPT_LISTEN, .many = true, AT(raw_listen, p.spop), .min = 1,
          .max = 8, .def = "[\"unix:/run/foundry-gateway/spop.sock\"]",
          .help = "where HAProxy asks: unix:/path or a loopback HOST:PORT"},
@@ -51,9 +64,11 @@ static const struct option listen_rows[] = {
          .def = "\"127.0.0.1:9102\"",
          .help = "TCP: /metrics, /healthz, /readyz, /blocked (for HAProxy)"},
 	{.key = NULL}};
-static const struct section listen = SECTION(listen_rows, raw_listen);
+static const struct section opt_listen = SECTION(opt_listen_rows, raw_listen);
 
-static const struct option redis_rows[] = {
+/* "redis": absent, all limits are counted in memory. conf/process reads the
+ * URLs and the password, conf/azure resolves the credential. */
+static const struct option opt_redis_rows[] = {
 	{"url", OPT_REDIS_URL, .many = true, .or_one = true, .required = true,
          AT(raw_redis, url), .min = 1, .max = POLICY_REDIS_ENDPOINTS,
          .help = "redis://[USER@]HOST[:PORT][/DB], rediss:// for TLS, or "
@@ -77,9 +92,10 @@ static const struct option redis_rows[] = {
 	{"prefix", OPT_NAME, AT(raw_redis, p.prefix), .def = "\"gw\"",
          .help = "of every key; gateways that share limits share it"},
 	{.key = NULL}};
-static const struct section redis = SECTION(redis_rows, raw_redis);
+static const struct section opt_redis = SECTION(opt_redis_rows, raw_redis);
 
-static const struct option objects_rows[] = {
+/* "objects": requests that create an object without naming a model. */
+static const struct option opt_objects_rows[] = {
 	{"resource", OPT_NAME, .required = true, AT(raw_objects, resource),
          .help = "name of the resource where files, batches, vector stores "
                  "and conversations are made"},
@@ -87,9 +103,11 @@ static const struct option objects_rows[] = {
          .min = 1, .max = 3650,
          .help = "without use, until it is forgotten whose an object is"},
 	{.key = NULL}};
-static const struct section objects = SECTION(objects_rows, raw_objects);
+static const struct section opt_objects =
+	SECTION(opt_objects_rows, raw_objects);
 
-static const struct option ledger_rows[] = {
+/* "ledger": the record of the usage of each request, see usage/ledger. */
+static const struct option opt_ledger_rows[] = {
 	{"file", OPT_FILE, .required = true, AT(raw_ledger, p.file),
          .help = "one line of JSON per request: who consumed what; for "
                  "foundry-spoa report"},
@@ -102,9 +120,11 @@ static const struct option ledger_rows[] = {
                  "also kept in Redis, in the stream PREFIX:{ACCOUNT}:ledger; "
                  "0: none"},
 	{.key = NULL}};
-static const struct section ledger = SECTION(ledger_rows, raw_ledger);
+static const struct section opt_ledger = SECTION(opt_ledger_rows, raw_ledger);
 
-static const struct option tenant_rows[] = {
+/* "tenants": which access tokens are valid, see keys/inbound. Issuers and
+ * metadata URLs are derived from id and authority by conf/callers. */
+static const struct option opt_tenant_rows[] = {
 	{"id", OPT_GUID, .required = true, AT(raw_tenant, p.id),
          .help = "the directory (tenant) id"},
 	{"authority", OPT_URL, AT(raw_tenant, p.authority),
@@ -128,9 +148,11 @@ static const struct option tenant_rows[] = {
 	{"skew_s", OPT_UINT, AT(raw_tenant, p.skew_s), .def = "60", .min = 0,
          .max = 300, .help = "tolerance for exp and nbf"},
 	{.key = NULL}};
-static const struct section tenant = SECTION(tenant_rows, raw_tenant);
+static const struct section opt_tenant = SECTION(opt_tenant_rows, raw_tenant);
 
-static const struct option match_rows[] = {
+/* "match" of a consumer and "caller" of a rule. `any` must stay the first row:
+ * clrs_build_match() knows its bit. */
+static const struct option opt_match_rows[] = {
 	{"any", OPT_BOOL, AT(raw_match, p.any),
          .help = "true: everybody who was authenticated"},
 	{"tenant", OPT_NAME, AT(raw_match, tenant),
@@ -153,19 +175,20 @@ static const struct option match_rows[] = {
          .help = "xms_mirid of a managed identity, without case, one * "
                  "allowed"},
 	{.key = NULL}};
-static const struct section match = SECTION(match_rows, raw_match);
+static const struct section opt_match = SECTION(opt_match_rows, raw_match);
 
-static const struct option key_rows[] = {
+/* "keys": gateway keys, by name. The file has only their hashes. */
+static const struct option opt_key_rows[] = {
 	{"sha256", OPT_SHA256, .required = true, AT(raw_key, p.sha256),
          .help = "of the key, in hex: printf %s KEY | sha256sum"},
 	{"not_after", OPT_TIME, AT(raw_key, p.not_after),
          .help = "the key ends then (RFC 3339, UTC)"},
 	{.key = NULL}};
-const struct section options_key = SECTION(key_rows, raw_key);
+const struct section options_key = SECTION(opt_key_rows, raw_key);
 
-static const struct option keys_rows[] = {
+static const struct option opt_keys_rows[] = {
 	{"require", OPT_ENUM, AT(raw_keys, require), .def = "\"any\"",
-         .names = requires,
+         .names = opt_requires,
          .help = "any: the token counts when there is one, else the key, "
                  "and whatever comes must be good; token or key: only that "
                  "is looked at; both: both must be there and good"},
@@ -175,13 +198,14 @@ static const struct option keys_rows[] = {
 	{"entries", OPT_MAP, AT(raw_keys, entries), .key_type = OPT_NAME,
          .section = &options_key, .help = "gateway keys by name"},
 	{.key = NULL}};
-static const struct section keys = SECTION(keys_rows, raw_keys);
+static const struct section opt_keys = SECTION(opt_keys_rows, raw_keys);
 
-static const struct option consumer_rows[] = {
+/* "consumers": whom a caller is charged to. Their order matters. */
+static const struct option opt_consumer_rows[] = {
 	{"team", OPT_NAME, AT(raw_consumer, team),
          .help = "limits per team are shared by all of the team"},
 	{"match", OPT_ONE_OR_LIST, .required = true, AT(raw_consumer, match),
-         .section = &match, .min = 1, .max = 256,
+         .section = &opt_match, .min = 1, .max = 256,
          .help = "who it is: all conditions of one of these hold; the first "
                  "consumer in the file that matches counts"},
 	{"limits", OPT_NAME, .many = true, AT(raw_consumer, limits), .max = 16,
@@ -190,16 +214,18 @@ static const struct option consumer_rows[] = {
          .help = "this is a Foundry connection: what it says of agent and "
                  "project is logged and counted; anybody else's is ignored"},
 	{.key = NULL}};
-static const struct section consumer = SECTION(consumer_rows, raw_consumer);
+static const struct section opt_consumer =
+	SECTION(opt_consumer_rows, raw_consumer);
 
-static const struct option rule_rows[] = {
+/* "rules": authorization. Their order matters. */
+static const struct option opt_rule_rows[] = {
 	{"name", OPT_NAME, .required = true, AT(raw_rule, name),
          .help = "for the log"},
 	{"effect", OPT_ENUM, .required = true, AT(raw_rule, effect),
-         .names = effects, .help = "what happens when the rule matches"},
+         .names = opt_effects, .help = "what happens when the rule matches"},
 	{"consumers", OPT_GLOB, .many = true, AT(raw_rule, p.consumers),
          .min = 1, .help = "names, one * allowed in each; absent: all"},
-	{"caller", OPT_OBJECT, AT(raw_rule, caller), .section = &match,
+	{"caller", OPT_OBJECT, AT(raw_rule, caller), .section = &opt_match,
          .help = "further conditions on the caller"},
 	{"models", OPT_GLOB, .many = true, AT(raw_rule, p.models), .min = 1,
          .help = "public names, one * allowed in each; absent: all"},
@@ -208,9 +234,11 @@ static const struct option rule_rows[] = {
                  "batches, vector_stores, conversations, images, audio, "
                  "realtime, models; absent: all"},
 	{.key = NULL}};
-const struct section options_rule = SECTION(rule_rows, raw_rule);
+const struct section options_rule = SECTION(opt_rule_rows, raw_rule);
 
-static const struct option credential_rows[] = {
+/* "credentials": one table for all types. `kinds` says which types have a key;
+ * which keys a type needs is checked by its function in conf/azure. */
+static const struct option opt_credential_rows[] = {
 	{"type", OPT_ENUM, .required = true, AT(raw_credential, type),
          .names = options_credential_types,
          .help = "where the credential comes from"},
@@ -268,9 +296,11 @@ static const struct option credential_rows[] = {
          .help = "where the resource wants its key"},
 	{.key = NULL}};
 const struct section options_credential =
-	SECTION(credential_rows, raw_credential);
+	SECTION(opt_credential_rows, raw_credential);
 
-static const struct option resource_rows[] = {
+/* "resources": a resource is also a backend in the rendered haproxy.cfg, so its
+ * name has the characters of one. */
+static const struct option opt_resource_rows[] = {
 	{"url", OPT_URL, .required = true, AT(raw_resource, url),
          .help = "scheme and host of the resource; http only on loopback"},
 	{"address", OPT_ENDPOINT, AT(raw_resource, address),
@@ -287,9 +317,12 @@ static const struct option resource_rows[] = {
          .help = "certificates to trust, as HAProxy sees the path; else the "
                  "system's"},
 	{.key = NULL}};
-static const struct section resource = SECTION(resource_rows, raw_resource);
+static const struct section opt_resource =
+	SECTION(opt_resource_rows, raw_resource);
 
-static const struct option batch_price_rows[] = {
+/* "price" of a model and "batch" in it. No defaults here: an absent price takes
+ * another one, see az_build_price(). */
+static const struct option opt_batch_price_rows[] = {
 	{"input", OPT_PRICE, AT(raw_batch_price, p.input),
          .help = "USD per million prompt tokens; default: as without batch"},
 	{"cached", OPT_PRICE, AT(raw_batch_price, p.cached),
@@ -299,9 +332,9 @@ static const struct option batch_price_rows[] = {
                  "batch"},
 	{.key = NULL}};
 const struct section options_batch_price =
-	SECTION(batch_price_rows, raw_batch_price);
+	SECTION(opt_batch_price_rows, raw_batch_price);
 
-static const struct option price_rows[] = {
+static const struct option opt_price_rows[] = {
 	{"input", OPT_PRICE, AT(raw_price, p.input),
          .help = "USD per million prompt tokens"},
 	{"cached", OPT_PRICE, AT(raw_price, p.cached),
@@ -316,9 +349,10 @@ static const struct option price_rows[] = {
          .help = "of what ran in batches: the usage that a batch tells when "
                  "it is asked for, in the ledger and in report only"},
 	{.key = NULL}};
-const struct section options_price = SECTION(price_rows, raw_price);
+const struct section options_price = SECTION(opt_price_rows, raw_price);
 
-static const struct option ptu_rows[] = {
+/* "ptu" of a deployment: paid by the hour, see commands/report_ptu. */
+static const struct option opt_ptu_rows[] = {
 	{"units", OPT_UINT, .required = true, AT(raw_ptu, p.units), .min = 1,
          .max = 100000, .help = "that are paid for, used or not"},
 	{"usd_per_unit_hour", OPT_USD, .required = true,
@@ -336,38 +370,40 @@ static const struct option ptu_rows[] = {
 	{"until", OPT_TIME, AT(raw_ptu, p.until),
          .help = "not paid from then on; default: never"},
 	{.key = NULL}};
-static const struct section ptu = SECTION(ptu_rows, raw_ptu);
+static const struct section opt_ptu = SECTION(opt_ptu_rows, raw_ptu);
 
-static const struct option deployment_rows[] = {
+/* "deployments" of a model: where its requests are sent, see decide/route. */
+static const struct option opt_deployment_rows[] = {
 	{"resource", OPT_NAME, .required = true, AT(raw_deployment, resource),
          .help = "name of a resource"},
 	{"name", OPT_NAME, AT(raw_deployment, p.name),
          .help = "of the deployment in Azure; default: the model's name"},
 	{"priority", OPT_UINT, AT(raw_deployment, p.priority), .def = "1",
          .min = 1, .max = 100,
-         .help = "lower is used first, others when those are health down"},
+         .help = "lower is used first, others when those are cooling down"},
 	{"weight", OPT_UINT, AT(raw_deployment, p.weight), .def = "1", .min = 1,
          .max = 1000, .help = "share among equals in priority"},
 	{"surface", OPT_ENUM, AT(raw_deployment, surface), .def = "\"azure\"",
-         .names = surfaces,
+         .names = opt_surfaces,
          .help = "azure: /openai/deployments/NAME/..; v1: /openai/v1/..; "
                  "models: /models/..; anthropic: /anthropic/v1/.."},
 	{"api_version", OPT_WORD, AT(raw_deployment, p.api_version),
          .help = "instead of the caller's (azure and models)"},
-	{"ptu", OPT_OBJECT, AT(raw_deployment, ptu), .section = &ptu,
+	{"ptu", OPT_OBJECT, AT(raw_deployment, ptu), .section = &opt_ptu,
          .help = "provisioned throughput: paid by the hour, so its tokens "
                  "cost nothing; foundry-spoa report shares the cost among "
                  "those who used it"},
 	{.key = NULL}};
 const struct section options_deployment =
-	SECTION(deployment_rows, raw_deployment);
+	SECTION(opt_deployment_rows, raw_deployment);
 
-static const char *const adapt_max[] = {"keep", "max_tokens",
-                                        "max_completion_tokens", NULL};
+static const char *const opt_adapt_max[] = {"keep", "max_tokens",
+                                            "max_completion_tokens", NULL};
 
-static const struct option adapt_rows[] = {
+/* "adapt" of a model: changes of request bodies, see decide/adapt. */
+static const struct option opt_adapt_rows[] = {
 	{"max_tokens", OPT_ENUM, AT(raw_adapt, max_tokens), .def = "\"keep\"",
-         .names = adapt_max,
+         .names = opt_adapt_max,
          .help = "the name under which chat completions limit their output "
                  "upstream; the other one is renamed to it"},
 	{"reasoning_effort", OPT_WORDS, AT(raw_adapt, p.reasoning_effort),
@@ -382,9 +418,10 @@ static const struct option adapt_rows[] = {
                  "this when the request names none; 0: no cap. Not for "
                  "bodies larger than GATEWAY_BODY_MAX"},
 	{.key = NULL}};
-static const struct section adapt = SECTION(adapt_rows, raw_adapt);
+static const struct section opt_adapt = SECTION(opt_adapt_rows, raw_adapt);
 
-static const struct option model_rows[] = {
+/* "models", by public name. */
+static const struct option opt_model_rows[] = {
 	{"aliases", OPT_MODEL, .many = true, AT(raw_model, p.aliases),
          .max = 100, .help = "further names callers may use"},
 	{"base_model", OPT_MODEL, AT(raw_model, p.base_model),
@@ -408,21 +445,23 @@ static const struct option model_rows[] = {
                  "not, where the API version knows stream_options, and take "
                  "it out of the answer; false: such streams are charged by "
                  "their events"},
-	{"adapt", OPT_OBJECT, AT(raw_model, adapt), .section = &adapt,
+	{"adapt", OPT_OBJECT, AT(raw_model, adapt), .section = &opt_adapt,
          .help = "what is changed in bodies so that this model takes them"},
 	{"price", OPT_OBJECT, AT(raw_model, price), .section = &options_price,
          .help = "needed where a limit counts usd; 0 is a price, too"},
 	{.key = NULL}};
-const struct section options_model = SECTION(model_rows, raw_model);
+const struct section options_model = SECTION(opt_model_rows, raw_model);
 
-static const struct option limit_rows[] = {
-	{"per", OPT_ENUM, .required = true, AT(raw_limit, per), .names = pers,
-         .help = "what has a counter of its own"},
+/* "limits", by name. The default of `window` is never used: the key is required
+ * except for concurrent, see clrs_build_window(). */
+static const struct option opt_limit_rows[] = {
+	{"per", OPT_ENUM, .required = true, AT(raw_limit, per),
+         .names = opt_pers, .help = "what has a counter of its own"},
 	{"unit", OPT_ENUM, .required = true, AT(raw_limit, unit),
          .names = options_units, .help = "what is counted"},
 	{"amount", OPT_NUMBER, .required = true, AT(raw_limit, amount),
          .help = "per window; usd may have decimals"},
-	{"window", OPT_ENUM, AT(raw_limit, window), .names = windows,
+	{"window", OPT_ENUM, AT(raw_limit, window), .names = opt_windows,
          .def = "\"minute\"",
          .help = "minute refills steadily; hour, day and month are fixed, "
                  "UTC; required but for concurrent, which has none"},
@@ -430,7 +469,7 @@ static const struct option limit_rows[] = {
          .help = "a share from 0 to 1: answers carry a warning once so much "
                  "of it is used; 0: never"},
 	{"mode", OPT_ENUM, AT(raw_limit, mode), .def = "\"exact\"",
-         .names = modes,
+         .names = opt_modes,
          .help = "exact: Redis is asked each time; lease: a worker that has "
                  "just heard from Redis admits at once and tells it; used "
                  "when all limits of a request are leased; without Redis "
@@ -440,33 +479,35 @@ static const struct option limit_rows[] = {
                  "before Redis has heard of it: at most workers * "
                  "lease_share * amount is admitted too much"},
 	{"on_store_failure", OPT_ENUM, AT(raw_limit, on_store_failure),
-         .def = "\"local\"", .names = on_failures,
+         .def = "\"local\"", .names = opt_on_failures,
          .help = "while Redis is away: count in this process, or let "
                  "everything or nothing through"},
 	{.key = NULL}};
-const struct section options_limit = SECTION(limit_rows, raw_limit);
+const struct section options_limit = SECTION(opt_limit_rows, raw_limit);
 
-static const struct option root_rows[] = {
+/* The document. */
+static const struct option opt_root_rows[] = {
 	{"workers", OPT_UINT, AT(raw_config, workers), .def = "1", .min = 1,
          .max = 64, .help = "processes; each decides on its own"},
 	{"log_level", OPT_ENUM, AT(raw_config, log_level), .def = "\"info\"",
-         .names = log_levels, .help = "least important lines to write"},
+         .names = opt_log_levels, .help = "least important lines to write"},
 	{"decision_timeout_ms", OPT_UINT, AT(raw_config, decision_timeout_ms),
          .def = "250", .min = 10, .max = 10000,
          .help = "every question of HAProxy is answered by then; keep it "
                  "below its `timeout processing`"},
-	{"listen", OPT_OBJECT, AT(raw_config, listen), .section = &listen,
+	{"listen", OPT_OBJECT, AT(raw_config, listen), .section = &opt_listen,
          .help = "the doors of the agent"},
-	{"redis", OPT_OBJECT, AT(raw_config, redis), .section = &redis,
+	{"redis", OPT_OBJECT, AT(raw_config, redis), .section = &opt_redis,
          .help = "where nodes share limits; absent: in memory of a process"},
-	{"ledger", OPT_OBJECT, AT(raw_config, ledger), .section = &ledger,
+	{"ledger", OPT_OBJECT, AT(raw_config, ledger), .section = &opt_ledger,
          .help = "where consumption is written down; absent: only in the log"},
 	{"tenants", OPT_MAP, AT(raw_config, tenants), .key_type = OPT_NAME,
-         .section = &tenant, .help = "Entra tenants whose tokens count"},
-	{"keys", OPT_OBJECT, AT(raw_config, keys), .section = &keys,
+         .section = &opt_tenant, .help = "Entra tenants whose tokens count"},
+	{"keys", OPT_OBJECT, AT(raw_config, keys), .section = &opt_keys,
          .help = "gateway keys, for callers without Entra"},
 	{"consumers", OPT_MAP, .required = true, AT(raw_config, consumers),
-         .key_type = OPT_NAME, .section = &consumer, .help = "who is charged"},
+         .key_type = OPT_NAME, .section = &opt_consumer,
+         .help = "who is charged"},
 	{"rules", OPT_LIST, .required = true, AT(raw_config, rules), .min = 1,
          .section = &options_rule,
          .help = "what they may use: the first rule that matches counts, "
@@ -475,19 +516,21 @@ static const struct option root_rows[] = {
          .key_type = OPT_NAME, .section = &options_credential,
          .help = "how the gateway authenticates to Azure"},
 	{"resources", OPT_MAP, .required = true, AT(raw_config, resources),
-         .key_type = OPT_RESOURCE, .section = &resource,
+         .key_type = OPT_RESOURCE, .section = &opt_resource,
          .help = "Foundry and Azure OpenAI resources"},
 	{"models", OPT_MAP, .required = true, AT(raw_config, models),
          .key_type = OPT_MODEL, .section = &options_model,
          .help = "public model names"},
-	{"objects", OPT_OBJECT, AT(raw_config, objects), .section = &objects,
+	{"objects", OPT_OBJECT, AT(raw_config, objects),
+         .section = &opt_objects,
          .help = "files and the like; absent: none are made, and responses "
                  "are remembered for 30 days"},
 	{"limits", OPT_MAP, AT(raw_config, limits), .key_type = OPT_NAME,
          .section = &options_limit, .help = "used by consumers, by name"},
 	{.key = NULL}};
-const struct section options_root = SECTION(root_rows, raw_config);
+const struct section options_root = SECTION(opt_root_rows, raw_config);
 
+/* Linear in the rows of the section; only build functions call it. */
 bool options_given(const struct section *s, const void *raw, const char *key_)
 {
 	const struct raw_head *head = raw;
@@ -500,6 +543,7 @@ bool options_given(const struct section *s, const void *raw, const char *key_)
 	return false;
 }
 
+/* Completes "found ..., expected ...". */
 const char *options_type_name(enum option_type t)
 {
 	static const char *const names[] = {

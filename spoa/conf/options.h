@@ -1,12 +1,17 @@
 /*
- * conf/options: the one table of what gateway.json may hold.
+ * conf/options: the table of all options of gateway.json.
  *
- *   gateway.json --json--> conf/read --this table--> struct raw_config
- *                --conf/callers, azure, process--> struct policy
+ *   gateway.json --base/json--> conf/read --this table--> struct raw_config
+ *                --conf/process, azure, callers--> struct policy
  *
- * A row says key, type, default, bounds, help and where the value goes. The
- * reader, the checks of single values, the defaults and the printed
- * documentation all come from the rows, so they cannot drift apart.
+ * A row has the key, type, default, bounds and help of an option, and the field
+ * that its value is stored in. Reading, the checks of single values, defaults
+ * and the printed documentation are all made from the rows, so they cannot
+ * differ.
+ *
+ * To add an option: a field in a raw_ struct (or in the policy_ struct that it
+ * contains), a row in options.c, and in a build function what depends on other
+ * options.
  */
 #ifndef CONF_OPTIONS_H
 #define CONF_OPTIONS_H
@@ -15,7 +20,7 @@
 #include "conf/policy.h"
 
 enum option_type {
-	/* what is stored is in brackets */
+	/* single values; in brackets the type of the field */
 	OPT_BOOL = 0,       /* [bool] */
 	OPT_UINT = 1,       /* whole number, min..max [unsigned] */
 	OPT_U64 = 2,        /* whole number, min..max [uint64_t] */
@@ -29,7 +34,7 @@ enum option_type {
 	OPT_OPERATIONS = 9, /* list of API operations [uint32_t bits] */
 	OPT_MEMBERS = 10,   /* list of body members [uint32_t bits of
 	                     * enum scan_member] */
-	OPT_WORDS = 11,     /* object of word: word or null [policy_words] */
+	OPT_WORDS = 11,     /* object of WORD: WORD or null [policy_words] */
 	OPT_USD = 12,       /* "1.25" [uint64_t pico-dollars] */
 
 	/* texts [struct str]; with `many` lists of them [struct strs] */
@@ -64,37 +69,43 @@ struct option {
 	const char *key; /* NULL ends the table */
 	enum option_type type;
 	bool many;   /* texts: a list of them, min..max entries */
-	bool or_one; /* with many: one text instead of a list, too */
+	bool or_one; /* with many: one text is accepted instead of a list */
 	bool required;
-	size_t offset;    /* in the section's struct */
-	const char *def;  /* as JSON text; NULL: zero, empty, absent */
-	int64_t min, max; /* numbers, and lengths of lists; max 0: none */
-	const char *const *names;  /* OPT_ENUM; NULL ends */
-	enum option_type key_type; /* OPT_MAP: what the names must be */
-	unsigned kinds; /* credentials: bit set of types it belongs to */
+	size_t offset;    /* of the field in the section's struct */
+	const char *def;  /* as JSON text; NULL: the field stays zero */
+	int64_t min, max; /* of numbers, and of the length of a list; max 0:
+	                   * no maximum of its own */
+	const char *const *names;  /* OPT_ENUM; ends with NULL */
+	enum option_type key_type; /* OPT_MAP: text type of the names */
+	unsigned kinds; /* credentials: bit set of the credential types that
+	                 * have this key; 0: all */
 	const struct section *section; /* OPT_OBJECT and later */
-	const char *help;
+	const char *help;              /* for conf/manual */
 };
 
+/* The keys of one JSON object, and the struct that they are stored in. */
 struct section {
 	const struct option *options;
-	size_t size; /* of its struct, which begins with a raw_head */
+	size_t size; /* of the struct, which begins with a raw_head */
 };
 
-/* What every section's struct begins with. */
+/* The beginning of every section's struct. */
 struct raw_head {
 	struct str name; /* the key in an OPT_MAP, else empty */
-	uint64_t seen;   /* bit i: row i was written in the file */
+	uint64_t seen;   /* bit i: the file has the key of row i. A section
+	                  * therefore has at most 64 rows. */
 };
 
 struct raw_list {
-	void *v; /* structs of the row's section */
+	void *v; /* array of the struct of the row's section */
 	size_t n;
-	bool single; /* OPT_ONE_OR_LIST: an object, so paths have no index */
+	bool single; /* OPT_ONE_OR_LIST: one object instead of a list, so the
+	              * paths of its errors have no index */
 };
 
-/* The sections, as written: references are still names. `p` goes into the
- * policy once they are resolved. */
+/* The sections as written: references are names. Values that need no further
+ * work are read directly into `p`, which a build function copies into the
+ * policy. */
 struct raw_listen {
 	struct raw_head head;
 	struct policy_listen p;
@@ -234,7 +245,8 @@ struct raw_config {
 	struct raw_list limits;
 };
 
-/* The top of the document, and the sections that checks look at. */
+/* The top of the document, and the sections that build functions ask about with
+ * options_given(). */
 extern const struct section options_root;
 extern const struct section options_batch_price;
 extern const struct section options_credential;
@@ -245,16 +257,16 @@ extern const struct section options_model;
 extern const struct section options_price;
 extern const struct section options_rule;
 
-/* Values of enum rows, in the order of their enum. */
+/* Names of enum values, in the order of their enum; NULL ends. */
 extern const char *const options_credential_types[];
 extern const char *const options_key_headers[];
 extern const char *const options_units[];
 
-/* Was this key written in the file? `raw` is a struct of the section. A key
- * that is not in the table is a bug. */
+/* Whether the file has this key, as opposed to the default. `raw` is a struct
+ * of the section. Asserts that the key is in the table. */
 bool options_given(const struct section *s, const void *raw, const char *key);
 
-/* "a GUID", "a whole number", ... */
+/* The type for a message, "a GUID", "a whole number". A constant. */
 const char *options_type_name(enum option_type t);
 
 #endif

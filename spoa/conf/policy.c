@@ -1,4 +1,9 @@
-/* conf/policy: life and look-up of a checked configuration. */
+/*
+ * conf/policy: references and look-ups of a checked configuration.
+ *
+ * Models are looked up for every request, through a map. The other look-ups are
+ * linear, over lists of some tens of entries.
+ */
 #include "conf/policy.h"
 
 #include "conf/pool.h"
@@ -40,8 +45,10 @@ const struct policy_model *policy_model(const struct policy *p, struct str name)
 	return map_get(&p->model_by_name, name);
 }
 
-static bool is_deployed(const struct policy *p, const struct policy_model *m,
-                        struct str resource, struct str name)
+/* Whether the model has a deployment with this name at this resource. */
+static bool pol_is_deployed(const struct policy *p,
+                            const struct policy_model *m, struct str resource,
+                            struct str name)
 {
 	for (size_t i = 0; i < m->n_deployments; i++) {
 		const struct policy_deployment *d = &m->deployments[i];
@@ -60,7 +67,7 @@ const struct policy_model *policy_model_deployed(const struct policy *p,
 	const struct policy_model *m = policy_model(p, name);
 
 	for (size_t i = 0; !m && i < p->n_models; i++)
-		if (is_deployed(p, &p->models[i], resource, name))
+		if (pol_is_deployed(p, &p->models[i], resource, name))
 			m = &p->models[i];
 	return m;
 }

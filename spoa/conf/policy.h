@@ -1,11 +1,14 @@
 /*
- * conf/policy: what gateway.json says, checked and ready for use.
+ * conf/policy: the checked configuration, ready for use.
  *
- * A policy is immutable and reference-counted: reload builds a new one and
+ *   conf/load -> struct policy --policy_ref--> agent, store, requests
+ *
+ * A policy is immutable and reference-counted. A reload builds a new one and
  * swaps one pointer; a request keeps the one it began with. All strings and
- * arrays in it belong to it and live as long as it does. conf/load builds it;
- * nothing else writes to it. Indexes (tenant, credential, resource, model)
- * point into its arrays.
+ * arrays in it belong to it and live as long as it does. Only conf/ writes to
+ * it, before anybody else has it. The count is not atomic: a policy belongs to
+ * one process, which has one thread. Indexes (tenant, credential, resource,
+ * limit) point into its arrays.
  */
 #ifndef CONF_POLICY_H
 #define CONF_POLICY_H
@@ -18,12 +21,12 @@ struct strs {
 	size_t n;
 };
 
-/* ------------------------------------------------ the process: listeners */
+/* ------------------------------------------- process: listeners and Redis */
 
 struct policy_listen {
-	struct strs spop;      /* "unix:/path" or "127.0.0.1:9101" */
-	struct str usage;      /* UDP, "127.0.0.1:9103" */
-	struct str http;       /* TCP, "127.0.0.1:9102" */
+	struct strs spop;      /* "unix:/path" or "127.0.0.1:9101": SPOE */
+	struct str usage;      /* UDP, "127.0.0.1:9103": usage records */
+	struct str http;       /* TCP, "127.0.0.1:9102": metrics, health */
 	unsigned unix_mode;    /* of the unix socket, default 0660 */
 	struct str unix_group; /* group of the unix socket; empty: unchanged */
 };
@@ -33,20 +36,21 @@ struct policy_endpoint {
 	uint16_t port;
 };
 
+/* A primary with its replicas; more than any setup needs. */
 enum { POLICY_REDIS_ENDPOINTS = 8 };
 
 struct policy_redis {
 	bool enabled;
 	bool required; /* /readyz fails while Redis is away */
 	bool tls;      /* rediss:// */
-	/* one primary and its replicas, in the order they are tried */
+	/* one primary and its replicas, in the order in which they are tried */
 	struct policy_endpoint endpoints[POLICY_REDIS_ENDPOINTS];
 	size_t n_endpoints;
 	unsigned db;
 	struct str username; /* ACL user, empty: default */
 	struct str password; /* read from file or environment */
-	/* its tokens are the password, and their object id is the user where
-	 * there is no username; NULL: none */
+	/* Its access token is the password, and the object id in that token is
+	 * the user if there is no username (azure.md 3.10). NULL: none. */
 	const struct policy_credential *credential;
 	struct str ca_file;   /* empty: the system's */
 	unsigned deadline_ms; /* for one command, default 150 */
@@ -54,6 +58,8 @@ struct policy_redis {
 };
 
 /* ------------------------------------------------------ callers: inbound */
+
+/* A directory (tenant) of Entra whose access tokens are accepted. */
 
 struct policy_tenant {
 	struct str name;
@@ -70,12 +76,12 @@ struct policy_tenant {
 	unsigned skew_s;       /* for exp and nbf, default 60 */
 };
 
-/* Conditions on a caller. All that are given must hold; a list holds when
- * one of its entries does. An empty condition (n == 0, len == 0) is not
- * asked. */
+/* Conditions on a caller. All given conditions must hold; a list holds when one
+ * of its entries does. An empty condition (n == 0) is not tested. Names of
+ * claims: azure.md 1.7. */
 struct policy_match {
-	bool any;            /* written as "any": true - holds for everybody */
-	int tenant;          /* index, -1: not asked */
+	bool any;            /* "any": true, holds for everybody */
+	int tenant;          /* index, -1: not tested */
 	struct strs apps;    /* appid / azp */
 	struct strs objects; /* oid */
 	struct strs roles;
@@ -86,23 +92,27 @@ struct policy_match {
 	                     * '*' allowed */
 };
 
-struct policy_key { /* a gateway key */
+/* A gateway key. Only its hash is configured. */
+struct policy_key {
 	struct str name;
-	uint8_t sha256[32];
-	int64_t not_after; /* unix seconds, 0: no end */
+	uint8_t sha256[32]; /* of the key's text */
+	int64_t not_after;  /* unix seconds, 0: no end */
 };
 
-struct policy_consumer { /* who is charged */
+/* Whom a caller is charged to. The first consumer with a match that holds. */
+struct policy_consumer {
 	struct str name;
 	struct str team;                  /* empty: none */
 	const struct policy_match *match; /* one of these must hold */
 	size_t n_match;
-	const unsigned *limits; /* indexes, all of them count */
+	const unsigned *limits; /* indexes; all of them are charged */
 	size_t n_limits;
-	bool trust_foundry; /* its x-ms-foundry-* headers are believed */
+	bool trust_foundry; /* its x-ms-foundry-* headers are used */
 };
 
-struct policy_rule { /* authorization; first match wins, default deny */
+/* Authorization. The first rule that matches decides; without one the request
+ * is denied. */
+struct policy_rule {
 	struct str name;
 	bool allow;
 	struct strs consumers; /* names, "*" globs; empty: all */
@@ -112,22 +122,23 @@ struct policy_rule { /* authorization; first match wins, default deny */
 	uint32_t operations; /* bit set over enum api_operation; 0: all */
 };
 
-/* When a token and a gateway key come in one request. */
+/* Which credential a request needs, and which is used when it has two. */
 enum policy_require {
-	/* The token counts when there is one, else the key; one that is
-	 * present and bad is refused. */
+	/* The token if there is one, otherwise the key. A credential that is
+	 * present and not valid is refused. */
 	REQUIRE_ANY = 0,
 	REQUIRE_TOKEN = 1, /* only tokens; a key is ignored */
 	REQUIRE_KEY = 2,   /* only keys; a token is ignored */
-	/* Both must be there and good; the identity is the token's, with the
-	 * key's name added. */
+	/* Both must be present and valid; the identity is that of the token,
+	 * with the name of the key added. */
 	REQUIRE_BOTH = 3,
 };
 
 /* ------------------------------------------------------- Azure: outbound */
 
+/* Sources of an outbound credential; the sections are those of azure.md. */
 enum credential_type {
-	CRED_IMDS = 0,          /* managed identity of a VM (azure.md 3.2) */
+	CRED_IMDS = 0,          /* managed identity of a VM (3.2) */
 	CRED_APP_SERVICE = 1,   /* App Service, Container Apps (3.3) */
 	CRED_CLIENT_SECRET = 2, /* (3.7) */
 	CRED_KEY = 3,           /* a static key of the resource */
@@ -139,34 +150,35 @@ enum credential_type {
 struct policy_credential {
 	struct str name;
 	enum credential_type type;
-	struct str endpoint;     /* URL of IMDS, Arc agent / IDENTITY_ENDPOINT /
-	                          * authority */
-	struct str header_value; /* IDENTITY_HEADER; secret */
-	struct str tenant_id;    /* of the app: what has an authority */
+	struct str endpoint;     /* by type: base URL of IMDS or the Arc agent,
+	                          * IDENTITY_ENDPOINT, or the authority */
+	struct str header_value; /* IDENTITY_HEADER; a secret */
+	struct str tenant_id;    /* types with an authority */
 	struct str client_id;    /* user-assigned identity or the app's id */
 	struct str object_id;    /* IMDS: instead of client_id */
 	struct str resource_id;  /* IMDS: msi_res_id, instead of client_id */
-	struct str secret;       /* client secret or static key; secret */
+	struct str secret;       /* client secret or static key; a secret */
 	struct str file;         /* federated token, or PEM with key: read
 	                          * again for every token */
 	struct str audience;     /* "https://cognitiveservices.azure.com" */
 	struct str key_header;   /* CRED_KEY: "api-key" (default) */
 };
 
-struct policy_resource { /* a Foundry / Azure OpenAI resource */
+/* A Foundry or Azure OpenAI resource. */
+struct policy_resource {
 	struct str name; /* also of the HAProxy backend: [A-Za-z0-9_-] */
 	bool tls;
 	struct str host;    /* for connect, Host, SNI and verification */
 	uint16_t port;      /* of the URL: for connect and Host */
-	struct str address; /* "HOST:PORT", connect there instead of host:port;
-	                     * empty: not so */
+	struct str address; /* "HOST:PORT" to connect to instead of host:port;
+	                     * empty: none */
 	struct str region;
 	struct str ca_file;  /* for `verify required`, empty: the system's */
 	unsigned credential; /* index */
 	struct str audience; /* of its tokens; empty: the credential's */
 };
 
-/* What a deployment speaks. */
+/* The URL scheme by which a deployment is called (azure.md 4.6). */
 enum policy_surface {
 	SURFACE_AZURE = 0,     /* /openai/deployments/{d}/..?api-version= */
 	SURFACE_V1 = 1,        /* /openai/v1/.., model in the body */
@@ -174,12 +186,13 @@ enum policy_surface {
 	SURFACE_ANTHROPIC = 3, /* /anthropic/v1/.. */
 };
 
-/* Provisioned throughput units: paid by the hour, whatever runs. */
+/* Provisioned throughput units: paid by the hour, used or not. */
 struct policy_ptu {
 	unsigned units;         /* 0: not provisioned, paid by the token */
-	uint64_t unit_hour;     /* pico-dollars for a unit and an hour */
-	uint64_t unit_tpm;      /* weighted tokens a minute; 0: not stated */
-	unsigned output_weight; /* of an output token; one of input has 1 */
+	uint64_t unit_hour;     /* pico-dollars per unit and hour */
+	uint64_t unit_tpm;      /* weighted tokens per minute and unit; 0: not
+	                         * stated */
+	unsigned output_weight; /* of an output token; an input token has 1 */
 	int64_t since, until;   /* unix seconds; 0: open */
 };
 
@@ -194,64 +207,72 @@ struct policy_deployment {
 };
 
 struct policy_word {
-	struct str from, to; /* to is empty: the member goes */
+	struct str from, to; /* `to` is empty: the member is removed */
 };
 
-struct policy_words { /* words that are replaced by others */
+/* Values of a body member that are replaced by others. */
+struct policy_words {
 	const struct policy_word *v;
 	size_t n;
 };
 
-/* How the limit of output is called upstream. */
+/* Name of the member that limits the output tokens upstream. */
 enum policy_adapt_max {
 	ADAPT_KEEP = 0,
 	ADAPT_MAX_TOKENS = 1,
 	ADAPT_MAX_COMPLETION_TOKENS = 2,
 };
 
-struct policy_adapt { /* changes of bodies; all off when zero */
+/* Changes of request bodies (decide/adapt); zero: none. */
+struct policy_adapt {
 	enum policy_adapt_max max_tokens;     /* chat */
 	struct policy_words reasoning_effort; /* chat */
 	uint32_t drop;                        /* bit set of enum scan_member */
 	uint64_t cap_output_tokens;           /* 0: none */
 };
 
-struct policy_price {                   /* pico-dollars; 0: free */
-	uint64_t input, cached, output; /* a token */
-	uint64_t request;
+/* Pico-dollars (10^-12 USD); 0: free. USD per million tokens with six decimals
+ * is a whole number of them per token. */
+struct policy_price {
+	uint64_t input, cached, output; /* per token */
+	uint64_t request;               /* per request */
 };
 
 struct policy_model {
 	struct str name; /* public */
 	struct strs aliases;
-	/* what Foundry is told of it, empty: see decide/discover */
+	/* for model discovery; empty: derived, see decide/discover */
 	struct str base_model, version, format;
 	const struct policy_deployment *deployments;
 	size_t n_deployments;
-	uint64_t default_output_tokens; /* reserved when none are asked for */
-	uint64_t max_output_tokens;     /* cap on what is reserved, 0: none */
-	bool ask_usage; /* of chat streams whose client did not */
+	uint64_t default_output_tokens; /* reserved if the request names no
+	                                 * maximum */
+	uint64_t max_output_tokens;     /* cap of the reservation, 0: none */
+	bool ask_usage; /* request the usage of chat streams (stream_options)
+	                 * if the client did not */
 	struct policy_adapt adapt;
 	struct policy_price price;
-	struct policy_price price_batch; /* of tokens; no request has one */
+	struct policy_price price_batch; /* per token; `request` is not used */
 };
 
-/* A deployment that states its `ptu`, and the model where it does. */
+/* A deployment with `ptu`, and the model that configures it. */
 struct policy_provisioned {
 	const struct policy_model *model;
 	const struct policy_deployment *deployment;
 	struct str resource; /* name */
 };
 
-/* What has an id at a resource: files, responses, conversations, ... */
+/* Objects of a resource: files, responses, conversations, ... */
 struct policy_objects {
-	bool enabled;      /* false: nothing is made without a model */
-	unsigned resource; /* index: of what is made without a model */
+	bool enabled;      /* false: requests that create an object without a
+	                    * model are refused */
+	unsigned resource; /* index: where those are created */
 	unsigned ttl_days; /* without use, until the owner is forgotten */
 };
 
 /* ---------------------------------------------------------------- limits */
 
+/* The scope that has a counter of its own. */
 enum limit_per {
 	PER_CONSUMER = 0,
 	PER_APP = 1,
@@ -267,23 +288,25 @@ enum limit_unit {
 	UNIT_CONCURRENT = 3, /* requests and streams in flight */
 };
 
+/* The numbers are stored in Redis (store/scripts/common.lua). */
 enum limit_window {
 	WINDOW_MINUTE = 0, /* token bucket: refills steadily */
 	WINDOW_HOUR = 1,   /* fixed, UTC */
 	WINDOW_DAY = 2,
 	WINDOW_MONTH = 3,
-	WINDOW_OPEN = 4, /* no time: what is taken is given back */
+	WINDOW_OPEN = 4, /* concurrency: no time, the settle returns it */
 };
 
-/* What to do while the store is away. */
+/* What to do while Redis does not answer. */
 enum limit_on_failure {
 	FAIL_LOCAL = 0, /* keep the limit in this process */
 	FAIL_ALLOW = 1,
 	FAIL_DENY = 2,
 };
 
-/* The largest amount: what counts it works with doubles in Redis and needs
- * room for debts. A million dollars in nano-dollars. */
+/* The largest amount: a million dollars in nano-dollars. Redis counts in
+ * doubles, which are exact up to 9 * 10^15 and need room for debts; see
+ * store/window.h. */
 #define LIMIT_AMOUNT_MAX INT64_C(1000000000000000)
 
 struct policy_limit {
@@ -293,28 +316,29 @@ struct policy_limit {
 	enum limit_window window;
 	uint64_t amount; /* requests, tokens, nano-dollars, streams */
 	enum limit_on_failure on_store_failure;
-	double warn_at;     /* share from which it warns; 0: never */
-	double lease_share; /* see struct store_charge; 0: exact mode */
+	double warn_at;     /* used share from which answers warn; 0: never */
+	double lease_share; /* see struct store_charge; 0: mode exact */
 };
 
+/* The record of what each request has used (usage/ledger). */
 struct policy_ledger {
 	struct str file;     /* empty: none */
-	uint64_t max_bytes;  /* rotated then; 0: never */
-	uint64_t stream_max; /* entries an account keeps in Redis; 0: none */
+	uint64_t max_bytes;  /* size at which it is rotated; 0: never */
+	uint64_t stream_max; /* entries per account in Redis; 0: none */
 };
 
-/* ----------------------------------------------------------- all of it */
+/* ------------------------------------------------------ the whole policy */
 
 struct policy {
 	unsigned refs;
-	char *file; /* where it came from, for messages */
+	char *file; /* path it was read from, for messages and reload */
 
 	unsigned workers;
 	int log_level; /* enum log_level */
 	struct policy_listen listen;
 	struct policy_redis redis;
 	struct policy_ledger ledger;
-	unsigned decision_timeout_ms; /* answer by then; default 250 */
+	unsigned decision_timeout_ms; /* of one request; default 250 */
 
 	const struct policy_tenant *tenants;
 	size_t n_tenants;
@@ -341,28 +365,33 @@ struct policy {
 	const struct policy_limit *limits;
 	size_t n_limits;
 
-	void *pool; /* everything above; private to conf/ */
+	void *pool; /* struct pool with everything above; private to conf/ */
 };
 
+/* Take a reference, and return p. Accepts NULL. */
 struct policy *policy_ref(struct policy *p);
-void policy_unref(struct policy *p); /* accepts NULL; wipes secrets */
+
+/* Release a reference. The last one frees and wipes the policy. Accepts NULL.
+ */
+void policy_unref(struct policy *p);
 
 /* By name; NULL when there is none. */
 const struct policy_resource *policy_resource(const struct policy *p,
                                               struct str name);
 
-/* By public name or alias, exact; NULL when there is none. */
+/* By public name or alias, case-sensitive; NULL when there is none. */
 const struct policy_model *policy_model(const struct policy *p,
                                         struct str name);
 
-/* By public name or alias, else the first with a deployment of that name at the
- * resource: as Azure names what it has run. NULL when there is none. */
+/* By public name or alias; otherwise the first model that has a deployment with
+ * this name at the resource, because answers of Azure may name the deployment.
+ * NULL when there is none. */
 const struct policy_model *policy_model_deployed(const struct policy *p,
                                                  struct str resource,
                                                  struct str name);
 
-/* The provisioned deployment of these names, of whichever model it is; NULL
- * when there is none. */
+/* The provisioned deployment with this name at this resource, of any model;
+ * NULL when there is none. */
 const struct policy_provisioned *policy_provisioned(const struct policy *p,
                                                     struct str resource,
                                                     struct str deployment);

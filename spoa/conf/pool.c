@@ -1,4 +1,4 @@
-/* conf/pool: the memory of one policy. */
+/* conf/pool: the memory of one policy, in blocks that are freed together. */
 #include "conf/pool.h"
 
 #include <stdalign.h>
@@ -6,8 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* 16 kB hold a small configuration in one block; a larger array gets a block of
+ * its own. */
 enum { BLOCK = 16384, ALIGN = alignof(max_align_t) };
 
+/* `mem` is aligned for any type, and each allocation is a multiple of that. */
 struct pool_block {
 	struct pool_block *next;
 	size_t size;
@@ -34,7 +37,8 @@ void pool_free(struct pool *p)
 	free(p);
 }
 
-static struct pool_block *grow(struct pool *p, size_t len)
+/* The unused rest of the block before is lost. */
+static struct pool_block *pool_add_block(struct pool *p, size_t len)
 {
 	size_t size = len > BLOCK ? len : BLOCK;
 	struct pool_block *b;
@@ -51,6 +55,8 @@ static struct pool_block *grow(struct pool *p, size_t len)
 	return b;
 }
 
+/* The first test keeps n * size from overflowing. 0 bytes get an address of
+ * their own, so that NULL always means failure. */
 void *pool_alloc(struct pool *p, size_t n, size_t size)
 {
 	struct pool_block *b = p->blocks;
@@ -66,7 +72,7 @@ void *pool_alloc(struct pool *p, size_t n, size_t size)
 	if (len == 0)
 		len = ALIGN;
 	if (!b || len > b->size - b->used)
-		b = grow(p, len);
+		b = pool_add_block(p, len);
 	if (!b) {
 		p->failed = true;
 		return NULL;

@@ -1,13 +1,20 @@
-/* conf/process: workers, listeners and Redis of a configuration. */
+/*
+ * conf/process: workers, listeners, Redis and ledger of a configuration.
+ *
+ * The listeners have no authentication of their own: loopback addresses and the
+ * mode of the unix sockets are the protection, so other addresses are errors.
+ */
 #include "conf/build.h"
 #include "conf/secret.h"
 #include "conf/url.h"
 
 #include <unistd.h>
 
+/* The default port of Redis. It has 16 databases by default; 1023 is only a
+ * bound against mistakes. */
 enum { REDIS_PORT = 6379, REDIS_DB_MAX = 1023 };
 
-static bool is_loopback(struct str address)
+static bool proc_is_loopback(struct str address)
 {
 	struct str host;
 	uint16_t port;
@@ -15,20 +22,22 @@ static bool is_loopback(struct str address)
 	return url_address(address, &host, &port) && url_is_loopback(host);
 }
 
-/* Whoever reaches the SPOP door gets Azure tokens in the answer, and whoever
- * reaches the other can forge usage. */
-static void must_be_loopback(struct build *b, const struct place *at,
-                             struct str address)
+/* A client of the SPOP listener gets Azure tokens in the answer, and a sender
+ * to the usage listener can forge usage records. */
+static void proc_require_loopback(struct build *b, const struct place *at,
+                                  struct str address)
 {
 	if (address.len > 0 && !str_starts(address, STR("unix:")) &&
-	    !is_loopback(address))
+	    !proc_is_loopback(address))
 		report_error(b->rep, at,
 		             "found %" STR_FMT ", expected a loopback "
 		             "address: nothing here is encrypted",
 		             STR_ARG(address));
 }
 
-static void build_listen(struct build *b)
+/* The HTTP listener may be on another address, so that Prometheus can reach it,
+ * but that is a warning. */
+static void proc_build_listen(struct build *b)
 {
 	struct place top = place_key(NULL, STR("listen"));
 	struct place spop = place_key(&top, STR("spop"));
@@ -41,7 +50,7 @@ static void build_listen(struct build *b)
 	for (i = 0; i < l->spop.n; i++) {
 		struct place at = place_index(&spop, i);
 
-		must_be_loopback(b, &at, l->spop.v[i]);
+		proc_require_loopback(b, &at, l->spop.v[i]);
 		for (j = 0; j < i; j++)
 			if (str_eq(l->spop.v[i], l->spop.v[j]))
 				report_error(b->rep, &at,
@@ -53,15 +62,16 @@ static void build_listen(struct build *b)
 			             "expected another one",
 			             i);
 	}
-	must_be_loopback(b, &usage, l->usage);
-	if (l->http.len > 0 && !is_loopback(l->http))
+	proc_require_loopback(b, &usage, l->usage);
+	if (l->http.len > 0 && !proc_is_loopback(l->http))
 		report_warning(b->rep, &http,
 		               "%" STR_FMT " is not a loopback address: "
 		               "metrics are open to whoever reaches it",
 		               STR_ARG(l->http));
 }
 
-static bool redis_db(struct str path, unsigned *out)
+/* The path of a redis:// URL is the database number; empty or "/" means 0. */
+static bool proc_parse_redis_db(struct str path, unsigned *out)
 {
 	uint64_t v = 0;
 
@@ -79,8 +89,10 @@ struct redis_url {
 	struct policy_endpoint at;
 };
 
-static void redis_url(struct build *b, const struct place *at, struct str text,
-                      struct redis_url *out)
+/* *out is a unix socket unless the text is a good redis:// URL, so that a
+ * refused one causes no further errors. */
+static void proc_parse_redis_url(struct build *b, const struct place *at,
+                                 struct str text, struct redis_url *out)
 {
 	struct url u;
 
@@ -95,7 +107,7 @@ static void redis_url(struct build *b, const struct place *at, struct str text,
 		report_error(b->rep, at,
 		             "found a password in the URL, expected it in "
 		             "password_file or password_env");
-	if (!redis_db(u.path, &out->db))
+	if (!proc_parse_redis_db(u.path, &out->db))
 		report_error(b->rep, at,
 		             "found a database that is no number, expected "
 		             "/0 to /%d",
@@ -106,10 +118,10 @@ static void redis_url(struct build *b, const struct place *at, struct str text,
 	out->at.port = u.port ? u.port : REDIS_PORT;
 }
 
-/* They are one Redis: what differs is only where a server of it listens. */
-static void redis_match(struct build *b, const struct place *at,
-                        const struct redis_url *first,
-                        const struct redis_url *u)
+/* All URLs are servers of one Redis, so they may differ in the address only. */
+static void proc_compare_redis_url(struct build *b, const struct place *at,
+                                   const struct redis_url *first,
+                                   const struct redis_url *u)
 {
 	const struct policy_redis *r = &b->policy->redis;
 	const char *differs = NULL;
@@ -134,8 +146,8 @@ static void redis_match(struct build *b, const struct place *at,
 			             "different ones");
 }
 
-static void redis_urls(struct build *b, const struct place *top,
-                       struct policy_redis *r)
+static void proc_build_redis_urls(struct build *b, const struct place *top,
+                                  struct policy_redis *r)
 {
 	struct place key = place_key(top, STR("url"));
 	const struct strs *urls = &b->raw->redis.url;
@@ -145,11 +157,11 @@ static void redis_urls(struct build *b, const struct place *top,
 	for (i = 0; i < urls->n && i < POLICY_REDIS_ENDPOINTS; i++) {
 		struct place at = urls->n > 1 ? place_index(&key, i) : key;
 
-		redis_url(b, &at, urls->v[i], &u);
+		proc_parse_redis_url(b, &at, urls->v[i], &u);
 		if (i == 0)
 			first = u;
 		else
-			redis_match(b, &at, &first, &u);
+			proc_compare_redis_url(b, &at, &first, &u);
 		r->endpoints[r->n_endpoints++] = u.at;
 	}
 	r->db = first.db;
@@ -157,8 +169,9 @@ static void redis_urls(struct build *b, const struct place *top,
 	r->username = pool_str(b->pool, first.user);
 }
 
-/* Nobody else on the network can listen. */
-static bool redis_is_local(const struct policy_redis *r)
+/* Whether the connection stays on this machine: unix socket (port 0) or
+ * loopback. Then it needs no encryption. */
+static bool proc_redis_is_local(const struct policy_redis *r)
 {
 	size_t i;
 
@@ -169,8 +182,9 @@ static bool redis_is_local(const struct policy_redis *r)
 	return true;
 }
 
-static void redis_secret(struct build *b, const struct place *top,
-                         struct policy_redis *r)
+/* No password is no error: Redis may be on a unix socket or have none. */
+static void proc_build_redis_password(struct build *b, const struct place *top,
+                                      struct policy_redis *r)
 {
 	const struct raw_redis *raw = &b->raw->redis;
 	const struct secret_source from = {"password_env", "password_file",
@@ -180,15 +194,17 @@ static void redis_secret(struct build *b, const struct place *top,
 	if (from.env.len == 0 && from.file.len == 0)
 		return;
 	secret_read(b->pool, b->rep, top, &from, &r->password);
-	if (!r->tls && !redis_is_local(r))
+	if (!r->tls && !proc_redis_is_local(r))
 		report_warning(b->rep, top,
 		               "the password goes over the network in clear "
 		               "text: use rediss://");
 }
 
-/* Which credential it is, conf/azure finds out. */
-static void redis_credential(struct build *b, const struct place *top,
-                             const struct policy_redis *r)
+/* The name itself is resolved by conf/azure. */
+/* An access token is worth more than a password: without TLS it is an error. */
+static void proc_check_redis_credential(struct build *b,
+                                        const struct place *top,
+                                        const struct policy_redis *r)
 {
 	const struct raw_redis *raw = &b->raw->redis;
 	struct place at = place_key(top, STR("credential"));
@@ -199,15 +215,15 @@ static void redis_credential(struct build *b, const struct place *top,
 		report_error(b->rep, &at,
 		             "found it with a password, expected one of them: "
 		             "the token is the password");
-	if (!r->tls && !redis_is_local(r))
+	if (!r->tls && !proc_redis_is_local(r))
 		report_error(b->rep, &at,
 		             "found it with a URL that is not rediss://, "
 		             "expected TLS: the token would go over the "
 		             "network in clear text");
 }
 
-static void redis_ca(struct build *b, const struct place *top,
-                     const struct policy_redis *r)
+static void proc_check_redis_ca(struct build *b, const struct place *top,
+                                const struct policy_redis *r)
 {
 	struct place at = place_key(top, STR("ca_file"));
 
@@ -224,7 +240,9 @@ static void redis_ca(struct build *b, const struct place *top,
 		             STR_ARG(r->ca_file));
 }
 
-static void build_redis(struct build *b)
+/* The deadline of Redis must be shorter than that of a decision: a request that
+ * Redis does not answer must still be decided by on_store_failure. */
+static void proc_build_redis(struct build *b)
 {
 	struct place top = place_key(NULL, STR("redis"));
 	struct place deadline = place_key(&top, STR("deadline_ms"));
@@ -234,10 +252,10 @@ static void build_redis(struct build *b)
 	r->enabled = options_given(&options_root, b->raw, "redis");
 	if (!r->enabled)
 		return;
-	redis_urls(b, &top, r);
-	redis_secret(b, &top, r);
-	redis_credential(b, &top, r);
-	redis_ca(b, &top, r);
+	proc_build_redis_urls(b, &top, r);
+	proc_build_redis_password(b, &top, r);
+	proc_check_redis_credential(b, &top, r);
+	proc_check_redis_ca(b, &top, r);
 	if (r->deadline_ms >= b->raw->decision_timeout_ms)
 		report_error(b->rep, &deadline,
 		             "found %u, expected less than "
@@ -245,13 +263,13 @@ static void build_redis(struct build *b)
 		             r->deadline_ms, b->raw->decision_timeout_ms);
 }
 
-static void build_ledger(struct build *b)
+static void proc_build_ledger(struct build *b)
 {
 	const struct raw_ledger *raw = &b->raw->ledger;
 
 	b->policy->ledger = raw->p;
 	b->policy->ledger.max_bytes = raw->max_mb * 1000000;
-	if (raw->p.file.len == 0) /* no section: its defaults are not meant */
+	if (raw->p.file.len == 0) /* no section: the default does not apply */
 		b->policy->ledger.stream_max = 0;
 }
 
@@ -260,7 +278,7 @@ void process_build(struct build *b)
 	b->policy->workers = b->raw->workers;
 	b->policy->log_level = b->raw->log_level;
 	b->policy->decision_timeout_ms = b->raw->decision_timeout_ms;
-	build_listen(b);
-	build_redis(b);
-	build_ledger(b);
+	proc_build_listen(b);
+	proc_build_redis(b);
+	proc_build_ledger(b);
 }

@@ -1,25 +1,35 @@
-/* conf/read: a JSON document -> struct raw_config, by the option table. */
+/*
+ * conf/read: a JSON document -> struct raw_config, by the option table.
+ *
+ *   rd_read_object   an object: unknown keys, then row after row of its section
+ *     rd_set_default   the default of a row, itself JSON text
+ *     rd_read_value    by type: object, map, list, or a single value
+ *       value_set        conf/value
+ *
+ * The recursion follows the table, not the document, so its depth is fixed.
+ */
 #include "conf/read.h"
 
 #include "conf/value.h"
 
-/* What goes along while reading one object. */
-struct reader {
+/* Passed to all functions. */
+struct rd_context {
 	struct pool *pool;
 	struct report *rep;
 };
 
-static void read_object(const struct reader *r, const struct section *s,
-                        const struct json *j, const struct place *at,
-                        void *out);
+static void rd_read_object(const struct rd_context *r, const struct section *s,
+                           const struct json *j, const struct place *at,
+                           void *out);
 
 /* ---------------------------------------------------------- unknown keys */
 
-enum { KEY_MAX = 32 };
+enum { KEY_MAX = 32 }; /* longer than any key of the table */
 
-/* Edits (insert, delete, replace) between two words; large when one of them
- * is too long to be worth comparing. */
-static size_t distance(struct str a, struct str b)
+/* Levenshtein distance: insertions, deletions and replacements between two
+ * words. One row of the matrix is kept. SIZE_MAX when a word is longer than
+ * KEY_MAX. */
+static size_t rd_edit_distance(struct str a, struct str b)
 {
 	size_t row[KEY_MAX + 1], i, j;
 
@@ -43,7 +53,8 @@ static size_t distance(struct str a, struct str b)
 	return row[b.len];
 }
 
-static const struct option *find(const struct section *s, struct str key)
+static const struct option *rd_find_option(const struct section *s,
+                                           struct str key)
 {
 	const struct option *o;
 
@@ -53,14 +64,15 @@ static const struct option *find(const struct section *s, struct str key)
 	return NULL;
 }
 
-static const char *nearest(const struct section *s, struct str key)
+/* The first key of the section when all are too far away. */
+static const char *rd_nearest_key(const struct section *s, struct str key)
 {
 	const struct option *o;
 	const char *best = s->options->key;
 	size_t d, best_d = SIZE_MAX;
 
 	for (o = s->options; o->key; o++) {
-		d = distance(key, str_c(o->key));
+		d = rd_edit_distance(key, str_c(o->key));
 		if (d < best_d) {
 			best_d = d;
 			best = o->key;
@@ -69,26 +81,27 @@ static const char *nearest(const struct section *s, struct str key)
 	return best;
 }
 
-static void unknown_keys(const struct reader *r, const struct section *s,
-                         const struct json *j, const struct place *at)
+static void rd_report_unknown_keys(const struct rd_context *r,
+                                   const struct section *s,
+                                   const struct json *j, const struct place *at)
 {
 	const struct json *child;
 
 	json_each (j, child) {
 		struct place here = place_key(at, json_key(child));
 
-		if (!find(s, json_key(child)))
+		if (!rd_find_option(s, json_key(child)))
 			report_error(r->rep, &here,
 			             "found an unknown key, expected "
 			             "\"%s\" (the nearest known one)",
-			             nearest(s, json_key(child)));
+			             rd_nearest_key(s, json_key(child)));
 	}
 }
 
 /* --------------------------------------------------------------- values */
 
-static void wrong_type(const struct reader *r, const struct option *o,
-                       const struct json *j, const struct place *at)
+static void rd_report_type(const struct rd_context *r, const struct option *o,
+                           const struct json *j, const struct place *at)
 {
 	struct buf found;
 
@@ -99,23 +112,23 @@ static void wrong_type(const struct reader *r, const struct option *o,
 	buf_done(&found);
 }
 
-static struct raw_head *element(const struct option *o,
-                                const struct raw_list *list, size_t i)
+static struct raw_head *rd_list_element(const struct option *o,
+                                        const struct raw_list *list, size_t i)
 {
 	return (void *)((char *)list->v + i * o->section->size);
 }
 
-/* A name that is refused is still taken, so that what refers to it is not
- * reported again. */
-static void read_map(const struct reader *r, const struct option *o,
-                     const struct json *j, const struct place *at,
-                     struct raw_list *list)
+/* An object under a bad name is still read, so that references to it are not
+ * reported as errors of their own. */
+static void rd_read_map(const struct rd_context *r, const struct option *o,
+                        const struct json *j, const struct place *at,
+                        struct raw_list *list)
 {
 	const struct json *child;
 	size_t i = 0;
 
 	if (json_type(j) != JSON_OBJECT) {
-		wrong_type(r, o, j, at);
+		rd_report_type(r, o, j, at);
 		return;
 	}
 	list->v = pool_alloc(r->pool, json_count(j), o->section->size);
@@ -123,27 +136,27 @@ static void read_map(const struct reader *r, const struct option *o,
 		return;
 	json_each (j, child) {
 		struct place here = place_key(at, json_key(child));
-		struct raw_head *head = element(o, list, i++);
+		struct raw_head *head = rd_list_element(o, list, i++);
 
 		if (!value_name_ok(o->key_type, json_key(child)))
 			report_error(r->rep, &here,
 			             "found this name, expected %s",
 			             options_type_name(o->key_type));
-		read_object(r, o->section, child, &here, head);
+		rd_read_object(r, o->section, child, &here, head);
 		head->name = pool_str(r->pool, json_key(child));
 	}
 	list->n = i;
 }
 
-static void read_list(const struct reader *r, const struct option *o,
-                      const struct json *j, const struct place *at,
-                      struct raw_list *list)
+static void rd_read_list(const struct rd_context *r, const struct option *o,
+                         const struct json *j, const struct place *at,
+                         struct raw_list *list)
 {
 	const struct json *child;
 	size_t n = json_count(j), i = 0;
 
 	if (json_type(j) != JSON_ARRAY) {
-		wrong_type(r, o, j, at);
+		rd_report_type(r, o, j, at);
 		return;
 	}
 	if (n < (size_t)o->min || (o->max && n > (size_t)o->max))
@@ -158,59 +171,62 @@ static void read_list(const struct reader *r, const struct option *o,
 	json_each (j, child) {
 		struct place here = place_index(at, i);
 
-		read_object(r, o->section, child, &here, element(o, list, i));
+		rd_read_object(r, o->section, child, &here,
+		               rd_list_element(o, list, i));
 		i++;
 	}
 	list->n = i;
 }
 
-static void read_one(const struct reader *r, const struct option *o,
-                     const struct json *j, const struct place *at,
-                     struct raw_list *list)
+/* OPT_ONE_OR_LIST: one object, stored as a list of one. */
+static void rd_read_one(const struct rd_context *r, const struct option *o,
+                        const struct json *j, const struct place *at,
+                        struct raw_list *list)
 {
 	list->v = pool_alloc(r->pool, 1, o->section->size);
 	if (!list->v)
 		return;
-	read_object(r, o->section, j, at, list->v);
+	rd_read_object(r, o->section, j, at, list->v);
 	list->n = 1;
 	list->single = true;
 }
 
-static void read_value(const struct reader *r, const struct option *o,
-                       const struct json *j, const struct place *at,
-                       void *field)
+static void rd_read_value(const struct rd_context *r, const struct option *o,
+                          const struct json *j, const struct place *at,
+                          void *field)
 {
 	switch (o->type) {
 	case OPT_OBJECT:
-		read_object(r, o->section, j, at, field);
+		rd_read_object(r, o->section, j, at, field);
 		break;
 	case OPT_MAP:
-		read_map(r, o, j, at, field);
+		rd_read_map(r, o, j, at, field);
 		break;
 	case OPT_LIST:
-		read_list(r, o, j, at, field);
+		rd_read_list(r, o, j, at, field);
 		break;
 	case OPT_ONE_OR_LIST:
 		if (json_type(j) == JSON_ARRAY)
-			read_list(r, o, j, at, field);
+			rd_read_list(r, o, j, at, field);
 		else
-			read_one(r, o, j, at, field);
+			rd_read_one(r, o, j, at, field);
 		break;
 	default:
 		value_set(r->pool, r->rep, o, j, at, field);
 	}
 }
 
-/* Defaults are JSON texts and take the same way as what is written. */
-static void set_default(const struct reader *r, const struct option *o,
-                        const struct place *at, void *field)
+/* A default is JSON text and is set like a value of the file, so a default that
+ * the checks refuse cannot exist: tests/unit/test_conf.c would report it. */
+static void rd_set_default(const struct rd_context *r, const struct option *o,
+                           const struct place *at, void *field)
 {
 	const char *error;
 	size_t error_at;
 	struct json *j;
 
 	if (o->type == OPT_OBJECT) {
-		read_object(r, o->section, NULL, at, field);
+		rd_read_object(r, o->section, NULL, at, field);
 		return;
 	}
 	if (!o->def)
@@ -223,28 +239,29 @@ static void set_default(const struct reader *r, const struct option *o,
 	json_free(j);
 }
 
-static void read_object(const struct reader *r, const struct section *s,
-                        const struct json *j, const struct place *at, void *out)
+static void rd_read_object(const struct rd_context *r, const struct section *s,
+                           const struct json *j, const struct place *at,
+                           void *out)
 {
 	static const struct option any_object = {.type = OPT_OBJECT};
 	struct raw_head *head = out;
 	const struct option *o;
 
 	if (j && json_type(j) != JSON_OBJECT) {
-		wrong_type(r, &any_object, j, at);
+		rd_report_type(r, &any_object, j, at);
 		j = NULL;
 	}
-	unknown_keys(r, s, j, at);
+	rd_report_unknown_keys(r, s, j, at);
 	for (o = s->options; o->key; o++) {
 		const struct json *child = json_get(j, o->key);
 		struct place here = place_key(at, str_c(o->key));
 		void *field = (char *)out + o->offset;
 
-		/* the default first: it stays when the value is refused */
-		set_default(r, o, &here, field);
+		/* the default comes first: it stays if the value is refused */
+		rd_set_default(r, o, &here, field);
 		if (child) {
 			head->seen |= UINT64_C(1) << (o - s->options);
-			read_value(r, o, child, &here, field);
+			rd_read_value(r, o, child, &here, field);
 		} else if (j && o->required) {
 			report_error(r->rep, &here,
 			             "found nothing, expected %s%s",
@@ -258,7 +275,7 @@ void read_section(struct pool *pool, struct report *rep,
                   const struct section *s, const struct json *j,
                   const struct place *at, void *out)
 {
-	const struct reader r = {pool, rep};
+	const struct rd_context r = {pool, rep};
 
-	read_object(&r, s, j, at, out);
+	rd_read_object(&r, s, j, at, out);
 }

@@ -1,10 +1,10 @@
-/* conf/report: every error of a configuration, each with its place. */
+/* conf/report: the errors and warnings of a configuration. */
 #include "conf/report.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
-static bool is_plain(struct str key)
+static bool crep_is_plain(struct str key)
 {
 	size_t i;
 
@@ -18,6 +18,8 @@ static bool is_plain(struct str key)
 	return key.len > 0;
 }
 
+/* Recursive, because the chain is linked from the inside out. Its depth is that
+ * of the option table. */
 void report_path(struct buf *out, const struct place *at)
 {
 	if (!at)
@@ -25,7 +27,7 @@ void report_path(struct buf *out, const struct place *at)
 	report_path(out, at->up);
 	if (!at->key.p) {
 		buf_fmt(out, "[%zu]", at->index);
-	} else if (is_plain(at->key)) {
+	} else if (crep_is_plain(at->key)) {
 		buf_fmt(out, "%s%" STR_FMT, at->up ? "." : "",
 		        STR_ARG(at->key));
 	} else {
@@ -35,8 +37,10 @@ void report_path(struct buf *out, const struct place *at)
 	}
 }
 
-static void line(struct report *r, const char *kind, const struct place *at,
-                 const char *fmt, va_list ap)
+/* A line that does not fit into `out` is dropped; the counters still count it,
+ * so the configuration is refused. */
+static void crep_write_line(struct report *r, const char *kind,
+                            const struct place *at, const char *fmt, va_list ap)
 {
 	char text[1024];
 
@@ -53,7 +57,7 @@ void report_error(struct report *r, const struct place *at, const char *fmt,
 
 	r->n_errors++;
 	va_start(ap, fmt);
-	line(r, "", at, fmt, ap);
+	crep_write_line(r, "", at, fmt, ap);
 	va_end(ap);
 }
 
@@ -64,6 +68,6 @@ void report_warning(struct report *r, const struct place *at, const char *fmt,
 
 	r->n_warnings++;
 	va_start(ap, fmt);
-	line(r, "warning: ", at, fmt, ap);
+	crep_write_line(r, "warning: ", at, fmt, ap);
 	va_end(ap);
 }

@@ -1,4 +1,9 @@
-/* conf/secret: a secret from the environment or a file, by name. */
+/*
+ * conf/secret: read a secret from the environment or a file, by name.
+ *
+ * The only copy that remains is the one in the pool; buffers on the stack are
+ * wiped.
+ */
 #include "conf/secret.h"
 
 #include "base/file.h"
@@ -6,7 +11,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-static bool is_clean(struct str s)
+static bool sec_is_clean(struct str s)
 {
 	size_t i;
 
@@ -16,9 +21,11 @@ static bool is_clean(struct str s)
 	return true;
 }
 
-/* The rules that hold wherever a secret came from. */
-static bool take(struct pool *pool, struct report *rep, const struct place *at,
-                 struct str what, struct str value, struct str *out)
+/* Check a secret from either source and copy it into the pool. `what` is the
+ * name of the variable or file, for the message; the value is never quoted. */
+static bool sec_accept(struct pool *pool, struct report *rep,
+                       const struct place *at, struct str what,
+                       struct str value, struct str *out)
 {
 	const char *wrong = NULL;
 
@@ -29,7 +36,7 @@ static bool take(struct pool *pool, struct report *rep, const struct place *at,
 		wrong = "is empty";
 	else if (value.len > SECRET_MAX)
 		wrong = "is too long";
-	else if (!is_clean(value))
+	else if (!sec_is_clean(value))
 		wrong = "holds control characters";
 	if (wrong) {
 		report_error(rep, at,
@@ -54,11 +61,12 @@ bool secret_env(struct pool *pool, struct report *rep, const struct place *at,
 		             STR_ARG(name));
 		return false;
 	}
-	return take(pool, rep, at, name, str_c(value), out);
+	return sec_accept(pool, rep, at, name, str_c(value), out);
 }
 
-static void warn_if_public(struct report *rep, const struct place *at,
-                           struct str path, mode_t mode)
+/* A warning and no error: container platforms mount secrets with such modes. */
+static void sec_warn_if_public(struct report *rep, const struct place *at,
+                               struct str path, mode_t mode)
 {
 	if (mode & S_IROTH)
 		report_warning(rep, at,
@@ -67,10 +75,12 @@ static void warn_if_public(struct report *rep, const struct place *at,
 		               STR_ARG(path));
 }
 
-static bool from_file(struct pool *pool, struct report *rep,
-                      const struct place *at, struct str path, struct str *out)
+static bool sec_read_file(struct pool *pool, struct report *rep,
+                          const struct place *at, struct str path,
+                          struct str *out)
 {
-	char mem[SECRET_MAX + 2];
+	char mem[SECRET_MAX + 2]; /* one line end, and one byte that shows that
+	                           * the file is too long */
 	mode_t mode;
 	size_t len;
 	bool ok;
@@ -84,8 +94,8 @@ static bool from_file(struct pool *pool, struct report *rep,
 		             STR_ARG(path), why);
 		return false;
 	}
-	warn_if_public(rep, at, path, mode);
-	ok = take(pool, rep, at, path, str_of(mem, len), out);
+	sec_warn_if_public(rep, at, path, mode);
+	ok = sec_accept(pool, rep, at, path, str_of(mem, len), out);
 	explicit_bzero(mem, sizeof(mem));
 	return ok;
 }
@@ -105,12 +115,13 @@ bool secret_read(struct pool *pool, struct report *rep, const struct place *at,
 	if (from->env.len > 0)
 		return secret_env(pool, rep, &env, from->env, out);
 	if (from->file.len > 0)
-		return from_file(pool, rep, &file, from->file, out);
+		return sec_read_file(pool, rep, &file, from->file, out);
 	report_error(rep, at, "found no secret, expected %s or %s",
 	             from->env_key, from->file_key);
 	return false;
 }
 
+/* The first byte is read to see that the file can be read, and then wiped. */
 void secret_look(struct report *rep, const struct place *at, struct str path,
                  bool ours)
 {
@@ -125,6 +136,6 @@ void secret_look(struct report *rep, const struct place *at, struct str path,
 		               "read whenever a token is due",
 		               STR_ARG(path), why);
 	else if (ours)
-		warn_if_public(rep, at, path, mode);
+		sec_warn_if_public(rep, at, path, mode);
 	explicit_bzero(&byte, sizeof(byte));
 }

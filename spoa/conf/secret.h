@@ -1,5 +1,9 @@
 /*
- * conf/secret: a secret from the environment or a file, by name.
+ * conf/secret: read a secret from the environment or a file, by name.
+ *
+ * gateway.json contains names only, so it can be shown and versioned. A secret
+ * is copied into the pool of the policy, which is wiped when the policy is
+ * freed. No message quotes one.
  */
 #ifndef CONF_SECRET_H
 #define CONF_SECRET_H
@@ -7,19 +11,20 @@
 #include "conf/pool.h"
 #include "conf/report.h"
 
-enum { SECRET_MAX = 16384 }; /* bytes */
+/* Bytes. Larger than any key, client secret or token of Azure. */
+enum { SECRET_MAX = 16384 };
 
-/* One place a secret may come from: the keys of the config and what they
- * say; a name is empty when its key was not written. */
+/* The two keys that can name a secret, and their values; a value is empty when
+ * the file does not have the key. */
 struct secret_source {
 	const char *env_key, *file_key; /* "secret_env", "secret_file" */
 	struct str env, file;
 };
 
-/* Read the secret; line ends behind it are taken off. Exactly one of the two
- * must be given. False after an error at `at`.KEY: missing, unreadable, empty,
- * too long, or with control characters (they would end a header). A file that
- * everybody may read is a warning. */
+/* Read the secret without the line ends behind it. Exactly one of the two keys
+ * must be given. False after reporting an error at `at`.KEY: missing,
+ * unreadable, empty, too long, or with control characters, which would end an
+ * HTTP header. A file that everybody may read is a warning. */
 bool secret_read(struct pool *pool, struct report *rep, const struct place *at,
                  const struct secret_source *from, struct str *out);
 
@@ -27,9 +32,10 @@ bool secret_read(struct pool *pool, struct report *rep, const struct place *at,
 bool secret_env(struct pool *pool, struct report *rep, const struct place *at,
                 struct str name, struct str *out);
 
-/* A file that is read later, again and again: a warning when it cannot be read
- * now (others may have yet to write it), and for one of `ours`, whose mode the
- * operator chose, also when everybody may read it. */
+/* Check a file that is read later, for each token. A warning when it cannot be
+ * read now, because the platform may still have to write it. `ours`: the
+ * operator made the file, so a file that everybody may read is a warning, too.
+ */
 void secret_look(struct report *rep, const struct place *at, struct str path,
                  bool ours);
 

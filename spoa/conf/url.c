@@ -1,19 +1,20 @@
-/* conf/url: URLs and addresses of a configuration, taken apart. */
+/* conf/url: parse the URLs and addresses of a configuration. */
 #include "conf/url.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-enum { HOST_MAX = 253 };
+enum { HOST_MAX = 253 }; /* characters of a DNS name: RFC 1035, section 2.3.4 */
 
-static bool is_alnum(char c)
+static bool url_is_alnum(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
 	       (c >= '0' && c <= '9');
 }
 
-/* An address into bytes: 4, 16, or 0 when it is none. */
-static size_t ip_of(struct str host, uint8_t out[16])
+/* A numeric address into bytes; their number is 4 or 16, or 0 for a name.
+ * inet_pton() is strict: "127.1" and "0x7f000001" are no addresses. */
+static size_t url_parse_ip(struct str host, uint8_t out[16])
 {
 	char z[INET6_ADDRSTRLEN];
 
@@ -30,14 +31,16 @@ bool url_is_numeric(struct str host)
 {
 	uint8_t ip[16];
 
-	return ip_of(host, ip) > 0;
+	return url_parse_ip(host, ip) > 0;
 }
 
+/* 127.0.0.0/8 (RFC 1122, section 3.2.1.3), ::1, and the name that RFC 6761
+ * reserves for them. */
 bool url_is_loopback(struct str host)
 {
 	static const uint8_t one[16] = {[15] = 1};
 	uint8_t ip[16];
-	size_t n = ip_of(host, ip);
+	size_t n = url_parse_ip(host, ip);
 
 	if (n == 4)
 		return ip[0] == 127;
@@ -46,28 +49,31 @@ bool url_is_loopback(struct str host)
 	return str_eq_nocase(host, STR("localhost"));
 }
 
+/* RFC 3927, section 2.1, and RFC 4291, section 2.5.6. */
 bool url_is_link_local(struct str host)
 {
 	uint8_t ip[16];
-	size_t n = ip_of(host, ip);
+	size_t n = url_parse_ip(host, ip);
 
 	return (n == 4 && ip[0] == 169 && ip[1] == 254) ||
 	       (n == 16 && ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80);
 }
 
-static bool is_host(struct str s)
+/* A host name (RFC 1123, section 2.1: no underscore) or an IPv4 address. */
+static bool url_is_host(struct str s)
 {
 	size_t i;
 
 	if (s.len == 0 || s.len > HOST_MAX || s.p[0] == '.' || s.p[0] == '-')
 		return false;
 	for (i = 0; i < s.len; i++)
-		if (!is_alnum(s.p[i]) && s.p[i] != '.' && s.p[i] != '-')
+		if (!url_is_alnum(s.p[i]) && s.p[i] != '.' && s.p[i] != '-')
 			return false;
 	return true;
 }
 
-static bool port_of(struct str s, uint16_t *out)
+/* 1 to 65535; at most five digits, so that leading zeros stay short. */
+static bool url_parse_port(struct str s, uint16_t *out)
 {
 	uint64_t v;
 
@@ -77,17 +83,18 @@ static bool port_of(struct str s, uint16_t *out)
 	return true;
 }
 
-static bool v6_address(struct str s, struct str *host, uint16_t *port)
+/* "[ADDRESS]" or "[ADDRESS]:PORT", RFC 3986, section 3.2.2. */
+static bool url_parse_v6(struct str s, struct str *host, uint16_t *port)
 {
 	size_t end = str_find(s, ']');
 	struct str inner = str_of(s.p + 1, end - 1);
 	struct str rest = str_from(s, end + 1);
 	uint8_t ip[16];
 
-	if (end == s.len || ip_of(inner, ip) != 16)
+	if (end == s.len || url_parse_ip(inner, ip) != 16)
 		return false;
 	if (rest.len > 0 &&
-	    (rest.p[0] != ':' || !port_of(str_from(rest, 1), port)))
+	    (rest.p[0] != ':' || !url_parse_port(str_from(rest, 1), port)))
 		return false;
 	*host = inner;
 	return true;
@@ -101,40 +108,41 @@ bool url_address(struct str s, struct str *host, uint16_t *port)
 	if (s.len == 0)
 		return false;
 	if (s.p[0] == '[') {
-		if (!v6_address(s, host, &number))
+		if (!url_parse_v6(s, host, &number))
 			return false;
 		*port = number;
 		return true;
 	}
 	colon = str_find(s, ':');
-	if (!is_host(str_first(s, colon)))
+	if (!url_is_host(str_first(s, colon)))
 		return false;
-	if (colon < s.len && !port_of(str_from(s, colon + 1), &number))
+	if (colon < s.len && !url_parse_port(str_from(s, colon + 1), &number))
 		return false;
 	*host = str_first(s, colon);
 	*port = number;
 	return true;
 }
 
-/* Printable ASCII without what has a meaning of its own in a URL or in the
- * files the URL is written to. */
-static bool is_path(struct str s)
+/* Characters without a meaning of their own in a URL (RFC 3986, section 2.2) or
+ * in haproxy.cfg, where the URL is written. */
+static bool url_is_path(struct str s)
 {
 	size_t i;
 
 	for (i = 0; i < s.len; i++)
-		if (!is_alnum(s.p[i]) && !memchr("/-._~%+,:@=", s.p[i], 11))
+		if (!url_is_alnum(s.p[i]) && !memchr("/-._~%+,:@=", s.p[i], 11))
 			return false;
 	return true;
 }
 
-static bool user_of(struct str s, struct url *u)
+/* USER or USER:PASSWORD. Only the presence of a password is noted. */
+static bool url_parse_user(struct str s, struct url *u)
 {
 	size_t colon = str_find(s, ':');
 
 	u->has_password = colon < s.len;
 	u->user = str_first(s, colon);
-	return is_path(u->user) && !memchr(u->user.p, '/', u->user.len);
+	return url_is_path(u->user) && !memchr(u->user.p, '/', u->user.len);
 }
 
 bool url_parse(struct str s, struct url *out)
@@ -149,15 +157,16 @@ bool url_parse(struct str s, struct url *out)
 	rest = str_from(rest, 3);
 	authority = str_first(rest, str_find(rest, '/'));
 	u.path = str_from(rest, authority.len);
-	/* the last '@': a password may hold others */
+	/* the last '@': a password may contain others, and it must not become
+	 * a part of the host, which is quoted in messages */
 	for (at = authority.len; at > 0 && authority.p[at - 1] != '@'; at--)
 		;
 	if (at > 0) {
-		if (!user_of(str_first(authority, at - 1), &u))
+		if (!url_parse_user(str_first(authority, at - 1), &u))
 			return false;
 		authority = str_from(authority, at);
 	}
-	if (!url_address(authority, &u.host, &u.port) || !is_path(u.path))
+	if (!url_address(authority, &u.host, &u.port) || !url_is_path(u.path))
 		return false;
 	*out = u;
 	return true;

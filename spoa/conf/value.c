@@ -1,4 +1,14 @@
-/* conf/value: one JSON value -> one field, as its row in conf/options says. */
+/*
+ * conf/value: one JSON value -> one field, as its row in conf/options says.
+ *
+ *   value_set --single types--> setters[type]    cval_set_uint, cval_set_enum
+ * ..
+ *             --text types----> cval_set_text    check: cval_texts[type]
+ *             --many----------> cval_set_texts   a list of texts
+ *
+ * A setter stores the value only if it is valid, and otherwise reports what was
+ * found and what was expected. Strings are copied into the pool.
+ */
 #include "conf/value.h"
 
 #include "base/clock.h"
@@ -11,8 +21,8 @@
 #include <stdio.h>
 
 enum {
-	TEXT_MAX = 512, /* bytes of any text */
-	LIST_MAX = 1000,
+	TEXT_MAX = 512,  /* bytes of any text; paths and URLs are the longest */
+	LIST_MAX = 1000, /* elements of a list without a bound of its own */
 };
 
 void value_found(struct buf *out, const struct json *j)
@@ -36,12 +46,14 @@ void value_found(struct buf *out, const struct json *j)
 
 /* ------------------------------------------------------ checks of texts */
 
-static bool is_word_char(char c)
+/* Bytes from 0x80 are accepted as UTF-8, which base/json has checked. */
+static bool cval_is_word_char(char c)
 {
 	return (unsigned char)c > ' ' && c != 0x7f;
 }
 
-static bool all_of(struct str s, size_t max, bool (*ok)(char c))
+/* 1 to max bytes, each accepted by `ok`. */
+static bool cval_all_chars(struct str s, size_t max, bool (*ok)(char c))
 {
 	size_t i;
 
@@ -51,97 +63,107 @@ static bool all_of(struct str s, size_t max, bool (*ok)(char c))
 	return s.len > 0 && s.len <= max;
 }
 
-static bool is_alnum(char c)
+static bool cval_is_alnum(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
 	       (c >= '0' && c <= '9');
 }
 
-static bool is_text_char(char c)
+static bool cval_is_text_char(char c)
 {
 	return (unsigned char)c >= ' ' && c != 0x7f;
 }
 
-static bool is_name_char(char c)
+static bool cval_is_name_char(char c)
 {
-	return is_alnum(c) || c == '.' || c == '_' || c == '-';
+	return cval_is_alnum(c) || c == '.' || c == '_' || c == '-';
 }
 
-static bool is_resource_char(char c)
+static bool cval_is_resource_char(char c)
 {
-	return is_alnum(c) || c == '_' || c == '-';
+	return cval_is_alnum(c) || c == '_' || c == '-';
 }
 
-static bool is_model_char(char c)
+static bool cval_is_model_char(char c)
 {
-	return is_text_char(c) && c != '/' && c != '*';
+	return cval_is_text_char(c) && c != '/' && c != '*';
 }
 
-static bool is_env_char(char c)
+static bool cval_is_env_char(char c)
 {
 	return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
-static bool is_file_char(char c)
+/* Paths are written to haproxy.cfg: no character that is quoting, a variable or
+ * a comment there. */
+static bool cval_is_file_char(char c)
 {
-	return is_word_char(c) && !memchr("\"'\\$#`", c, 6);
+	return cval_is_word_char(c) && !memchr("\"'\\$#`", c, 6);
 }
 
-static bool is_header_char(char c)
+static bool cval_is_header_char(char c)
 {
-	return is_alnum(c) || c == '-';
+	return cval_is_alnum(c) || c == '-';
 }
 
-static bool text_word(struct str s)
+static bool cval_is_word(struct str s)
 {
-	return all_of(s, TEXT_MAX, is_word_char);
+	return cval_all_chars(s, TEXT_MAX, cval_is_word_char);
 }
 
-static bool text_plain(struct str s)
+static bool cval_is_text(struct str s)
 {
-	return all_of(s, TEXT_MAX, is_text_char);
+	return cval_all_chars(s, TEXT_MAX, cval_is_text_char);
 }
 
-static bool text_name(struct str s)
+static bool cval_is_name(struct str s)
 {
-	return all_of(s, 64, is_name_char);
+	return cval_all_chars(s, 64, cval_is_name_char);
 }
 
-static bool text_resource(struct str s)
+/* Names of HAProxy backends. */
+static bool cval_is_resource(struct str s)
 {
-	return all_of(s, 32, is_resource_char);
+	return cval_all_chars(s, 32, cval_is_resource_char);
 }
 
-static bool text_model(struct str s)
+static bool cval_is_model(struct str s)
 {
-	return all_of(s, 128, is_model_char);
+	return cval_all_chars(s, 128, cval_is_model_char);
 }
 
-static bool text_glob(struct str s)
+/* At most one '*', as str_glob() expects. */
+static bool cval_is_glob(struct str s)
 {
 	size_t star = str_find(s, '*');
 
-	return text_plain(s) &&
+	return cval_is_text(s) &&
 	       (star == s.len || str_find(str_from(s, star + 1), '*') ==
 	                                 str_from(s, star + 1).len);
 }
 
-/* Capitals only: so a secret that was written here by mistake is, almost
- * certainly, not taken for a name and shown in a message. */
-static bool text_env(struct str s)
+/* Capitals, digits and '_' only, not beginning with a digit. A secret that was
+ * written here by mistake has other characters, so it is refused here and not
+ * quoted as the name of an unset variable. */
+static bool cval_is_env(struct str s)
 {
-	return all_of(s, 64, is_env_char) && !(s.p[0] >= '0' && s.p[0] <= '9');
+	return cval_all_chars(s, 64, cval_is_env_char) &&
+	       !(s.p[0] >= '0' && s.p[0] <= '9');
 }
 
-static bool text_file(struct str s)
+/* A path that says it is one: absolute, or relative to the working directory
+ * with
+ * "./" or "../". */
+static bool cval_is_file(struct str s)
 {
-	return all_of(s, TEXT_MAX, is_file_char) &&
+	return cval_all_chars(s, TEXT_MAX, cval_is_file_char) &&
 	       (s.p[0] == '/' || str_starts(s, STR("./")) ||
 	        str_starts(s, STR("../")));
 }
 
-/* Headers that carry something else would be taken for keys. */
-static bool text_header(struct str s)
+/* A header for gateway keys. One that has another use in HTTP or here is
+ * refused: its value would be taken for a key. */
+static bool cval_is_header(struct str s)
 {
 	static const struct str taken[] = {
 		STR_INIT("authorization"),  STR_INIT("api-key"),
@@ -155,10 +177,12 @@ static bool text_header(struct str s)
 	for (i = 0; i < sizeof(taken) / sizeof(*taken); i++)
 		if (str_eq_nocase(s, taken[i]))
 			return false;
-	return all_of(s, 64, is_header_char);
+	return cval_all_chars(s, 64, cval_is_header_char);
 }
 
-static bool text_url(struct str s)
+/* For HTTP. A user or password in it would be sent to nobody and be shown in
+ * messages, so they are refused. */
+static bool cval_is_url(struct str s)
 {
 	struct url u;
 
@@ -168,7 +192,9 @@ static bool text_url(struct str s)
 	        str_eq(u.scheme, STR("http")));
 }
 
-static bool text_address(struct str s)
+/* A socket address: numeric, because it is bound or connected to at start,
+ * where a name would need a resolver. */
+static bool cval_is_address(struct str s)
 {
 	struct str host;
 	uint16_t port;
@@ -177,7 +203,7 @@ static bool text_address(struct str s)
 	       port != 0;
 }
 
-static bool text_endpoint(struct str s)
+static bool cval_is_endpoint(struct str s)
 {
 	struct str host;
 	uint16_t port;
@@ -186,61 +212,64 @@ static bool text_endpoint(struct str s)
 }
 
 /* struct sockaddr_un has room for 107 bytes and a NUL. */
-static bool is_unix(struct str s)
+static bool cval_is_unix(struct str s)
 {
 	return str_starts(s, STR("unix:")) &&
-	       all_of(str_from(s, 5), 107, is_file_char);
+	       cval_all_chars(str_from(s, 5), 107, cval_is_file_char);
 }
 
-static bool text_listen(struct str s)
+static bool cval_is_listen(struct str s)
 {
-	return is_unix(s) || text_address(s);
+	return cval_is_unix(s) || cval_is_address(s);
 }
 
-/* A password in it is refused later, by a message of its own. */
-static bool text_redis_url(struct str s)
+/* A password in the URL is accepted here; conf/process reports it. */
+static bool cval_is_redis_url(struct str s)
 {
 	struct url u;
 
-	return is_unix(s) || (s.len <= TEXT_MAX && url_parse(s, &u) &&
-	                      (str_eq(u.scheme, STR("redis")) ||
-	                       str_eq(u.scheme, STR("rediss"))));
+	return cval_is_unix(s) || (s.len <= TEXT_MAX && url_parse(s, &u) &&
+	                           (str_eq(u.scheme, STR("redis")) ||
+	                            str_eq(u.scheme, STR("rediss"))));
 }
 
+/* Check and storage of one text type. */
 struct text_kind {
 	bool (*ok)(struct str s);
 	bool lower;  /* store in lower case */
 	bool hidden; /* do not quote what was found: it may be a secret */
 };
 
-static const struct text_kind texts[] = {
-	[OPT_TEXT] = {text_plain, false, false},
-	[OPT_NAME] = {text_name, false, false},
-	[OPT_RESOURCE] = {text_resource, false, false},
-	[OPT_MODEL] = {text_model, false, false},
+static const struct text_kind cval_texts[] = {
+	[OPT_TEXT] = {cval_is_text, false, false},
+	[OPT_NAME] = {cval_is_name, false, false},
+	[OPT_RESOURCE] = {cval_is_resource, false, false},
+	[OPT_MODEL] = {cval_is_model, false, false},
 	[OPT_GUID] = {str_is_guid, true, false},
-	[OPT_ID] = {text_word, false, false},
-	[OPT_WORD] = {text_word, false, false},
-	[OPT_GLOB] = {text_glob, false, false},
-	[OPT_GLOB_NOCASE] = {text_glob, true, false},
-	[OPT_HEADER] = {text_header, true, true},
-	[OPT_URL] = {text_url, false, true},
-	[OPT_REDIS_URL] = {text_redis_url, false, true},
-	[OPT_ADDRESS] = {text_address, false, false},
-	[OPT_ENDPOINT] = {text_endpoint, false, false},
-	[OPT_LISTEN] = {text_listen, false, false},
-	[OPT_ENV] = {text_env, false, true},
-	[OPT_FILE] = {text_file, false, true},
+	[OPT_ID] = {cval_is_word, false, false},
+	[OPT_WORD] = {cval_is_word, false, false},
+	[OPT_GLOB] = {cval_is_glob, false, false},
+	[OPT_GLOB_NOCASE] = {cval_is_glob, true, false},
+	[OPT_HEADER] = {cval_is_header, true, true},
+	[OPT_URL] = {cval_is_url, false, true},
+	[OPT_REDIS_URL] = {cval_is_redis_url, false, true},
+	[OPT_ADDRESS] = {cval_is_address, false, false},
+	[OPT_ENDPOINT] = {cval_is_endpoint, false, false},
+	[OPT_LISTEN] = {cval_is_listen, false, false},
+	[OPT_ENV] = {cval_is_env, false, true},
+	[OPT_FILE] = {cval_is_file, false, true},
 };
 
+/* Names of objects are keys of the JSON document, so they are not stored by a
+ * setter. */
 bool value_name_ok(enum option_type key_type, struct str name)
 {
-	return texts[key_type].ok(name);
+	return cval_texts[key_type].ok(name);
 }
 
 /* ------------------------------------------------------------ messages */
 
-/* What a setter works with. */
+/* Arguments of a setter. */
 struct job {
 	struct pool *pool;
 	struct report *rep;
@@ -248,21 +277,22 @@ struct job {
 	const struct place *at;
 };
 
-static bool hides(enum option_type t)
+/* Whether a message must not quote a value of this type. */
+static bool cval_is_hidden(enum option_type t)
 {
 	return t == OPT_SHA256 ||
-	       (t >= OPT_TEXT && t <= OPT_FILE && texts[t].hidden);
+	       (t >= OPT_TEXT && t <= OPT_FILE && cval_texts[t].hidden);
 }
 
 /* Always false, so that a setter can end with it. */
-static bool refuse(const struct job *w, const struct json *j,
-                   const char *expected)
+static bool cval_refuse(const struct job *w, const struct json *j,
+                        const char *expected)
 {
 	struct buf found;
 	struct str s;
 
 	buf_init(&found, 512);
-	if (hides(w->o->type) && json_str(j, &s))
+	if (cval_is_hidden(w->o->type) && json_str(j, &s))
 		buf_fmt(&found, "a text of %zu bytes", s.len);
 	else
 		value_found(&found, j);
@@ -272,19 +302,22 @@ static bool refuse(const struct job *w, const struct json *j,
 	return false;
 }
 
-static bool refuse_type(const struct job *w, const struct json *j)
+static bool cval_refuse_type(const struct job *w, const struct json *j)
 {
-	return refuse(w, j, options_type_name(w->o->type));
+	return cval_refuse(w, j, options_type_name(w->o->type));
 }
 
 /* ------------------------------------------------------------- setters */
 
-static bool set_bool(const struct job *w, const struct json *j, void *field)
+static bool cval_set_bool(const struct job *w, const struct json *j,
+                          void *field)
 {
-	return json_bool(j, field) || refuse_type(w, j);
+	return json_bool(j, field) || cval_refuse_type(w, j);
 }
 
-static bool whole(const struct job *w, const struct json *j, int64_t *out)
+/* A whole number within the bounds of the row. */
+static bool cval_read_whole(const struct job *w, const struct json *j,
+                            int64_t *out)
 {
 	char expected[96];
 	int64_t v;
@@ -292,65 +325,73 @@ static bool whole(const struct job *w, const struct json *j, int64_t *out)
 	snprintf(expected, sizeof(expected), "a whole number from %lld to %lld",
 	         (long long)w->o->min, (long long)w->o->max);
 	if (!json_int(j, &v) || v < w->o->min || v > w->o->max)
-		return refuse(w, j, expected);
+		return cval_refuse(w, j, expected);
 	*out = v;
 	return true;
 }
 
-static bool set_uint(const struct job *w, const struct json *j, void *field)
+static bool cval_set_uint(const struct job *w, const struct json *j,
+                          void *field)
 {
 	int64_t v;
 
-	if (!whole(w, j, &v))
+	if (!cval_read_whole(w, j, &v))
 		return false;
 	*(unsigned *)field = (unsigned)v;
 	return true;
 }
 
-static bool set_u64(const struct job *w, const struct json *j, void *field)
+static bool cval_set_u64(const struct job *w, const struct json *j, void *field)
 {
 	int64_t v;
 
-	if (!whole(w, j, &v))
+	if (!cval_read_whole(w, j, &v))
 		return false;
 	*(uint64_t *)field = (uint64_t)v;
 	return true;
 }
 
-static bool set_number(const struct job *w, const struct json *j, void *field)
+/* Finite and not negative; json_number() refuses infinities. */
+static bool cval_set_number(const struct job *w, const struct json *j,
+                            void *field)
 {
 	double d;
 
 	if (!json_number(j, &d) || d < 0)
-		return refuse_type(w, j);
+		return cval_refuse_type(w, j);
 	*(double *)field = d;
 	return true;
 }
 
-/* USD per million tokens is, times 10^6, pico-dollars per token. With up to
- * 10^6 USD and six decimals every price is a whole number far below 2^53, so
- * the nearest whole number is the decimal that was written. */
-static bool set_price(const struct job *w, const struct json *j, void *field)
+/* USD per million tokens times 10^6 is pico-dollars per token. With at most
+ * 10^6 USD and six decimals every price is a whole number below 2^53, so the
+ * nearest whole number is exactly the decimal that was written. More decimals
+ * are refused, not rounded. */
+static bool cval_set_price(const struct job *w, const struct json *j,
+                           void *field)
 {
 	double d, pico;
 
 	if (!json_number(j, &d) || d < 0 || d > 1e6)
-		return refuse_type(w, j);
+		return cval_refuse_type(w, j);
 	pico = round(d * 1e6);
 	if (fabs(d * 1e6 - pico) > 1e-3)
-		return refuse_type(w, j);
+		return cval_refuse_type(w, j);
 	*(uint64_t *)field = (uint64_t)pico;
 	return true;
 }
 
-static bool set_usd(const struct job *w, const struct json *j, void *field)
+static bool cval_set_usd(const struct job *w, const struct json *j, void *field)
 {
 	struct str s;
 
-	return (json_str(j, &s) && usd_read(s, field)) || refuse_type(w, j);
+	return (json_str(j, &s) && usd_read(s, field)) ||
+	       cval_refuse_type(w, j);
 }
 
-static bool set_enum(const struct job *w, const struct json *j, void *field)
+/* The message lists the accepted names. */
+static bool cval_set_enum(const struct job *w, const struct json *j,
+                          void *field)
 {
 	char expected[256] = "one of";
 	struct str s = STR_NONE;
@@ -367,51 +408,57 @@ static bool set_enum(const struct job *w, const struct json *j, void *field)
 		snprintf(expected + used, sizeof(expected) - used, "%s %s",
 		         i ? "," : "", w->o->names[i]);
 	}
-	return refuse(w, j, expected);
+	return cval_refuse(w, j, expected);
 }
 
-static bool set_mode(const struct job *w, const struct json *j, void *field)
+/* Three or four octal digits, as chmod has them. Others get no rights, and the
+ * owner must be able to read and write. */
+static bool cval_set_mode(const struct job *w, const struct json *j,
+                          void *field)
 {
 	unsigned mode = 0;
 	struct str s;
 	size_t i;
 
 	if (!json_str(j, &s) || s.len < 3 || s.len > 4)
-		return refuse_type(w, j);
+		return cval_refuse_type(w, j);
 	for (i = 0; i < s.len; i++) {
 		if (s.p[i] < '0' || s.p[i] > '7')
-			return refuse_type(w, j);
+			return cval_refuse_type(w, j);
 		mode = mode << 3 | (unsigned)(s.p[i] - '0');
 	}
 	if (mode & 07 || (mode & 0600) != 0600 || mode > 0777)
-		return refuse_type(w, j);
+		return cval_refuse_type(w, j);
 	*(unsigned *)field = mode;
 	return true;
 }
 
 /* RFC 3339 section 5.6, whole seconds and "Z" only. */
-static bool set_time(const struct job *w, const struct json *j, void *field)
+static bool cval_set_time(const struct job *w, const struct json *j,
+                          void *field)
 {
 	int64_t ms;
 	struct str s;
 
 	if (!json_str(j, &s) || s.len != 20 || s.p[19] != 'Z' ||
 	    !clock_read(s, &ms))
-		return refuse_type(w, j);
+		return cval_refuse_type(w, j);
 	*(int64_t *)field = ms / 1000;
 	return true;
 }
 
-static bool set_sha256(const struct job *w, const struct json *j, void *field)
+static bool cval_set_sha256(const struct job *w, const struct json *j,
+                            void *field)
 {
 	struct str s;
 
 	if (!json_str(j, &s) || !str_unhex(s, field, 32))
-		return refuse_type(w, j);
+		return cval_refuse_type(w, j);
 	return true;
 }
 
-static bool list_ok(const struct job *w, const struct json *j)
+/* Type and length of a list. */
+static bool cval_list_ok(const struct job *w, const struct json *j)
 {
 	char expected[96];
 	size_t n = json_count(j), max = LIST_MAX;
@@ -421,7 +468,7 @@ static bool list_ok(const struct job *w, const struct json *j)
 	snprintf(expected, sizeof(expected), "a list of %lld to %zu entries",
 	         (long long)w->o->min, max);
 	if (json_type(j) != JSON_ARRAY)
-		return refuse(w, j, expected);
+		return cval_refuse(w, j, expected);
 	if (n < (size_t)w->o->min || n > max) {
 		report_error(w->rep, w->at,
 		             "found a list of %zu entries, expected %s", n,
@@ -431,29 +478,30 @@ static bool list_ok(const struct job *w, const struct json *j)
 	return true;
 }
 
-/* Names that become bits of a set, by their number. */
-struct names {
+/* A list of names that is stored as a bit set: bit i for name(i). */
+struct bit_names {
 	unsigned first, end;
 	struct str (*name)(unsigned i);
 };
 
-static struct str operation_name(unsigned i)
+static struct str cval_operation_name(unsigned i)
 {
 	return str_c(operations_name((enum api_operation)i));
 }
 
-static struct str member_name(unsigned i)
+static struct str cval_member_name(unsigned i)
 {
 	return scan_member_names[i];
 }
 
-static const struct names operations = {API_NONE + 1, API_N_OPERATIONS,
-                                        operation_name};
-static const struct names members = {SCAN_FIRST_DROPPABLE, SCAN_N_MEMBERS,
-                                     member_name};
+static const struct bit_names cval_operations = {API_NONE + 1, API_N_OPERATIONS,
+                                                 cval_operation_name};
+static const struct bit_names cval_members = {SCAN_FIRST_DROPPABLE,
+                                              SCAN_N_MEMBERS, cval_member_name};
 
-static bool refuse_name(const struct job *w, const struct json *j,
-                        const struct names *n)
+/* The buffer is on the stack and never grows, so it is not released. */
+static bool cval_refuse_name(const struct job *w, const struct json *j,
+                             const struct bit_names *n)
 {
 	char space[512];
 	struct buf b = {.p = space, .cap = sizeof(space), .max = sizeof(space)};
@@ -464,11 +512,12 @@ static bool refuse_name(const struct job *w, const struct json *j,
 		buf_fmt(&b, "%s %" STR_FMT, i > n->first ? "," : "",
 		        STR_ARG(n->name(i)));
 	buf_add(&b, "", 1);
-	return refuse(w, j, b.p);
+	return cval_refuse(w, j, b.p);
 }
 
-static bool set_bits(const struct job *w, const struct json *j,
-                     const struct names *names, void *field)
+/* All bad elements are reported, each at its index. */
+static bool cval_set_bits(const struct job *w, const struct json *j,
+                          const struct bit_names *names, void *field)
 {
 	const struct json *child;
 	struct job inner = *w;
@@ -477,7 +526,7 @@ static bool set_bits(const struct job *w, const struct json *j,
 	size_t i = 0;
 	bool ok = true;
 
-	if (!list_ok(w, j))
+	if (!cval_list_ok(w, j))
 		return false;
 	json_each (j, child) {
 		struct str s = STR_NONE;
@@ -489,7 +538,7 @@ static bool set_bits(const struct job *w, const struct json *j,
 		while (bit < names->end && !str_eq(names->name(bit), s))
 			bit++;
 		if (bit == names->end)
-			ok = refuse_name(&inner, child, names);
+			ok = cval_refuse_name(&inner, child, names);
 		else
 			bits |= 1u << bit;
 	}
@@ -498,30 +547,34 @@ static bool set_bits(const struct job *w, const struct json *j,
 	return ok;
 }
 
-static bool set_operations(const struct job *w, const struct json *j,
-                           void *field)
+static bool cval_set_operations(const struct job *w, const struct json *j,
+                                void *field)
 {
-	return set_bits(w, j, &operations, field);
+	return cval_set_bits(w, j, &cval_operations, field);
 }
 
-static bool set_members(const struct job *w, const struct json *j, void *field)
+static bool cval_set_members(const struct job *w, const struct json *j,
+                             void *field)
 {
-	return set_bits(w, j, &members, field);
+	return cval_set_bits(w, j, &cval_members, field);
 }
 
-static bool set_word(const struct job *w, const struct json *j,
-                     struct policy_word *out)
+/* `to` null removes the member: to.len is 0 then. */
+static bool cval_set_word(const struct job *w, const struct json *j,
+                          struct policy_word *out)
 {
 	struct str to = STR_NONE;
 
-	if (json_type(j) != JSON_NULL && (!json_str(j, &to) || !text_name(to)))
-		return refuse(w, j, "a word of A-Z a-z 0-9 . _ - or null");
+	if (json_type(j) != JSON_NULL &&
+	    (!json_str(j, &to) || !cval_is_name(to)))
+		return cval_refuse(w, j, "a word of A-Z a-z 0-9 . _ - or null");
 	out->from = pool_str(w->pool, json_key(j));
 	out->to = to.len > 0 ? pool_str(w->pool, to) : STR_NONE;
 	return out->from.p != NULL;
 }
 
-static bool set_words(const struct job *w, const struct json *j, void *field)
+static bool cval_set_words(const struct job *w, const struct json *j,
+                           void *field)
 {
 	struct policy_words list = {NULL, json_count(j)};
 	const struct json *child;
@@ -532,14 +585,14 @@ static bool set_words(const struct job *w, const struct json *j, void *field)
 	size_t i = 0;
 
 	if (json_type(j) != JSON_OBJECT || list.n > (size_t)w->o->max)
-		return refuse_type(w, j);
+		return cval_refuse_type(w, j);
 	v = pool_alloc(w->pool, list.n, sizeof(*v));
 	if (!v)
 		return false;
 	json_each (j, child) {
 		at = place_key(w->at, json_key(child));
 		inner.at = &at;
-		if (!set_word(&inner, child, &v[i++]))
+		if (!cval_set_word(&inner, child, &v[i++]))
 			ok = false;
 	}
 	list.v = v;
@@ -548,13 +601,14 @@ static bool set_words(const struct job *w, const struct json *j, void *field)
 	return ok;
 }
 
-static bool set_text(const struct job *w, const struct json *j, void *field)
+static bool cval_set_text(const struct job *w, const struct json *j,
+                          void *field)
 {
-	const struct text_kind *kind = &texts[w->o->type];
+	const struct text_kind *kind = &cval_texts[w->o->type];
 	struct str s;
 
 	if (!json_str(j, &s) || !kind->ok(s))
-		return refuse_type(w, j);
+		return cval_refuse_type(w, j);
 	if (kind->lower || (w->o->type == OPT_ID && str_is_guid(s)))
 		s = pool_lower(w->pool, s);
 	else
@@ -563,18 +617,19 @@ static bool set_text(const struct job *w, const struct json *j, void *field)
 	return s.p != NULL;
 }
 
-/* A text that stands for a list of it. */
-static bool set_one(const struct job *w, const struct json *j, void *field)
+/* or_one: a text is stored as a list of one. */
+static bool cval_set_one(const struct job *w, const struct json *j, void *field)
 {
 	struct str *v = pool_alloc(w->pool, 1, sizeof(*v));
 
-	if (!v || !set_text(w, j, v))
+	if (!v || !cval_set_text(w, j, v))
 		return false;
 	*(struct strs *)field = (struct strs){v, 1};
 	return true;
 }
 
-static bool set_texts(const struct job *w, const struct json *j, void *field)
+static bool cval_set_texts(const struct job *w, const struct json *j,
+                           void *field)
 {
 	const struct json *child;
 	struct job inner = *w;
@@ -585,8 +640,8 @@ static bool set_texts(const struct job *w, const struct json *j, void *field)
 	bool ok = true;
 
 	if (w->o->or_one && json_type(j) != JSON_ARRAY)
-		return set_one(w, j, field);
-	if (!list_ok(w, j))
+		return cval_set_one(w, j, field);
+	if (!cval_list_ok(w, j))
 		return false;
 	v = pool_alloc(w->pool, list.n, sizeof(*v));
 	if (!v)
@@ -594,7 +649,7 @@ static bool set_texts(const struct job *w, const struct json *j, void *field)
 	json_each (j, child) {
 		at = place_index(w->at, i);
 		inner.at = &at;
-		if (!set_text(&inner, child, &v[i++]))
+		if (!cval_set_text(&inner, child, &v[i++]))
 			ok = false;
 	}
 	list.v = v;
@@ -603,24 +658,31 @@ static bool set_texts(const struct job *w, const struct json *j, void *field)
 	return ok;
 }
 
+/* Store a valid value at `field` and return true, or report it. */
 typedef bool set_fn(const struct job *w, const struct json *j, void *field);
 
 bool value_set(struct pool *pool, struct report *rep, const struct option *o,
                const struct json *j, const struct place *at, void *field)
 {
 	static set_fn *const setters[] = {
-		[OPT_BOOL] = set_bool,       [OPT_UINT] = set_uint,
-		[OPT_U64] = set_u64,         [OPT_NUMBER] = set_number,
-		[OPT_PRICE] = set_price,     [OPT_ENUM] = set_enum,
-		[OPT_MODE] = set_mode,       [OPT_TIME] = set_time,
-		[OPT_SHA256] = set_sha256,   [OPT_OPERATIONS] = set_operations,
-		[OPT_MEMBERS] = set_members, [OPT_WORDS] = set_words,
-		[OPT_USD] = set_usd,
+		[OPT_BOOL] = cval_set_bool,
+		[OPT_UINT] = cval_set_uint,
+		[OPT_U64] = cval_set_u64,
+		[OPT_NUMBER] = cval_set_number,
+		[OPT_PRICE] = cval_set_price,
+		[OPT_ENUM] = cval_set_enum,
+		[OPT_MODE] = cval_set_mode,
+		[OPT_TIME] = cval_set_time,
+		[OPT_SHA256] = cval_set_sha256,
+		[OPT_OPERATIONS] = cval_set_operations,
+		[OPT_MEMBERS] = cval_set_members,
+		[OPT_WORDS] = cval_set_words,
+		[OPT_USD] = cval_set_usd,
 	};
 	const struct job w = {pool, rep, o, at};
 
 	if (o->type >= OPT_TEXT)
-		return o->many ? set_texts(&w, j, field)
-		               : set_text(&w, j, field);
+		return o->many ? cval_set_texts(&w, j, field)
+		               : cval_set_text(&w, j, field);
 	return setters[o->type](&w, j, field);
 }

@@ -1,14 +1,15 @@
 /*
- * store/blocked: who is blocked, as far as this process knows.
+ * store/blocked: this process's copy of the list of blocked callers.
  *
  *   limits block --> Redis PREFIX:blocked --twice a second--> here
  *                                                              |
  *     HAProxy's lua/blocked.lua <--GET /blocked (ops)----------+
  *     decide/reserve, while Redis is away <--------------------+
  *
- * New requests of a blocked caller are refused by Redis itself (reserve.lua),
- * at once. This copy is for what Redis is not asked about: the streams that
- * run already. What was last read stays in force while Redis is away.
+ * reserve.lua refuses new requests of a blocked caller at once, without this
+ * list. The copy is for the cases in which Redis is not asked: streams that are
+ * already running, and reserves while Redis is away. While Redis does not
+ * answer, the last list stays in force.
  */
 #ifndef STORE_BLOCKED_H
 #define STORE_BLOCKED_H
@@ -19,28 +20,38 @@
 #include "store/store.h"
 
 enum {
-	BLOCKED_FIRST_MS = 20,    /* until something is known */
-	BLOCKED_ASK_MS = 500,     /* and so does lua/blocked.lua here */
-	BLOCKED_SPREAD_MS = 1500, /* until everybody has read a change */
-	BLOCKED_NAME_MAX = 512,   /* bytes of one line */
-	BLOCKED_TEXT_MAX = 1001 * BLOCKED_NAME_MAX, /* blocked.lua: 1000 */
+	BLOCKED_FIRST_MS = 20, /* poll interval before the first answer: a new
+	                        * worker has no list to fall back on */
+	BLOCKED_ASK_MS = 500,  /* poll interval after it; lua/blocked.lua polls
+	                        * the agent at the same interval */
+	/* Time until every HAProxy has read a change: two polls and one more
+	 * half second. `limits unblock` waits for it. */
+	BLOCKED_SPREAD_MS = 1500,
+	BLOCKED_NAME_MAX = 512, /* bytes of one line, and of the key */
+	/* scripts/blocked.lua keeps 1000 names; one more line is the version */
+	BLOCKED_TEXT_MAX = 1001 * BLOCKED_NAME_MAX,
 };
 
 struct blocked;
 
-/* `link` is borrowed and outlives this. NULL without memory. */
+/* Polls nothing before blocked_configure(). Both arguments are borrowed. NULL
+ * without memory. A poll in flight points into it, so free the link next,
+ * without running the loop in between. */
 struct blocked *blocked_new(struct loop *loop, struct redis_link *link);
 void blocked_free(struct blocked *b); /* accepts NULL */
 
-/* Begin to ask, or (`shared` false: there is no Redis) stop, and then nobody
- * is blocked. `prefix` is copied; another one is another list. */
+/* Start to poll PREFIX:blocked. `shared` false means that there is no Redis:
+ * polling stops and the list is empty. `prefix` is copied; when it changes, the
+ * list of the old prefix is forgotten. */
 void blocked_configure(struct blocked *b, struct str prefix, bool shared);
 
-/* False also as long as nothing was read. */
+/* True when the caller's consumer, app or agent is on the list. False also
+ * before the first answer: unknown does not mean blocked. */
 bool blocked_has(const struct blocked *b, const struct store_caller *caller);
 
-/* "version N" and a line each: consumer:NAME, app:NAME or agent:NAME. False:
- * nothing was read yet. */
+/* Append the list: "version N", then one line per name: consumer:NAME, app:NAME
+ * or agent:NAME. N is the time of the last change in ms since 1970, 0 when
+ * there was none. False: no list was read yet, or `out` is full. */
 bool blocked_print(const struct blocked *b, struct buf *out);
 
 #endif

@@ -1,9 +1,10 @@
-/* store/check: what both stores refuse before they count anything. */
+/* store/check: validation of names and amounts, the same for both stores. */
 #include "store/check.h"
 
 #include "store/window.h"
 
-static bool is_id(struct str s)
+/* The characters of HAProxy's unique-id, %[uuid()], and some more. */
+static bool schk_is_id(struct str s)
 {
 	size_t i;
 
@@ -17,6 +18,8 @@ static bool is_id(struct str s)
 	return s.len > 0 && s.len <= STORE_ID_MAX;
 }
 
+/* A bad name is a mistake in the configuration of HAProxy (unique-id-format) or
+ * of the caller of this function; conf/ refuses such accounts. */
 const char *check_names(struct str account, struct str id)
 {
 	if (account.len == 0 || account.len > CHECK_ACCOUNT_MAX)
@@ -26,12 +29,15 @@ const char *check_names(struct str account, struct str id)
 		return "account has braces in its name";
 	if (memchr(account.p, '\0', account.len))
 		return "account has a NUL in its name";
-	if (!is_id(id))
+	if (!schk_is_id(id))
 		return "request id is not 1-64 letters, digits and dashes";
 	return NULL;
 }
 
-static bool is_named_before(const struct store_reservation *r, size_t n)
+/* A field named twice would be read once and written twice by reserve.lua: the
+ * second write would undo the first. At most 16 fields, so the search is short.
+ */
+static bool schk_is_repeated(const struct store_reservation *r, size_t n)
 {
 	size_t i;
 
@@ -55,7 +61,7 @@ const char *check_reservation(const struct store_reservation *r)
 
 		if (c->field.len == 0 || c->field.len > CHECK_FIELD_MAX)
 			return "limit name is empty or too long";
-		if (is_named_before(r, i))
+		if (schk_is_repeated(r, i))
 			return "a limit is named twice";
 		if (c->limit > (uint64_t)WINDOW_AMOUNT_MAX)
 			return "limit is too large to count exactly";
@@ -68,7 +74,7 @@ int64_t check_used(const struct store_usage *used, enum limit_unit unit)
 	uint64_t n = used->nano_usd;
 
 	if (unit == UNIT_CONCURRENT)
-		return 0; /* it has ended */
+		return 0; /* a settled request is not in flight any more */
 	if (unit == UNIT_REQUESTS)
 		n = used->requests;
 	else if (unit == UNIT_TOKENS)

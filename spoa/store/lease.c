@@ -1,8 +1,10 @@
 /*
- * store/lease: what this process knows of limits in Redis.
+ * store/lease: a cache of the last answers of Redis per limit.
  *
- * Entries are kept in the order in which they were last told. When there are
- * LEASE_KNOWN_MAX the oldest goes, unless something of it is unconfirmed.
+ * An entry is about one limit field of an account, or about one caller (only
+ * that it was not blocked). Entries are listed in the order of the answers. At
+ * LEASE_KNOWN_MAX the oldest entry is dropped, but never one with unconfirmed
+ * amounts: the upper bound in lease.h depends on their sum.
  */
 #include "store/lease.h"
 
@@ -13,43 +15,47 @@
 #include <stdlib.h>
 
 enum {
-	LEASE_KEY_MAX = 1536, /* longer ones are never known */
-	LEASE_LOOK_MAX = 8,   /* entries asked to make room */
+	/* An account and a field (check.h), or an account and the three names
+	 * of a caller. A longer key is not cached, so Redis is asked. */
+	LEASE_KEY_MAX = 1536,
+	/* Entries examined to make room. Bounds the time of one answer; when
+	 * all of them have unconfirmed amounts the new limit is not cached. */
+	LEASE_LOOK_MAX = 8,
 };
 
-/* Of one limit; of a caller only that it was not blocked. */
-struct known {
-	struct list told; /* the lease's list, oldest first */
-	bool is_told;     /* false: forgotten, or blocked */
-	uint64_t asked_us;
-	/* what a charge must look like for the rest to be about it */
+struct lease_entry {
+	struct list order; /* in struct lease, oldest answer first */
+	bool is_valid;     /* false: forgotten; of a caller: blocked */
+	uint64_t asked_us; /* when the answered call was sent, monotonic */
+	/* The configuration that the answer belongs to. A reload can change
+	 * both; the entry then does not match the charge any more. */
 	enum limit_window window;
 	uint64_t configured;
 
-	uint64_t limit;
+	uint64_t limit; /* in force: the configured one or an operator's */
 	int64_t remaining;
 	uint64_t reset_ms;
-	uint64_t unconfirmed;
-	struct str key; /* the map's copy */
+	uint64_t unconfirmed; /* admitted here, not answered by Redis yet */
+	struct str key;       /* points behind this struct */
 };
 
 struct lease {
 	const struct clock *clock;
 	struct map map;
-	struct list told;
+	struct list order;
 };
 
-struct key {
+struct lease_key {
 	char text[LEASE_KEY_MAX];
 	size_t len;
 };
 
-static struct str key_str(const struct key *k)
+static struct str lease_key_text(const struct lease_key *k)
 {
 	return str_of(k->text, k->len);
 }
 
-static bool key_add(struct key *k, struct str s)
+static bool lease_key_append(struct lease_key *k, struct str s)
 {
 	if (s.len > sizeof(k->text) - k->len)
 		return false;
@@ -59,78 +65,85 @@ static bool key_add(struct key *k, struct str s)
 	return true;
 }
 
-/* Neither names nor fields hold a NUL or are told apart by one alone: lengths
- * go before them. */
-static bool key_begin(struct key *k, char what, struct str account, size_t a,
-                      size_t b)
+/* A key is KIND LEN,LEN,LEN: and the names one after the other. The lengths are
+ * in front because names may contain any separator; without them two different
+ * callers could have the same key. */
+static bool lease_key_begin(struct lease_key *k, char what, struct str account,
+                            size_t a, size_t b)
 {
 	int n = snprintf(k->text, sizeof(k->text), "%c%zu,%zu,%zu:", what,
 	                 account.len, a, b);
 
 	k->len = (size_t)n;
-	return key_add(k, account);
+	return lease_key_append(k, account);
 }
 
-static bool key_of_limit(struct key *k, const struct store_reservation *r,
-                         const struct store_charge *c)
+static bool lease_key_of_limit(struct lease_key *k,
+                               const struct store_reservation *r,
+                               const struct store_charge *c)
 {
-	return key_begin(k, 'l', r->account, 0, 0) && key_add(k, c->field);
+	return lease_key_begin(k, 'l', r->account, 0, 0) &&
+	       lease_key_append(k, c->field);
 }
 
-static bool key_of_caller(struct key *k, const struct store_reservation *r)
+static bool lease_key_of_caller(struct lease_key *k,
+                                const struct store_reservation *r)
 {
 	const struct store_caller *who = r->caller;
 
 	if (!who)
 		return false;
-	return key_begin(k, 'c', r->account, who->consumer.len, who->app.len) &&
-	       key_add(k, who->consumer) && key_add(k, who->app) &&
-	       key_add(k, who->agent);
+	return lease_key_begin(k, 'c', r->account, who->consumer.len,
+	                       who->app.len) &&
+	       lease_key_append(k, who->consumer) &&
+	       lease_key_append(k, who->app) && lease_key_append(k, who->agent);
 }
 
-/* ------------------------------------------------------------- the entries */
+/* -------------------------------------------------------------- entries */
 
-static void known_free(struct lease *l, struct known *k)
+static void lease_entry_free(struct lease *l, struct lease_entry *k)
 {
 	map_del(&l->map, k->key);
-	list_del(&k->told);
+	list_del(&k->order);
 	free(k);
 }
 
-static bool make_room(struct lease *l)
+static bool lease_make_room(struct lease *l)
 {
-	struct list *at = l->told.next;
+	struct list *at = l->order.next;
 	int i;
 
 	if (l->map.n < LEASE_KNOWN_MAX)
 		return true;
-	for (i = 0; i < LEASE_LOOK_MAX && at != &l->told; i++) {
-		struct known *k = list_entry(at, struct known, told);
+	for (i = 0; i < LEASE_LOOK_MAX && at != &l->order; i++) {
+		struct lease_entry *k =
+			list_entry(at, struct lease_entry, order);
 
 		at = at->next;
 		if (k->unconfirmed > 0)
 			continue;
-		known_free(l, k);
+		lease_entry_free(l, k);
 		return true;
 	}
 	return false;
 }
 
-/* NULL: there is no room for it. */
-static struct known *known_for(struct lease *l, struct str key)
+/* Find or create. NULL: no room or no memory; the limit is then not cached and
+ * Redis is asked for it each time. */
+static struct lease_entry *lease_entry_for(struct lease *l, struct str key)
 {
-	struct known *k = map_get(&l->map, key);
+	struct lease_entry *k = map_get(&l->map, key);
 
 	if (k)
 		return k;
-	if (!make_room(l))
+	if (!lease_make_room(l))
 		return NULL;
 	k = calloc(1, sizeof(*k) + key.len);
 	if (!k)
 		return NULL;
 	memcpy(k + 1, key.p, key.len);
 	k->key = str_of((char *)(k + 1), key.len);
-	list_init(&k->told);
+	list_init(&k->order);
 	if (!map_put(&l->map, key, k)) {
 		free(k);
 		return NULL;
@@ -138,35 +151,38 @@ static struct known *known_for(struct lease *l, struct str key)
 	return k;
 }
 
-static void tell(struct lease *l, struct known *k, uint64_t asked_us)
+static void lease_entry_refresh(struct lease *l, struct lease_entry *k,
+                                uint64_t asked_us)
 {
-	k->is_told = true;
+	k->is_valid = true;
 	k->asked_us = asked_us;
-	list_del(&k->told);
-	list_add_last(&l->told, &k->told);
+	list_del(&k->order);
+	list_add_last(&l->order, &k->order);
 }
 
-static bool is_fresh(const struct lease *l, const struct known *k)
+/* The age counts from the send, not from the answer: Redis computed the answer
+ * at some time in between. */
+static bool lease_is_fresh(const struct lease *l, const struct lease_entry *k)
 {
-	return k && k->is_told &&
+	return k && k->is_valid &&
 	       clock_mono_us(l->clock) - k->asked_us <= LEASE_FRESH_MS * 1000;
 }
 
 /* -------------------------------------------------------------------- take */
 
-/* The limit's entry when this amount may be admitted, else NULL. */
-static struct known *find_room(const struct lease *l,
-                               const struct store_reservation *r,
-                               const struct store_charge *c)
+/* The entry of the limit if the three conditions of lease.h hold, else NULL. */
+static struct lease_entry *lease_find_room(const struct lease *l,
+                                           const struct store_reservation *r,
+                                           const struct store_charge *c)
 {
-	struct known *k;
-	struct key key;
+	struct lease_entry *k;
+	struct lease_key key;
 	uint64_t sum;
 
-	if (c->share <= 0 || !key_of_limit(&key, r, c))
+	if (c->share <= 0 || !lease_key_of_limit(&key, r, c))
 		return NULL;
-	k = map_get(&l->map, key_str(&key));
-	if (!is_fresh(l, k) || k->window != c->window ||
+	k = map_get(&l->map, lease_key_text(&key));
+	if (!lease_is_fresh(l, k) || k->window != c->window ||
 	    k->configured != c->limit || c->amount > k->limit)
 		return NULL;
 	sum = k->unconfirmed + c->amount;
@@ -176,19 +192,19 @@ static struct known *find_room(const struct lease *l,
 	return k;
 }
 
-static bool caller_is_free(const struct lease *l,
-                           const struct store_reservation *r)
+static bool lease_caller_is_free(const struct lease *l,
+                                 const struct store_reservation *r)
 {
-	struct key key;
+	struct lease_key key;
 
-	return key_of_caller(&key, r) &&
-	       is_fresh(l, map_get(&l->map, key_str(&key)));
+	return lease_key_of_caller(&key, r) &&
+	       lease_is_fresh(l, map_get(&l->map, lease_key_text(&key)));
 }
 
-/* A bucket fills steadily, so its time follows from what is missing; other
- * times run. */
-static uint64_t reset_of(const struct lease *l, const struct known *k,
-                         int64_t remaining)
+/* The time until a bucket is full follows from what is missing, because it
+ * refills steadily. The end of a fixed window only comes nearer. */
+static uint64_t lease_reset_ms(const struct lease *l,
+                               const struct lease_entry *k, int64_t remaining)
 {
 	uint64_t passed_ms = (clock_mono_us(l->clock) - k->asked_us) / 1000;
 
@@ -200,17 +216,18 @@ static uint64_t reset_of(const struct lease *l, const struct known *k,
 	return k->reset_ms > passed_ms ? k->reset_ms - passed_ms : 0;
 }
 
+/* Two passes: nothing may change when one of the limits has no room. */
 bool lease_take(struct lease *l, const struct store_reservation *r,
                 struct store_result *res)
 {
-	struct known *of[STORE_MAX_CHARGES];
+	struct lease_entry *of[STORE_MAX_CHARGES];
 	size_t i;
 
 	if (r->n_charges == 0 || r->n_charges > STORE_MAX_CHARGES ||
-	    !caller_is_free(l, r))
+	    !lease_caller_is_free(l, r))
 		return false;
 	for (i = 0; i < r->n_charges; i++) {
-		of[i] = find_room(l, r, &r->charges[i]);
+		of[i] = lease_find_room(l, r, &r->charges[i]);
 		if (!of[i])
 			return false;
 	}
@@ -220,22 +237,23 @@ bool lease_take(struct lease *l, const struct store_reservation *r,
 		res->limit[i] = of[i]->limit;
 		res->remaining[i] =
 			of[i]->remaining - (int64_t)of[i]->unconfirmed;
-		res->reset_ms[i] = reset_of(l, of[i], res->remaining[i]);
+		res->reset_ms[i] = lease_reset_ms(l, of[i], res->remaining[i]);
 	}
 	return true;
 }
 
 void lease_confirm(struct lease *l, const struct store_reservation *r)
 {
-	struct known *k;
-	struct key key;
+	struct lease_entry *k;
+	struct lease_key key;
 	size_t i;
 
 	for (i = 0; i < r->n_charges; i++) {
-		if (!key_of_limit(&key, r, &r->charges[i]))
+		if (!lease_key_of_limit(&key, r, &r->charges[i]))
 			continue;
-		/* it is there: nothing unconfirmed is ever thrown out */
-		k = map_get(&l->map, key_str(&key));
+		/* entries with unconfirmed amounts are never dropped, so the
+		 * entry exists; the check is for keys that do not fit */
+		k = map_get(&l->map, lease_key_text(&key));
 		if (k)
 			k->unconfirmed -= r->charges[i].amount;
 	}
@@ -243,17 +261,19 @@ void lease_confirm(struct lease *l, const struct store_reservation *r)
 
 /* ------------------------------------------------------------------- learn */
 
-static void learn_limit(struct lease *l, const struct store_reservation *r,
-                        const struct store_result *res, size_t i,
-                        uint64_t asked_us)
+/* Only leased limits are cached: others are never read from here. */
+static void lease_learn_limit(struct lease *l,
+                              const struct store_reservation *r,
+                              const struct store_result *res, size_t i,
+                              uint64_t asked_us)
 {
 	const struct store_charge *c = &r->charges[i];
-	struct known *k;
-	struct key key;
+	struct lease_entry *k;
+	struct lease_key key;
 
-	if (c->share <= 0 || !key_of_limit(&key, r, c))
+	if (c->share <= 0 || !lease_key_of_limit(&key, r, c))
 		return;
-	k = known_for(l, key_str(&key));
+	k = lease_entry_for(l, lease_key_text(&key));
 	if (!k)
 		return;
 	k->window = c->window;
@@ -261,23 +281,25 @@ static void learn_limit(struct lease *l, const struct store_reservation *r,
 	k->limit = res->limit[i];
 	k->remaining = res->remaining[i];
 	k->reset_ms = res->reset_ms[i];
-	tell(l, k, asked_us);
+	lease_entry_refresh(l, k, asked_us);
 }
 
-static void learn_caller(struct lease *l, const struct store_reservation *r,
-                         bool blocked, uint64_t asked_us)
+/* A blocked caller gets no new entry, but an old one becomes invalid. */
+static void lease_learn_caller(struct lease *l,
+                               const struct store_reservation *r, bool blocked,
+                               uint64_t asked_us)
 {
-	struct known *k;
-	struct key key;
+	struct lease_entry *k;
+	struct lease_key key;
 
-	if (!key_of_caller(&key, r))
+	if (!lease_key_of_caller(&key, r))
 		return;
-	k = blocked ? map_get(&l->map, key_str(&key))
-	            : known_for(l, key_str(&key));
+	k = blocked ? map_get(&l->map, lease_key_text(&key))
+	            : lease_entry_for(l, lease_key_text(&key));
 	if (!k)
 		return;
-	tell(l, k, asked_us);
-	k->is_told = !blocked;
+	lease_entry_refresh(l, k, asked_us);
+	k->is_valid = !blocked;
 }
 
 void lease_learn(struct lease *l, const struct store_reservation *r,
@@ -287,25 +309,27 @@ void lease_learn(struct lease *l, const struct store_reservation *r,
 	size_t i;
 
 	for (i = 0; i < r->n_charges; i++) {
-		learn_limit(l, r, res, i, asked_us);
+		lease_learn_limit(l, r, res, i, asked_us);
 		leased = leased || r->charges[i].share > 0;
 	}
 	if (leased)
-		learn_caller(l, r, res->status == STORE_BLOCKED, asked_us);
+		lease_learn_caller(l, r, res->status == STORE_BLOCKED,
+		                   asked_us);
 }
 
 void lease_forget(struct lease *l)
 {
 	struct list *at, *next;
 
-	for (at = l->told.next; at != &l->told; at = next) {
-		struct known *k = list_entry(at, struct known, told);
+	for (at = l->order.next; at != &l->order; at = next) {
+		struct lease_entry *k =
+			list_entry(at, struct lease_entry, order);
 
 		next = at->next;
 		if (k->unconfirmed > 0)
-			k->is_told = false;
+			k->is_valid = false;
 		else
-			known_free(l, k);
+			lease_entry_free(l, k);
 	}
 }
 
@@ -321,7 +345,7 @@ struct lease *lease_new(const struct clock *clock)
 	if (!l)
 		return NULL;
 	l->clock = clock;
-	list_init(&l->told);
+	list_init(&l->order);
 	map_init(&l->map, LEASE_KNOWN_MAX);
 	return l;
 }
@@ -330,8 +354,9 @@ void lease_free(struct lease *l)
 {
 	if (!l)
 		return;
-	while (!list_empty(&l->told))
-		known_free(l, list_entry(l->told.next, struct known, told));
+	while (!list_empty(&l->order))
+		lease_entry_free(l, list_entry(l->order.next,
+		                               struct lease_entry, order));
 	map_done(&l->map);
 	free(l);
 }

@@ -1,8 +1,10 @@
 /*
- * store/list: a doubly linked list whose links live in its members.
+ * store/list: a doubly linked list whose links are embedded in the elements.
  *
- * A list is a circle through its head. Nothing is allocated; a member is on
- * at most one list per link.
+ * A list is a circle through its head, so no operation has a special case for
+ * the first or last element. Nothing is allocated. An element is on at most one
+ * list per embedded link; the list does not own its elements. All operations
+ * take constant time.
  */
 #ifndef STORE_LIST_H
 #define STORE_LIST_H
@@ -15,11 +17,12 @@ struct list {
 	struct list *prev;
 };
 
-/* The object around a link. */
+/* The object that contains the link, as container_of() in the Linux kernel. */
 #define list_entry(link, type, member)                                         \
 	((type *)(void *)((char *)(link)-offsetof(type, member)))
 
-/* For heads, and for links that list_del may meet before any list_add. */
+/* Required for heads, and for a link that list_del() may see before it was
+ * added to a list. */
 static inline void list_init(struct list *l)
 {
 	l->next = l->prev = l;
@@ -30,6 +33,7 @@ static inline bool list_empty(const struct list *l)
 	return l->next == l;
 }
 
+/* `l` must not be on a list. */
 static inline void list_add_first(struct list *head, struct list *l)
 {
 	l->next = head->next;
@@ -43,7 +47,7 @@ static inline void list_add_last(struct list *head, struct list *l)
 	list_add_first(head->prev, l);
 }
 
-/* Taking out what is on no list does nothing. */
+/* Does nothing for an initialised link that is on no list. */
 static inline void list_del(struct list *l)
 {
 	l->next->prev = l->prev;
@@ -51,8 +55,8 @@ static inline void list_del(struct list *l)
 	list_init(l);
 }
 
-/* All of `from`, in its order, before what is in `head`; `from` is then
- * empty. */
+/* Move all elements of `from` to the front of `head` and keep their order.
+ * `from` is empty afterwards. */
 static inline void list_prepend(struct list *head, struct list *from)
 {
 	if (list_empty(from))

@@ -1,14 +1,19 @@
 /*
  * store/memory: limits counted in this process.
  *
- *   records: account+id -----> struct record --+--+   (oldest first)
- *                                              v  v
- *   limits: account+field ---> struct entry  entry  entry
+ *   records:  account + id ------> struct record -+--+   (oldest first)
+ *                                                 v  v
+ *   counters: account + field ---> struct counter  counter  counter
  *
- * An open record holds on to the entries it has taken from. Everything is
- * bounded: at the maximum the oldest record goes (its reservation stays
- * charged), and new limits are refused when none of the old can be forgotten
- * without losing something. All calls take constant time.
+ * It is the store of a gateway without Redis, and of limits with
+ * on_store_failure "local" while Redis is away. Nothing is shared between the
+ * workers; conf/check refuses limits without Redis for more than one.
+ *
+ * An open record points to the counters it has taken from, and they count these
+ * references, so a counter in use is never dropped. Both maps are bounded: at
+ * the maximum of records the oldest one is dropped and its reservation stays
+ * charged; a new counter is refused when no unused one can be dropped. Cleaning
+ * is spread over the calls, a few elements each, so that no call takes long.
  */
 #include "store/store.h"
 
@@ -19,51 +24,59 @@
 #include <stdlib.h>
 
 enum {
-	MEMORY_EXPIRE = 4,  /* old records dropped in one call */
-	MEMORY_SWEEP = 2,   /* limits looked at in one call, if still needed */
+	/* Work per call. More than one record and counter per reserve, so that
+	 * cleaning is faster than growth. */
+	MEMORY_EXPIRE = 4,  /* records checked for their age */
+	MEMORY_SWEEP = 2,   /* counters checked for being unused */
 	MEMORY_SEARCH = 64, /* the same when there is no room for a new one */
 	MEMORY_KEY_MAX = CHECK_ACCOUNT_MAX + 1 + CHECK_FIELD_MAX,
 };
 
-struct entry {
+/* One limit of one scope. */
+struct counter {
 	struct list all;
 	struct window window;
-	unsigned n_records; /* that hold on to it */
+	unsigned n_records; /* open records that point here */
 	size_t key_len;
 	char key[];
 };
 
-struct part {
-	struct entry *entry;
+/* A part of a reservation: the amount taken from one counter. */
+
+struct held_charge {
+	struct counter *counter;
 	enum limit_unit unit;
 	enum limit_window kind;
-	int64_t at; /* of the window, for window_settle() */
+	int64_t at; /* window.at at the reserve, for window_settle() */
 	int64_t amount;
 };
 
+/* An open reservation. */
+
 struct record {
 	struct list by_age;
-	uint64_t made_us;
-	struct str key; /* behind the parts */
-	size_t n_parts;
-	struct part parts[];
+	uint64_t made_us; /* monotonic */
+	struct str key;   /* points behind the charges */
+	size_t n_charges;
+	struct held_charge charges[];
 };
 
 struct store_memory {
 	const struct clock *clock;
-	struct map entries;
+	struct map counters;
 	struct map records;
-	struct list all;    /* entries, those looked at last at the end */
+	struct list all;    /* counters, the ones swept last at the end */
 	struct list by_age; /* records, oldest first */
 };
 
-/* A key made of two names. check_names() lets no NUL into the first, which
- * would shift the border. */
-struct key {
+/* ACCOUNT NUL NAME. check_names() refuses an account with a NUL, so two pairs
+ * never have the same key. */
+struct mem_key {
 	char text[MEMORY_KEY_MAX];
 };
 
-static struct str key_of(struct key *k, struct str account, struct str name)
+static struct str mem_key_of(struct mem_key *k, struct str account,
+                             struct str name)
 {
 	memcpy(k->text, account.p, account.len);
 	k->text[account.len] = '\0';
@@ -78,76 +91,78 @@ struct store_memory *store_memory_new(const struct clock *clock)
 	if (!m)
 		return NULL;
 	m->clock = clock;
-	map_init(&m->entries, STORE_MEMORY_LIMITS);
+	map_init(&m->counters, STORE_MEMORY_LIMITS);
 	map_init(&m->records, STORE_MEMORY_RECORDS);
 	list_init(&m->all);
 	list_init(&m->by_age);
 	return m;
 }
 
-static int64_t now_of(const struct store_memory *m)
+static int64_t mem_now_ms(const struct store_memory *m)
 {
 	int64_t now = clock_real_ms(m->clock);
 
 	return now > 0 ? now : 0;
 }
 
-/* ------------------------------------------------------------ forgetting */
+/* ------------------------------------------------------------- cleaning */
 
-static void record_free(struct store_memory *m, struct record *rec)
+static void mem_record_free(struct store_memory *m, struct record *rec)
 {
 	size_t i;
 
-	for (i = 0; i < rec->n_parts; i++)
-		rec->parts[i].entry->n_records--;
+	for (i = 0; i < rec->n_charges; i++)
+		rec->charges[i].counter->n_records--;
 	list_del(&rec->by_age);
 	map_del(&m->records, rec->key);
 	free(rec);
 }
 
-static void entry_free(struct store_memory *m, struct entry *e)
+static void mem_counter_free(struct store_memory *m, struct counter *e)
 {
 	list_del(&e->all);
-	map_del(&m->entries, str_of(e->key, e->key_len));
+	map_del(&m->counters, str_of(e->key, e->key_len));
 	free(e);
 }
 
-static struct record *oldest_record(const struct store_memory *m)
+static struct record *mem_oldest_record(const struct store_memory *m)
 {
 	if (list_empty(&m->by_age))
 		return NULL;
 	return list_entry(m->by_age.next, struct record, by_age);
 }
 
-static void forget_records(struct store_memory *m)
+static void mem_expire_records(struct store_memory *m)
 {
 	const uint64_t life_us = STORE_RECORD_TTL_S * UINT64_C(1000000);
 	uint64_t now_us = clock_mono_us(m->clock);
 	int i;
 
 	for (i = 0; i < MEMORY_EXPIRE; i++) {
-		struct record *rec = oldest_record(m);
+		struct record *rec = mem_oldest_record(m);
 
 		if (!rec || now_us - rec->made_us < life_us)
 			return;
-		record_free(m, rec);
+		mem_record_free(m, rec);
 	}
 }
 
-static bool is_room_for(const struct store_memory *m,
-                        const struct store_reservation *r)
+static bool mem_has_room(const struct store_memory *m,
+                         const struct store_reservation *r)
 {
-	return m->entries.n + r->n_charges <= STORE_MEMORY_LIMITS;
+	return m->counters.n + r->n_charges <= STORE_MEMORY_LIMITS;
 }
 
-/* Look at the next few limits; what cannot go yet moves to the end. */
-static void forget_entries(struct store_memory *m, int64_t now, int n)
+/* Check the next n counters. One that is still needed moves to the end of the
+ * list, so all are visited in turn. */
+static void mem_sweep_counters(struct store_memory *m, int64_t now, int n)
 {
 	for (; n > 0 && !list_empty(&m->all); n--) {
-		struct entry *e = list_entry(m->all.next, struct entry, all);
+		struct counter *e =
+			list_entry(m->all.next, struct counter, all);
 
 		if (e->n_records == 0 && window_is_idle(&e->window, now)) {
-			entry_free(m, e);
+			mem_counter_free(m, e);
 			continue;
 		}
 		list_del(&e->all);
@@ -161,63 +176,66 @@ void store_memory_free(struct store_memory *m)
 
 	if (!m)
 		return;
-	while ((rec = oldest_record(m)) != NULL)
-		record_free(m, rec);
+	while ((rec = mem_oldest_record(m)) != NULL)
+		mem_record_free(m, rec);
 	while (!list_empty(&m->all))
-		entry_free(m, list_entry(m->all.next, struct entry, all));
-	map_done(&m->entries);
+		mem_counter_free(m,
+		                 list_entry(m->all.next, struct counter, all));
+	map_done(&m->counters);
 	map_done(&m->records);
 	free(m);
 }
 
 /* --------------------------------------------------------------- reserve */
 
-/* The limits of one reservation as they stand now; `entry` is NULL for one
- * that nothing is known about yet. */
+/* Working copy of the windows of one reservation, advanced to now. It is
+ * written back only when the reservation is accepted. `counter` is NULL for a
+ * limit without a counter. */
 struct view {
-	struct entry *entry[STORE_MAX_CHARGES];
+	struct counter *counter[STORE_MAX_CHARGES];
 	struct window window[STORE_MAX_CHARGES];
 };
 
-static void view_load(const struct store_memory *m,
-                      const struct store_reservation *r, int64_t now,
-                      struct view *v)
+static void mem_view_load(const struct store_memory *m,
+                          const struct store_reservation *r, int64_t now,
+                          struct view *v)
 {
 	size_t i;
 
 	for (i = 0; i < r->n_charges; i++) {
 		const struct store_charge *c = &r->charges[i];
 		int64_t limit = (int64_t)c->limit;
-		struct key key;
+		struct mem_key key;
 
-		v->entry[i] = map_get(&m->entries,
-		                      key_of(&key, r->account, c->field));
-		if (!v->entry[i]) {
+		v->counter[i] = map_get(&m->counters,
+		                        mem_key_of(&key, r->account, c->field));
+		if (!v->counter[i]) {
 			window_init(&v->window[i], c->window, limit, now);
 			continue;
 		}
-		v->window[i] = v->entry[i]->window;
+		v->window[i] = v->counter[i]->window;
 		window_advance(&v->window[i], c->window, limit, now);
 	}
 }
 
-/* A bucket from the future goes on from now, also when nothing is taken: it
- * would not refill until then. */
-static void view_step_back(struct view *v, size_t n, int64_t now)
+/* A bucket whose time lies in the future (the clock has stepped back) is
+ * written back also when the request is refused. Otherwise it would not refill
+ * until the clock reaches that time. */
+static void mem_view_step_back(struct view *v, size_t n, int64_t now)
 {
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		struct entry *e = v->entry[i];
+		struct counter *e = v->counter[i];
 
 		if (e && e->window.kind == WINDOW_MINUTE && e->window.at > now)
 			e->window = v->window[i];
 	}
 }
 
-static void answer(const struct store_reservation *r, const struct view *v,
-                   int64_t now, enum store_status status,
-                   struct store_result *res)
+static void mem_fill_result(const struct store_reservation *r,
+                            const struct view *v, int64_t now,
+                            enum store_status status, struct store_result *res)
 {
 	size_t i;
 
@@ -231,8 +249,8 @@ static void answer(const struct store_reservation *r, const struct view *v,
 	}
 }
 
-static bool is_too_large(const struct store_reservation *r,
-                         struct store_result *res)
+static bool mem_is_too_large(const struct store_reservation *r,
+                             struct store_result *res)
 {
 	size_t i;
 
@@ -244,10 +262,11 @@ static bool is_too_large(const struct store_reservation *r,
 	return false;
 }
 
-/* The limit that keeps this request waiting longest is the one to name: only
- * its time is true for the whole of the request. */
-static bool is_refused(const struct store_reservation *r, const struct view *v,
-                       int64_t now, struct store_result *res)
+/* Of several limits without room the one with the longest wait is reported:
+ * before that time the request cannot pass all of them. */
+static bool mem_is_refused(const struct store_reservation *r,
+                           const struct view *v, int64_t now,
+                           struct store_result *res)
 {
 	bool refused = false;
 	size_t i;
@@ -268,19 +287,20 @@ static bool is_refused(const struct store_reservation *r, const struct view *v,
 	return refused;
 }
 
-static struct entry *entry_new(struct store_memory *m, struct str account,
-                               struct str field, const struct window *w)
+static struct counter *mem_counter_new(struct store_memory *m,
+                                       struct str account, struct str field,
+                                       const struct window *w)
 {
-	struct key key;
-	struct str name = key_of(&key, account, field);
-	struct entry *e = calloc(1, sizeof(*e) + name.len);
+	struct mem_key key;
+	struct str name = mem_key_of(&key, account, field);
+	struct counter *e = calloc(1, sizeof(*e) + name.len);
 
 	if (!e)
 		return NULL;
 	memcpy(e->key, name.p, name.len);
 	e->key_len = name.len;
 	e->window = *w;
-	if (!map_put(&m->entries, name, e)) {
+	if (!map_put(&m->counters, name, e)) {
 		free(e);
 		return NULL;
 	}
@@ -288,17 +308,17 @@ static struct entry *entry_new(struct store_memory *m, struct str account,
 	return e;
 }
 
-static struct record *record_new(struct store_memory *m,
-                                 const struct store_reservation *r)
+static struct record *mem_record_new(struct store_memory *m,
+                                     const struct store_reservation *r)
 {
-	struct key key;
-	struct str name = key_of(&key, r->account, r->id);
-	size_t parts = r->n_charges * sizeof(struct part);
-	struct record *oldest = oldest_record(m), *rec;
+	struct mem_key key;
+	struct str name = mem_key_of(&key, r->account, r->id);
+	size_t parts = r->n_charges * sizeof(struct held_charge);
+	struct record *oldest = mem_oldest_record(m), *rec;
 	char *text;
 
 	if (m->records.n >= STORE_MEMORY_RECORDS && oldest)
-		record_free(m, oldest);
+		mem_record_free(m, oldest);
 	rec = calloc(1, sizeof(*rec) + parts + name.len);
 	if (!rec)
 		return NULL;
@@ -314,76 +334,78 @@ static struct record *record_new(struct store_memory *m,
 	return rec;
 }
 
-/* Make all that is missing first, so that running out of memory half way
- * charges nothing. */
-static bool take(struct store_memory *m, const struct store_reservation *r,
-                 struct view *v)
+/* All allocations come first, so that a failure half way charges nothing. A
+ * counter that was already created then stays, unused, until it is swept. */
+static bool mem_charge_all(struct store_memory *m,
+                           const struct store_reservation *r, struct view *v)
 {
 	struct record *rec;
 	size_t i;
 
 	for (i = 0; i < r->n_charges; i++)
-		if (!v->entry[i]) {
-			v->entry[i] =
-				entry_new(m, r->account, r->charges[i].field,
-			                  &v->window[i]);
-			if (!v->entry[i])
+		if (!v->counter[i]) {
+			v->counter[i] = mem_counter_new(m, r->account,
+			                                r->charges[i].field,
+			                                &v->window[i]);
+			if (!v->counter[i])
 				return false;
 		}
-	rec = record_new(m, r);
+	rec = mem_record_new(m, r);
 	if (!rec)
 		return false;
 	for (i = 0; i < r->n_charges; i++) {
 		const struct store_charge *c = &r->charges[i];
-		struct part *part = &rec->parts[i];
+		struct held_charge *part = &rec->charges[i];
 
 		window_take(&v->window[i], (int64_t)c->amount);
-		v->entry[i]->window = v->window[i];
-		part->entry = v->entry[i];
-		part->entry->n_records++;
+		v->counter[i]->window = v->window[i];
+		part->counter = v->counter[i];
+		part->counter->n_records++;
 		part->unit = c->unit;
 		part->kind = c->window;
 		part->at = v->window[i].at;
 		part->amount = (int64_t)c->amount;
 	}
-	rec->n_parts = r->n_charges;
+	rec->n_charges = r->n_charges;
 	return true;
 }
 
+/* The order is that of scripts/reserve.lua: existing record, amount above the
+ * limit, refusal, charge. */
 void store_memory_reserve(struct store_memory *m,
                           const struct store_reservation *r,
                           struct store_result *res)
 {
-	int64_t now = now_of(m);
+	int64_t now = mem_now_ms(m);
 	struct view v;
-	struct key key;
+	struct mem_key key;
 
 	*res = (struct store_result){.status = STORE_FAILED};
 	res->error = check_reservation(r);
 	if (res->error)
 		return;
-	forget_records(m);
-	forget_entries(m, now,
-	               is_room_for(m, r) ? MEMORY_SWEEP : MEMORY_SEARCH);
-	view_load(m, r, now, &v);
-	if (map_get(&m->records, key_of(&key, r->account, r->id))) {
-		answer(r, &v, now, STORE_OK, res);
+	mem_expire_records(m);
+	mem_sweep_counters(m, now,
+	                   mem_has_room(m, r) ? MEMORY_SWEEP : MEMORY_SEARCH);
+	mem_view_load(m, r, now, &v);
+	if (map_get(&m->records, mem_key_of(&key, r->account, r->id))) {
+		mem_fill_result(r, &v, now, STORE_OK, res);
 		return;
 	}
-	if (is_too_large(r, res)) {
-		answer(r, &v, now, STORE_TOO_LARGE, res);
+	if (mem_is_too_large(r, res)) {
+		mem_fill_result(r, &v, now, STORE_TOO_LARGE, res);
 		return;
 	}
-	view_step_back(&v, r->n_charges, now);
-	if (is_refused(r, &v, now, res)) {
-		answer(r, &v, now, STORE_REFUSED, res);
+	mem_view_step_back(&v, r->n_charges, now);
+	if (mem_is_refused(r, &v, now, res)) {
+		mem_fill_result(r, &v, now, STORE_REFUSED, res);
 		return;
 	}
-	if (!take(m, r, &v)) {
+	if (!mem_charge_all(m, r, &v)) {
 		res->error = "out of memory for limits";
 		return;
 	}
-	answer(r, &v, now, STORE_OK, res);
+	mem_fill_result(r, &v, now, STORE_OK, res);
 }
 
 /* ---------------------------------------------------------------- settle */
@@ -392,26 +414,26 @@ enum store_status store_memory_settle(struct store_memory *m,
                                       struct str account, struct str id,
                                       const struct store_usage *used)
 {
-	int64_t now = now_of(m);
+	int64_t now = mem_now_ms(m);
 	struct record *rec;
-	struct key key;
+	struct mem_key key;
 	size_t i;
 
 	if (check_names(account, id))
 		return STORE_UNKNOWN;
-	forget_records(m);
-	rec = map_get(&m->records, key_of(&key, account, id));
+	mem_expire_records(m);
+	rec = map_get(&m->records, mem_key_of(&key, account, id));
 	if (!rec)
 		return STORE_UNKNOWN;
-	for (i = 0; i < rec->n_parts; i++) {
-		struct part *part = &rec->parts[i];
-		struct window *w = &part->entry->window, then = *w;
+	for (i = 0; i < rec->n_charges; i++) {
+		struct held_charge *part = &rec->charges[i];
+		struct window *w = &part->counter->window, then = *w;
 
-		/* under another kind since a reload: nothing to correct */
+		/* a reload has changed the kind, and the count started anew */
 		if (w->kind != part->kind)
 			continue;
-		/* One that has ended stays as it was: nothing is taken from the
-		 * next, and a clock may step back. */
+		/* A fixed window that has ended is not corrected. It is not
+		 * advanced either: the clock could step back into it. */
 		window_advance(&then, w->kind, w->limit, now);
 		if (then.kind != WINDOW_MINUTE && then.kind != WINDOW_OPEN &&
 		    then.at != part->at)
@@ -420,7 +442,7 @@ enum store_status store_memory_settle(struct store_memory *m,
 		window_settle(w, part->at, part->amount,
 		              check_used(used, part->unit));
 	}
-	record_free(m, rec);
+	mem_record_free(m, rec);
 	return STORE_OK;
 }
 

@@ -1,8 +1,15 @@
 /*
- * store/objects: whose an object of a resource is, and where it is.
+ * store/objects: owner and resource of each object, by object id.
  *
- * The text of an object is "OWNER\nRESOURCE\nMODEL\nORIGIN", in memory as in
- * Redis; that of a secret has "\nCALLER" behind it.
+ *   objects_find --> Redis (find.lua) --> objs_on_found --> callback
+ *        |  not shared, or the call     |  unknown or failed
+ *        |  cannot be sent              v
+ *        +----------------------> objs_find_local --> result
+ *   objects_bind --> objs_store_local --> Redis (bind.lua) --> objs_on_bound
+ *
+ * An object is stored as the text "OWNER\nRESOURCE\nMODEL\nORIGIN", in memory
+ * as in Redis; that of a session secret has "\nCALLER" at its end. Owner and
+ * resource are never empty, the other members may be.
  */
 #include "store/objects.h"
 
@@ -14,22 +21,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { N_MEMBERS = 5, EXPIRE_AT_ONCE = 4, PREFIX_MAX = 256 };
+enum {
+	N_MEMBERS = 5,
+	EXPIRE_AT_ONCE = 4, /* entries checked for their age per look-up */
+	PREFIX_MAX = 256,   /* bytes of redis.prefix */
+};
 
-struct entry {
+struct objs_entry {
 	struct list by_age;
-	uint64_t used_us;
-	uint64_t until_us; /* 0: as long as it is used */
+	uint64_t used_us;  /* last find, monotonic */
+	uint64_t until_us; /* own expiry; 0: the common time to live */
 	size_t id_len, text_len;
 	char bytes[]; /* id, text */
 };
 
-/* A question to Redis. */
-struct question {
+/* A script call in flight. It is the ctx of redis_link_call(), which calls back
+ * exactly once, so it is freed there. The list is for objects_free(). */
+struct query {
 	struct list all;
 	struct objects *os;
-	objects_found_cb *found;
-	objects_bound_cb *bound;
+	objects_found_cb *found; /* of a find */
+	objects_bound_cb *bound; /* of a bind or drop; may be NULL */
 	void *ctx;
 	uint64_t ref;
 	uint64_t ttl_ms;
@@ -45,13 +57,14 @@ struct objects {
 	bool shared;
 	uint64_t ttl_ms;
 	struct map entries;
-	struct list by_age; /* those used last at the end */
-	struct list questions;
+	struct list by_age; /* entries, the ones used last at the end */
+	struct list queries;
 };
 
 /* ---------------------------------------------------------------- as text */
 
-static bool is_line(struct str s)
+/* No control character, so that a member cannot end its line. */
+static bool objs_is_line(struct str s)
 {
 	for (size_t i = 0; i < s.len; i++)
 		if ((unsigned char)s.p[i] < ' ')
@@ -59,7 +72,9 @@ static bool is_line(struct str s)
 	return true;
 }
 
-static bool is_key(struct str id)
+/* An id becomes part of a Redis key, inside of its hash tag: printable ASCII
+ * without blanks and braces. */
+static bool objs_is_id(struct str id)
 {
 	for (size_t i = 0; i < id.len; i++) {
 		unsigned char c = (unsigned char)id.p[i];
@@ -70,14 +85,15 @@ static bool is_key(struct str id)
 	return id.len > 0 && id.len <= OBJECT_ID_MAX;
 }
 
-static bool to_text(const struct object *o, char space[OBJECT_TEXT_MAX],
-                    struct str *out)
+static bool objs_encode(const struct object *o, char space[OBJECT_TEXT_MAX],
+                        struct str *out)
 {
 	int n;
 
-	if (o->owner.len == 0 || o->resource.len == 0 || !is_line(o->owner) ||
-	    !is_line(o->resource) || !is_line(o->model) ||
-	    !is_line(o->origin) || !is_line(o->caller))
+	if (o->owner.len == 0 || o->resource.len == 0 ||
+	    !objs_is_line(o->owner) || !objs_is_line(o->resource) ||
+	    !objs_is_line(o->model) || !objs_is_line(o->origin) ||
+	    !objs_is_line(o->caller))
 		return false;
 	n = snprintf(space, OBJECT_TEXT_MAX,
 	             "%" STR_FMT "\n%" STR_FMT "\n%" STR_FMT "\n%" STR_FMT
@@ -91,7 +107,9 @@ static bool to_text(const struct object *o, char space[OBJECT_TEXT_MAX],
 	return true;
 }
 
-static bool from_text(struct str text, struct object *out)
+/* `out` points into `text`. False for a text that has fewer than four lines or
+ * more than five, or no owner or resource: something else wrote that key. */
+static bool objs_decode(struct str text, struct object *out)
 {
 	struct str member[N_MEMBERS] = {STR_NONE};
 	bool more = true;
@@ -111,54 +129,57 @@ static bool from_text(struct str text, struct object *out)
 	return out->owner.len > 0 && out->resource.len > 0;
 }
 
-/* ----------------------------------------------------------------- memory */
+/* ---------------------------------------------------------------- memory */
 
-static struct str id_of(const struct entry *e)
+static struct str objs_entry_id(const struct objs_entry *e)
 {
 	return str_of(e->bytes, e->id_len);
 }
 
-static struct str text_of(const struct entry *e)
+static struct str objs_entry_text(const struct objs_entry *e)
 {
 	return str_of(e->bytes + e->id_len, e->text_len);
 }
 
-static void forget(struct objects *os, struct entry *e)
+static void objs_entry_free(struct objects *os, struct objs_entry *e)
 {
 	list_del(&e->by_age);
-	map_del(&os->entries, id_of(e));
+	map_del(&os->entries, objs_entry_id(e));
 	free(e);
 }
 
-static struct entry *oldest(const struct objects *os)
+static struct objs_entry *objs_oldest(const struct objects *os)
 {
 	if (list_empty(&os->by_age))
 		return NULL;
-	return list_entry(os->by_age.next, struct entry, by_age);
+	return list_entry(os->by_age.next, struct objs_entry, by_age);
 }
 
-static void forget_old(struct objects *os)
+/* Drop the entries that nobody has used for the time to live. The list is in
+ * the order of use, so the first that is young enough ends the search. */
+static void objs_expire(struct objects *os)
 {
 	uint64_t now_us = clock_mono_us(os->clock);
 	int i;
 
 	for (i = 0; i < EXPIRE_AT_ONCE; i++) {
-		struct entry *e = oldest(os);
+		struct objs_entry *e = objs_oldest(os);
 
 		if (!e || (now_us - e->used_us) / 1000 < os->ttl_ms)
 			return;
-		forget(os, e);
+		objs_entry_free(os, e);
 	}
 }
 
-static struct entry *look(struct objects *os, struct str id)
+/* Find an entry and renew its time of use. */
+static struct objs_entry *objs_lookup(struct objects *os, struct str id)
 {
-	struct entry *e;
+	struct objs_entry *e;
 
-	forget_old(os);
+	objs_expire(os);
 	e = map_get(&os->entries, id);
 	if (e && e->until_us != 0 && clock_mono_us(os->clock) >= e->until_us) {
-		forget(os, e);
+		objs_entry_free(os, e);
 		e = NULL;
 	}
 	if (!e)
@@ -169,17 +190,18 @@ static struct entry *look(struct objects *os, struct str id)
 	return e;
 }
 
-/* True: it is in memory, with this text. */
-static bool keep(struct objects *os, struct str id, struct str text,
-                 uint64_t ttl_ms)
+/* True: memory has the id with this text. The first binding is final, so an
+ * entry with another text stays and the result is false. */
+static bool objs_store_local(struct objects *os, struct str id, struct str text,
+                             uint64_t ttl_ms)
 {
-	struct entry *e = look(os, id);
+	struct objs_entry *e = objs_lookup(os, id);
 
 	if (e)
-		return str_eq(text_of(e), text);
-	e = os->entries.n < OBJECTS_MAX ? NULL : oldest(os);
+		return str_eq(objs_entry_text(e), text);
+	e = os->entries.n < OBJECTS_MAX ? NULL : objs_oldest(os);
 	if (e)
-		forget(os, e);
+		objs_entry_free(os, e);
 	e = malloc(sizeof(*e) + id.len + text.len);
 	if (!e)
 		return false;
@@ -197,20 +219,21 @@ static bool keep(struct objects *os, struct str id, struct str text,
 	return true;
 }
 
-static enum object_status find_in_memory(struct objects *os, struct str id,
-                                         struct object *out)
+static enum object_status objs_find_local(struct objects *os, struct str id,
+                                          struct object *out)
 {
-	const struct entry *e = look(os, id);
+	const struct objs_entry *e = objs_lookup(os, id);
 
-	return e && from_text(text_of(e), out) ? OBJECT_FOUND : OBJECT_UNKNOWN;
+	return e && objs_decode(objs_entry_text(e), out) ? OBJECT_FOUND
+	                                                 : OBJECT_UNKNOWN;
 }
 
 /* ------------------------------------------------------------------ Redis */
 
-static struct question *question_new(struct objects *os, struct str id,
-                                     uint64_t ttl_ms)
+static struct query *objs_query_new(struct objects *os, struct str id,
+                                    uint64_t ttl_ms)
 {
-	struct question *q = calloc(1, sizeof(*q) + id.len);
+	struct query *q = calloc(1, sizeof(*q) + id.len);
 
 	if (!q)
 		return NULL;
@@ -218,11 +241,11 @@ static struct question *question_new(struct objects *os, struct str id,
 	q->ttl_ms = ttl_ms;
 	q->id_len = id.len;
 	memcpy(q->id, id.p, id.len);
-	list_add_last(&os->questions, &q->all);
+	list_add_last(&os->queries, &q->all);
 	return q;
 }
 
-static void question_free(struct question *q)
+static void objs_query_free(struct query *q)
 {
 	if (!q)
 		return;
@@ -230,9 +253,10 @@ static void question_free(struct question *q)
 	free(q);
 }
 
-/* `text` empty: there is none. */
-static bool ask(struct question *q, enum script script, struct str text,
-                redis_link_reply_cb *cb)
+/* Send the call. `text` is the first argument, left out when empty. find.lua
+ * and bind.lua take the same key twice. */
+static bool objs_query_send(struct query *q, enum script script,
+                            struct str text, redis_link_reply_cb *cb)
 {
 	struct objects *os = q->os;
 	char key[PREFIX_MAX + OBJECT_ID_MAX + 8], ttl[24];
@@ -252,117 +276,121 @@ static bool ask(struct question *q, enum script script, struct str text,
 	return redis_link_call(os->link, script, argv, n, cb, q);
 }
 
-/* What Redis does not know may have been bound while it was away. */
-static void on_found(void *ctx, const struct redis_link_reply *reply)
+/* An id that Redis does not know may have been bound while Redis was away; it
+ * is then in the memory of the process that bound it. */
+static void objs_on_found(void *ctx, const struct redis_link_reply *reply)
 {
-	struct question *q = ctx;
+	struct query *q = ctx;
 	struct object o;
 	enum object_status status = OBJECT_FAILED;
 
 	if (reply->kind == LINK_TEXT)
-		status = reply->n > 0 && from_text(reply->text, &o)
+		status = reply->n > 0 && objs_decode(reply->text, &o)
 		                 ? OBJECT_FOUND
 		                 : OBJECT_UNKNOWN;
 	if (status != OBJECT_FOUND &&
-	    find_in_memory(q->os, str_of(q->id, q->id_len), &o) == OBJECT_FOUND)
+	    objs_find_local(q->os, str_of(q->id, q->id_len), &o) ==
+	            OBJECT_FOUND)
 		status = OBJECT_FOUND;
 	q->found(q->ctx, q->ref, status, status == OBJECT_FOUND ? &o : NULL);
-	question_free(q);
+	objs_query_free(q);
 }
 
-static void on_bound(void *ctx, const struct redis_link_reply *reply)
+static void objs_on_bound(void *ctx, const struct redis_link_reply *reply)
 {
-	struct question *q = ctx;
+	struct query *q = ctx;
 
 	if (q->bound)
 		q->bound(q->ctx, reply->kind == LINK_NUMBERS && reply->n == 1 &&
 		                         reply->v[0] == 1);
-	question_free(q);
+	objs_query_free(q);
 }
 
 enum object_status objects_find(struct objects *os, struct str id,
                                 enum object_life life, objects_found_cb *cb,
                                 void *ctx, uint64_t ref, struct object *out)
 {
-	struct question *q;
+	struct query *q;
 
-	if (!is_key(id))
+	if (!objs_is_id(id))
 		return OBJECT_UNKNOWN;
 	if (!os->shared)
-		return find_in_memory(os, id, out);
-	q = question_new(os, id, life == OBJECT_EXPIRES ? 0 : os->ttl_ms);
+		return objs_find_local(os, id, out);
+	q = objs_query_new(os, id, life == OBJECT_EXPIRES ? 0 : os->ttl_ms);
 	if (q) {
 		q->found = cb;
 		q->ctx = ctx;
 		q->ref = ref;
-		if (ask(q, SCRIPT_FIND, STR_NONE, on_found))
+		if (objs_query_send(q, SCRIPT_FIND, STR_NONE, objs_on_found))
 			return OBJECT_WAIT;
-		question_free(q);
+		objs_query_free(q);
 	}
-	return find_in_memory(os, id, out) == OBJECT_FOUND ? OBJECT_FOUND
-	                                                   : OBJECT_FAILED;
+	return objs_find_local(os, id, out) == OBJECT_FOUND ? OBJECT_FOUND
+	                                                    : OBJECT_FAILED;
 }
 
 void objects_bind(struct objects *os, struct str id, const struct object *o,
                   objects_bound_cb *cb, void *ctx)
 {
 	char space[OBJECT_TEXT_MAX];
-	struct question *q = NULL;
+	struct query *q = NULL;
 	struct str text;
-	bool kept = is_key(id) && to_text(o, space, &text) &&
-	            keep(os, id, text, o->ttl_ms);
+	bool kept = objs_is_id(id) && objs_encode(o, space, &text) &&
+	            objs_store_local(os, id, text, o->ttl_ms);
 
 	if (kept && os->shared)
-		q = question_new(os, id,
-		                 o->ttl_ms > 0 ? o->ttl_ms : os->ttl_ms);
+		q = objs_query_new(os, id,
+		                   o->ttl_ms > 0 ? o->ttl_ms : os->ttl_ms);
 	if (q) {
 		q->bound = cb;
 		q->ctx = ctx;
-		if (ask(q, SCRIPT_BIND, text, on_bound))
+		if (objs_query_send(q, SCRIPT_BIND, text, objs_on_bound))
 			return;
-		question_free(q);
+		objs_query_free(q);
 	}
 	if (cb)
 		cb(ctx, kept && !os->shared);
 }
 
-static void drop_in_memory(struct objects *os, struct str id, struct str owner)
+/* Drop the entry if `owner` owns it. */
+static void objs_drop_local(struct objects *os, struct str id, struct str owner)
 {
-	struct entry *e = look(os, id);
+	struct objs_entry *e = objs_lookup(os, id);
 	struct object o;
 
-	if (e && from_text(text_of(e), &o) && str_eq(o.owner, owner))
-		forget(os, e);
+	if (e && objs_decode(objs_entry_text(e), &o) && str_eq(o.owner, owner))
+		objs_entry_free(os, e);
 }
 
-/* To bind.lua a time of 0 says so, and its text is what the object's begins
- * with. */
+/* bind.lua drops when the time to live is 0. Its text argument is then only
+ * "OWNER\n", which the stored text must begin with. */
 void objects_drop(struct objects *os, struct str id, struct str owner,
                   objects_bound_cb *cb, void *ctx)
 {
 	char space[OBJECT_TEXT_MAX];
-	struct question *q = NULL;
+	struct query *q = NULL;
 	int n = snprintf(space, sizeof(space), "%" STR_FMT "\n",
 	                 STR_ARG(owner));
-	bool good = is_key(id) && owner.len > 0 && is_line(owner) && n > 0 &&
-	            (size_t)n < sizeof(space);
+	bool good = objs_is_id(id) && owner.len > 0 && objs_is_line(owner) &&
+	            n > 0 && (size_t)n < sizeof(space);
 
 	if (good)
-		drop_in_memory(os, id, owner);
+		objs_drop_local(os, id, owner);
 	if (good && os->shared)
-		q = question_new(os, id, 0);
+		q = objs_query_new(os, id, 0);
 	if (q) {
 		q->bound = cb;
 		q->ctx = ctx;
-		if (ask(q, SCRIPT_BIND, str_of(space, (size_t)n), on_bound))
+		if (objs_query_send(q, SCRIPT_BIND, str_of(space, (size_t)n),
+		                    objs_on_bound))
 			return;
-		question_free(q);
+		objs_query_free(q);
 	}
 	if (cb)
 		cb(ctx, good && !os->shared);
 }
 
-/* ---------------------------------------------------------------- its life */
+/* -------------------------------------------------------------- lifetime */
 
 struct objects *objects_new(const struct clock *clock, struct redis_link *link)
 {
@@ -374,21 +402,21 @@ struct objects *objects_new(const struct clock *clock, struct redis_link *link)
 	os->link = link;
 	map_init(&os->entries, OBJECTS_MAX);
 	list_init(&os->by_age);
-	list_init(&os->questions);
+	list_init(&os->queries);
 	return os;
 }
 
 void objects_free(struct objects *os)
 {
-	struct entry *e;
+	struct objs_entry *e;
 
 	if (!os)
 		return;
-	while ((e = oldest(os)) != NULL)
-		forget(os, e);
-	while (!list_empty(&os->questions))
-		question_free(
-			list_entry(os->questions.next, struct question, all));
+	while ((e = objs_oldest(os)) != NULL)
+		objs_entry_free(os, e);
+	while (!list_empty(&os->queries))
+		objs_query_free(
+			list_entry(os->queries.next, struct query, all));
 	map_done(&os->entries);
 	free(os);
 }

@@ -1,15 +1,22 @@
 /*
  * store/redis: limits counted in Redis, for all nodes.
  *
- *   reserve --> struct call ----+
- *                 | waits       +--> redis_link ---EVALSHA---> Redis
- *   settle ---> writes ---------+
- *                 ^
- *   lease --------+ taken by what is known: struct lease
+ *   store_redis_reserve -> struct call -> rds_call_send --+
+ *           (the request waits)                           |
+ *   store_redis_settle --> writes_settle ---------+       +-> redis_link
+ *   store_redis_lease ---> lease_take             |       |      | EVALSHA
+ *                            +-> writes_reserve --+-> writes     v
+ *                                                              Redis
+ *   rds_on_reserved <-- answer or LINK_LOST --> callback of the request
+ *   rds_on_deadline <-- no answer in time ----> STORE_FAILED
  *
- * What may have been charged without anybody knowing is given back: an answer
- * that comes after its deadline is settled to zero use, and a reserve whose
- * connection broke before the answer is cancelled.
+ * A reserve is sent once, because a request waits for it; if it fails, the
+ * request is decided without Redis. Writes (settles, and reserves that were
+ * admitted by lease) are repeated until Redis has executed them.
+ *
+ * No charge may stay without a request that knows of it. An answer that comes
+ * after the deadline is settled with zero use. A reserve whose connection broke
+ * before the answer is cancelled.
  */
 #include "store/store.h"
 
@@ -27,23 +34,25 @@
 #include <stdlib.h>
 
 enum {
-	REDIS_RESERVES_MAX = 4096, /* under way at once */
-	REDIS_WHY_MAX = 200,
+	/* Reserves in flight. More would not be answered before the deadline
+	 * (150 ms) by a Redis that does some 30,000 per second (azure.md). */
+	REDIS_RESERVES_MAX = 4096,
+	REDIS_WHY_MAX = 200, /* bytes of an error kept for comparison */
 };
 
-/* A reserve under way. It lives while somebody waits for it (`cb`) or Redis
- * may still answer (`sent`). */
+/* A reserve in flight. It lives while a request waits for it (`cb`) or Redis
+ * may still answer (`sent`); it is the ctx of redis_link_call(). */
 struct call {
-	struct list all;
-	struct list waiting;
+	struct list all;     /* store_redis.calls */
+	struct list waiting; /* store_redis.waiting, while `cb` is set */
 	struct store_redis *store;
-	store_reserve_cb *cb; /* NULL: was told, or the deadline has passed */
+	store_reserve_cb *cb; /* NULL: it was called */
 	void *ctx;
 	uint64_t ref;
 	uint64_t sent_us;
 	uint64_t due_us;
 	bool sent;
-	bool lost; /* the connection broke: fail it in the next turn */
+	bool lost; /* the connection broke; fails in the next loop turn */
 	struct store_reservation *r; /* a copy */
 };
 
@@ -55,49 +64,50 @@ struct store_redis {
 	struct redis_link *link;
 
 	struct list calls;   /* all of them */
-	struct list waiting; /* in the order of their deadlines */
-	size_t n_calls;      /* sent */
+	struct list waiting; /* in the order of their deadlines, except that a
+	                      * reload may have changed deadline_ms */
+	size_t n_calls;      /* sent and not answered */
 	struct loop_timer deadline;
 
 	struct writes *writes;
 	struct lease *lease;
 
-	/* an endpoint is down; empty: the store was up since */
-	char why[POLICY_REDIS_ENDPOINTS][REDIS_WHY_MAX];
+	/* Last logged error per endpoint; empty since the store was up. */
+	char last_error[POLICY_REDIS_ENDPOINTS][REDIS_WHY_MAX];
 
 	struct metric_histogram seconds;
 	struct metric *connected, *reserve_errors, *connect_errors;
 };
 
-static const struct store_usage nothing;
+static const struct store_usage rds_no_usage;
 
-static bool is_enabled(const struct store_redis *s)
+static bool rds_is_enabled(const struct store_redis *s)
 {
 	return s->policy && s->policy->redis.enabled;
 }
 
-/* --------------------------------------------------------------- numbers */
+/* --------------------------------------------------------------- metrics */
 
-static void count(struct metric *c, int64_t n)
+static void rds_add_metric(struct metric *c, int64_t n)
 {
 	if (c)
 		metric_add(c, n);
 }
 
-static void show_connected(struct store_redis *s, bool up)
+static void rds_set_connected(struct store_redis *s, bool up)
 {
 	if (s->connected)
 		metric_set(s->connected, up);
 }
 
-static void observe(struct store_redis *s, uint64_t sent_us)
+static void rds_observe_latency(struct store_redis *s, uint64_t sent_us)
 {
 	if (s->connected)
 		metric_observe_us(&s->seconds,
 		                  clock_mono_us(s->clock) - sent_us);
 }
 
-static struct metric *errors_of(struct metrics *m, const char *op)
+static struct metric *rds_error_metric(struct metrics *m, const char *op)
 {
 	struct metric *c;
 	struct buf labels;
@@ -109,7 +119,7 @@ static struct metric *errors_of(struct metrics *m, const char *op)
 	return c;
 }
 
-static void metrics_begin(struct store_redis *s, struct str worker)
+static void rds_register_metrics(struct store_redis *s, struct str worker)
 {
 	struct writes_metrics of_writes;
 	struct metrics *m = s->metrics;
@@ -118,14 +128,14 @@ static void metrics_begin(struct store_redis *s, struct str worker)
 		return;
 	metrics_histogram(m, "foundry_store_seconds", STR_NONE, &s->seconds);
 	s->connected = metrics_get(m, "foundry_store_connected", worker);
-	s->reserve_errors = errors_of(m, "reserve");
-	s->connect_errors = errors_of(m, "connect");
+	s->reserve_errors = rds_error_metric(m, "reserve");
+	s->connect_errors = rds_error_metric(m, "connect");
 	of_writes = (struct writes_metrics){
 		.pending =
 			metrics_get(m, "foundry_store_writes_pending", worker),
 		.dropped = metrics_get(m, "foundry_store_writes_dropped_total",
 	                               STR_NONE),
-		.errors = errors_of(m, "settle"),
+		.errors = rds_error_metric(m, "settle"),
 		.reserve_errors = s->reserve_errors,
 		.seconds = &s->seconds,
 	};
@@ -133,6 +143,8 @@ static void metrics_begin(struct store_redis *s, struct str worker)
 }
 
 /* ---------------------------------------------------------------- settle */
+
+/* Bad names cannot have an open reservation, so the status is STORE_UNKNOWN. */
 
 void store_redis_settle(struct store_redis *s, struct str account,
                         struct str id, const struct store_usage *used,
@@ -142,7 +154,7 @@ void store_redis_settle(struct store_redis *s, struct str account,
 
 	if (!check_names(account, id)) {
 		status = STORE_FAILED;
-		if (is_enabled(s) &&
+		if (rds_is_enabled(s) &&
 		    writes_settle(s->writes, account, id, used, cb, ctx))
 			return;
 	}
@@ -152,47 +164,51 @@ void store_redis_settle(struct store_redis *s, struct str account,
 
 /* --------------------------------------------------------------- reserve */
 
-static void call_free(struct call *c)
+static void rds_call_free(struct call *c)
 {
 	if (c)
 		free(c->r);
 	free(c);
 }
 
-static void call_free_if_done(struct call *c)
+/* Freed by whichever of both ends last: the request's wait or the call. */
+static void rds_call_free_if_done(struct call *c)
 {
 	if (c->cb || c->sent)
 		return;
 	list_del(&c->all);
 	list_del(&c->waiting);
-	call_free(c);
+	rds_call_free(c);
 }
 
-static void call_answer(struct call *c, const struct store_result *res)
+/* End the wait of the request. The callback comes last: it may start a new
+ * reserve, and the call may be freed by then. */
+static void rds_call_answer(struct call *c, const struct store_result *res)
 {
 	store_reserve_cb *cb = c->cb;
 	void *ctx = c->ctx;
 	uint64_t ref = c->ref;
 
 	if (res->status == STORE_FAILED)
-		count(c->store->reserve_errors, 1);
+		rds_add_metric(c->store->reserve_errors, 1);
 	list_del(&c->waiting);
 	c->cb = NULL;
-	call_free_if_done(c);
+	rds_call_free_if_done(c);
 	cb(ctx, ref, res);
 }
 
-static void call_fail(struct call *c, const char *error)
+static void rds_call_fail(struct call *c, const char *error)
 {
 	const struct store_result res = {.status = STORE_FAILED,
 	                                 .error = error};
 
-	call_answer(c, &res);
+	rds_call_answer(c, &res);
 }
 
-static void on_deadline(void *data);
+static void rds_on_deadline(void *data);
 
-static void deadline_start(struct store_redis *s)
+/* One timer for all waiting calls, set to the first deadline. */
+static void rds_start_deadline(struct store_redis *s)
 {
 	const struct call *c;
 	uint64_t now = clock_mono_us(s->clock);
@@ -204,10 +220,10 @@ static void deadline_start(struct store_redis *s)
 	                 c->lost || c->due_us <= now
 	                         ? 0
 	                         : (c->due_us - now + 999) / 1000,
-	                 on_deadline, s);
+	                 rds_on_deadline, s);
 }
 
-static void on_deadline(void *data)
+static void rds_on_deadline(void *data)
 {
 	struct store_redis *s = data;
 
@@ -216,16 +232,16 @@ static void on_deadline(void *data)
 			list_entry(s->waiting.next, struct call, waiting);
 
 		if (c->lost)
-			call_fail(c, "the connection to Redis broke");
+			rds_call_fail(c, "the connection to Redis broke");
 		else if (c->due_us <= clock_mono_us(s->clock))
-			call_fail(c, "Redis did not answer in time");
+			rds_call_fail(c, "Redis did not answer in time");
 		else
 			break;
 	}
-	deadline_start(s);
+	rds_start_deadline(s);
 }
 
-static void on_reserved(void *ctx, const struct redis_link_reply *reply)
+static void rds_on_reserved(void *ctx, const struct redis_link_reply *reply)
 {
 	struct call *c = ctx;
 	struct store_redis *s = c->store;
@@ -234,33 +250,37 @@ static void on_reserved(void *ctx, const struct redis_link_reply *reply)
 
 	c->sent = false;
 	s->n_calls--;
+	/* Redis may have executed the call: cancel it. The callback waits for
+	 * the timer, because calls are also lost inside of
+	 * store_redis_configure(), which must not call back. */
 	if (reply->kind == LINK_LOST) {
-		if (is_enabled(s))
+		if (rds_is_enabled(s))
 			writes_cancel(s->writes, c->r->account, c->r->id);
 		c->lost = true;
-		call_free_if_done(c);
-		loop_timer_start(s->loop, &s->deadline, 0, on_deadline, s);
+		rds_call_free_if_done(c);
+		loop_timer_start(s->loop, &s->deadline, 0, rds_on_deadline, s);
 		return;
 	}
-	observe(s, c->sent_us);
+	rds_observe_latency(s, c->sent_us);
 	if (!redis_args_result(reply, c->r->n_charges, &res, &before))
 		res.error = "Redis answered with an error";
 	else if (!before)
 		lease_learn(s->lease, c->r, &res, c->sent_us);
 	if (c->cb) {
-		call_answer(c, &res);
+		rds_call_answer(c, &res);
 	} else {
-		/* too late; what was there before belongs to another call */
+		/* After the deadline: give it back. A record that existed
+		 * before belongs to another call with this id. */
 		if (res.status == STORE_OK && !before)
 			writes_settle(s->writes, c->r->account, c->r->id,
-			              &nothing, NULL, NULL);
-		call_free_if_done(c);
+			              &rds_no_usage, NULL, NULL);
+		rds_call_free_if_done(c);
 	}
 	if (redis_error_of(reply->error) == REDIS_ERROR_RECONNECT)
 		redis_link_drop(s->link, "Redis cannot write now");
 }
 
-static bool call_send(struct call *c)
+static bool rds_call_send(struct call *c)
 {
 	struct store_redis *s = c->store;
 	struct redis_args a;
@@ -269,15 +289,15 @@ static bool call_send(struct call *c)
 
 	if (ok) {
 		redis_args_reserve(&a, s->policy->redis.prefix, c->r, false);
-		ok = redis_args_call(&a, s->link, SCRIPT_RESERVE, on_reserved,
-		                     c);
+		ok = redis_args_call(&a, s->link, SCRIPT_RESERVE,
+		                     rds_on_reserved, c);
 	}
 	redis_args_done(&a);
 	return ok;
 }
 
-static struct call *call_new(struct store_redis *s,
-                             const struct store_reservation *r)
+static struct call *rds_call_new(struct store_redis *s,
+                                 const struct store_reservation *r)
 {
 	struct call *c = calloc(1, sizeof(*c));
 
@@ -293,6 +313,7 @@ static struct call *call_new(struct store_redis *s,
 	return c;
 }
 
+/* The metric counts what the request sees: a reserve without an answer. */
 bool store_redis_reserve(struct store_redis *s,
                          const struct store_reservation *r,
                          store_reserve_cb *cb, void *ctx, uint64_t ref)
@@ -301,13 +322,13 @@ bool store_redis_reserve(struct store_redis *s,
 
 	if (s->n_calls >= REDIS_RESERVES_MAX || !redis_link_is_up(s->link) ||
 	    check_reservation(r)) {
-		count(s->reserve_errors, 1);
+		rds_add_metric(s->reserve_errors, 1);
 		return false;
 	}
-	c = call_new(s, r);
-	if (!c || !call_send(c)) {
-		call_free(c);
-		count(s->reserve_errors, 1);
+	c = rds_call_new(s, r);
+	if (!c || !rds_call_send(c)) {
+		rds_call_free(c);
+		rds_add_metric(s->reserve_errors, 1);
 		return false;
 	}
 	c->cb = cb;
@@ -318,7 +339,7 @@ bool store_redis_reserve(struct store_redis *s,
 	list_add_last(&s->calls, &c->all);
 	list_add_last(&s->waiting, &c->waiting);
 	if (!loop_timer_active(&s->deadline))
-		deadline_start(s);
+		rds_start_deadline(s);
 	return true;
 }
 
@@ -336,9 +357,10 @@ bool store_redis_lease(struct store_redis *s, const struct store_reservation *r,
 	return false;
 }
 
-/* Redis has answered the write of what was taken here, or it is given up. */
-static void on_leased(void *ctx, const struct store_reservation *r,
-                      const struct store_result *res, uint64_t sent_us)
+/* End of a reserve that was admitted by lease. Without an answer it is unknown
+ * what Redis has counted, so all cached answers are dropped. */
+static void rds_on_leased(void *ctx, const struct store_reservation *r,
+                          const struct store_result *res, uint64_t sent_us)
 {
 	struct store_redis *s = ctx;
 
@@ -349,20 +371,20 @@ static void on_leased(void *ctx, const struct store_reservation *r,
 		lease_forget(s->lease);
 }
 
-/* -------------------------------------------------------- the connection */
+/* ------------------------------------------------------------ connection */
 
-static void forget_whys(struct store_redis *s)
+static void rds_clear_errors(struct store_redis *s)
 {
-	memset(s->why, 0, sizeof(s->why));
+	memset(s->last_error, 0, sizeof(s->last_error));
 }
 
-static void on_up(void *ctx)
+static void rds_on_up(void *ctx)
 {
 	struct store_redis *s = ctx;
 	const struct policy_endpoint *at = redis_link_endpoint(s->link);
 
-	forget_whys(s);
-	show_connected(s, true);
+	rds_clear_errors(s);
+	rds_set_connected(s, true);
 	lease_forget(s->lease);
 	log_info("redis", "host=%" STR_FMT " port=%u pending=%zu msg=connected",
 	         STR_ARG(at->host), (unsigned)at->port,
@@ -370,8 +392,8 @@ static void on_up(void *ctx)
 	writes_up(s->writes);
 }
 
-static void log_down(const struct policy_endpoint *at, struct str why,
-                     uint64_t retry_ms)
+static void rds_log_down(const struct policy_endpoint *at, struct str why,
+                         uint64_t retry_ms)
 {
 	struct buf line;
 
@@ -387,26 +409,26 @@ static void log_down(const struct policy_endpoint *at, struct str why,
 	buf_done(&line);
 }
 
-/* One line each time the reason changes, not one for each attempt. */
-static void on_down(void *ctx, struct str why, uint64_t retry_ms)
+/* Log when the error of an endpoint changes, not for every attempt. */
+static void rds_on_down(void *ctx, struct str why, uint64_t retry_ms)
 {
 	struct store_redis *s = ctx;
 	const struct policy_endpoint *at = redis_link_endpoint(s->link);
-	char *known = s->why[at - s->policy->redis.endpoints];
+	char *known = s->last_error[at - s->policy->redis.endpoints];
 
-	count(s->connect_errors, 1);
-	show_connected(s, false);
+	rds_add_metric(s->connect_errors, 1);
+	rds_set_connected(s, false);
 	writes_down(s->writes);
 	why = str_first(why, REDIS_WHY_MAX - 1);
 	if (str_eq(why, str_c(known)))
 		return;
 	memcpy(known, why.p, why.len);
 	known[why.len] = '\0';
-	log_down(at, why, retry_ms);
+	rds_log_down(at, why, retry_ms);
 }
 
-static bool is_same_list(const struct policy_redis *a,
-                         const struct policy_redis *b)
+static bool rds_is_same_list(const struct policy_redis *a,
+                             const struct policy_redis *b)
 {
 	size_t i;
 
@@ -417,24 +439,27 @@ static bool is_same_list(const struct policy_redis *a,
 	return a->n_endpoints == b->n_endpoints;
 }
 
-/* By name: another one of that name shows itself by a token of its own. */
-static bool is_same_credential(const struct policy_credential *a,
-                               const struct policy_credential *b)
+/* Compared by name. If the credential behind the name was changed, its new
+ * token arrives through redis_link_renew(). */
+static bool rds_is_same_credential(const struct policy_credential *a,
+                                   const struct policy_credential *b)
 {
 	return a && b ? str_eq(a->name, b->name) : a == b;
 }
 
-static bool is_same_server(const struct policy_redis *a,
-                           const struct policy_redis *b)
+static bool rds_is_same_server(const struct policy_redis *a,
+                               const struct policy_redis *b)
 {
 	return a->enabled == b->enabled && a->tls == b->tls &&
-	       is_same_list(a, b) && a->db == b->db &&
+	       rds_is_same_list(a, b) && a->db == b->db &&
 	       str_eq(a->username, b->username) &&
 	       str_eq(a->password, b->password) &&
-	       is_same_credential(a->credential, b->credential) &&
+	       rds_is_same_credential(a->credential, b->credential) &&
 	       str_eq(a->ca_file, b->ca_file);
 }
 
+/* The old policy is released last: the link and the writes borrow from it until
+ * they have the new one. */
 bool store_redis_configure(struct store_redis *s, struct policy *p,
                            const char **error)
 {
@@ -449,11 +474,11 @@ bool store_redis_configure(struct store_redis *s, struct policy *p,
 	}
 	s->policy = policy_ref(p);
 	lease_forget(s->lease);
-	if (old && is_same_server(&old->redis, to)) {
+	if (old && rds_is_same_server(&old->redis, to)) {
 		redis_link_refer(s->link, to);
 	} else {
-		show_connected(s, false);
-		forget_whys(s);
+		rds_set_connected(s, false);
+		rds_clear_errors(s);
 		if (to->enabled)
 			redis_link_start(s->link, to);
 		else
@@ -491,7 +516,7 @@ void store_redis_label(struct store_redis *s, unsigned worker)
 	snprintf(number, sizeof(number), "%u", worker);
 	buf_init(&labels, 64);
 	metrics_label(&labels, "worker", str_c(number));
-	metrics_begin(s, buf_str(&labels));
+	rds_register_metrics(s, buf_str(&labels));
 	buf_done(&labels);
 }
 
@@ -500,7 +525,7 @@ struct store_redis *store_redis_new(struct loop *loop,
                                     struct metrics *metrics)
 {
 	struct store_redis *s = calloc(1, sizeof(*s));
-	struct redis_link_events events = {on_up, on_down, s};
+	struct redis_link_events events = {rds_on_up, rds_on_down, s};
 
 	if (!s)
 		return NULL;
@@ -512,7 +537,7 @@ struct store_redis *store_redis_new(struct loop *loop,
 	s->link = redis_link_new(loop, clock, &events);
 	s->lease = lease_new(clock);
 	if (s->link && s->lease)
-		s->writes = writes_new(loop, clock, s->link, on_leased, s);
+		s->writes = writes_new(loop, clock, s->link, rds_on_leased, s);
 	if (!s->writes) {
 		redis_link_free(s->link);
 		lease_free(s->lease);
@@ -522,6 +547,8 @@ struct store_redis *store_redis_new(struct loop *loop,
 	return s;
 }
 
+/* The link goes first: it detaches its calls, so that nothing calls back into
+ * what is freed after it. */
 void store_redis_free(struct store_redis *s)
 {
 	if (!s)
@@ -532,7 +559,7 @@ void store_redis_free(struct store_redis *s)
 		struct call *c = list_entry(s->calls.next, struct call, all);
 
 		list_del(&c->all);
-		call_free(c);
+		rds_call_free(c);
 	}
 	writes_free(s->writes);
 	lease_free(s->lease);

@@ -1,4 +1,4 @@
-/* store/redis_args: what is said to the scripts, and what answers mean. */
+/* store/redis_args: arguments of the limit scripts, and their answers. */
 #include "store/redis_args.h"
 
 #include "store/check.h"
@@ -6,11 +6,14 @@
 #include <inttypes.h>
 
 enum {
-	ARGS_PREFIX_MAX = 256,
+	ARGS_PREFIX_MAX = 256, /* bytes of redis.prefix */
+	/* 16: the separators, braces and the longest suffix */
 	ARGS_KEY_MAX = ARGS_PREFIX_MAX + CHECK_ACCOUNT_MAX + STORE_ID_MAX + 16,
-	ARGS_NUMBER_MAX = 20,
-	ARGS_TEXT = 3 * ARGS_KEY_MAX + REDIS_LINK_ARGS_MAX * ARGS_NUMBER_MAX +
-	            1, /* the NUL of buf_fmt */
+	ARGS_NUMBER_MAX = 20, /* digits of UINT64_MAX */
+	/* The most that one call can write; reserved at once, see
+	 * struct redis_args. The last byte is the NUL of buf_fmt(). */
+	ARGS_TEXT =
+		3 * ARGS_KEY_MAX + REDIS_LINK_ARGS_MAX * ARGS_NUMBER_MAX + 1,
 };
 
 void redis_args_str(struct redis_args *a, struct str s)
@@ -21,8 +24,8 @@ void redis_args_str(struct redis_args *a, struct str s)
 		a->text.failed = true;
 }
 
-/* What was written since `from` is one argument. */
-static void cut(struct redis_args *a, size_t from)
+/* The text that was written since `from` becomes one argument. */
+static void rargs_end_arg(struct redis_args *a, size_t from)
 {
 	redis_args_str(a, str_from(buf_str(&a->text), from));
 }
@@ -32,9 +35,11 @@ void redis_args_num(struct redis_args *a, uint64_t n)
 	size_t from = a->text.len;
 
 	buf_fmt(&a->text, "%" PRIu64, n);
-	cut(a, from);
+	rargs_end_arg(a, from);
 }
 
+/* Both keys have the account as their hash tag, so that Redis Cluster has them
+ * in one slot. */
 bool redis_args_begin(struct redis_args *a, struct str prefix,
                       struct str account, struct str id)
 {
@@ -46,11 +51,11 @@ bool redis_args_begin(struct redis_args *a, struct str prefix,
 		return false;
 	buf_fmt(&a->text, "%" STR_FMT ":{%" STR_FMT "}:limits", STR_ARG(prefix),
 	        STR_ARG(account));
-	cut(a, 0);
+	rargs_end_arg(a, 0);
 	from = a->text.len;
 	buf_fmt(&a->text, "%" STR_FMT ":{%" STR_FMT "}:r:%" STR_FMT,
 	        STR_ARG(prefix), STR_ARG(account), STR_ARG(id));
-	cut(a, from);
+	rargs_end_arg(a, from);
 	return true;
 }
 
@@ -61,7 +66,7 @@ void redis_args_ledger(struct redis_args *a, struct str prefix,
 
 	buf_fmt(&a->text, "%" STR_FMT ":{%" STR_FMT "}:ledger", STR_ARG(prefix),
 	        STR_ARG(account));
-	cut(a, from);
+	rargs_end_arg(a, from);
 }
 
 void redis_args_settings(struct redis_args *a, struct str prefix,
@@ -71,9 +76,11 @@ void redis_args_settings(struct redis_args *a, struct str prefix,
 
 	buf_fmt(&a->text, "%" STR_FMT ":{%" STR_FMT "}:set", STR_ARG(prefix),
 	        STR_ARG(account));
-	cut(a, from);
+	rargs_end_arg(a, from);
 }
 
+/* Without a caller the three names are sent empty, because the script finds its
+ * arguments by position. */
 void redis_args_reserve(struct redis_args *a, struct str prefix,
                         const struct store_reservation *r, bool forced)
 {
@@ -98,8 +105,12 @@ void redis_args_reserve(struct redis_args *a, struct str prefix,
 	}
 }
 
+/* Positions in the answer of reserve.lua; three numbers per charge follow. */
 enum { REPLY_STATUS, REPLY_REFUSED, REPLY_RETRY, REPLY_BEFORE, REPLY_HEAD };
 
+/* The answer is validated like any input from outside: `refused` is used as an
+ * index by the callers. STORE_FAILED, the answer for a cancelled reservation,
+ * is no result: false. */
 bool redis_args_result(const struct redis_link_reply *reply, size_t n_charges,
                        struct store_result *res, bool *before)
 {
@@ -142,6 +153,8 @@ bool redis_args_call(struct redis_args *a, struct redis_link *l,
 	       redis_link_call(l, script, a->v, a->n, cb, ctx);
 }
 
+/* Error codes of Redis 7 and Valkey 8. Any other error, such as WRONGTYPE or an
+ * error of the script itself, would come back when the call is repeated. */
 enum redis_error redis_error_of(struct str error)
 {
 	static const struct {

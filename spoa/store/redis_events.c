@@ -1,4 +1,4 @@
-/* store/redis_events: hiredis on our loop. */
+/* store/redis_events: event adapter between hiredis and base/loop. */
 #include "store/redis_events.h"
 
 #include <stdlib.h>
@@ -9,25 +9,27 @@ struct events {
 	struct loop_io io;
 	int watched; /* LOOP_READ | LOOP_WRITE */
 	struct loop_turn turn;
-	struct loop_timer late;
-	bool to_write;
-	bool full; /* the kernel did not take everything */
+	struct loop_timer fallback;
+	bool write_pending; /* commands wait for the end of the turn */
+	bool wait_writable; /* the kernel did not take everything, so the
+	                     * socket is watched instead */
 };
 
-static void on_io(void *data, int fd, int ready)
+static void rev_on_io(void *data, int fd, int ready)
 {
 	struct events *e = data;
 	redisAsyncContext *ac = e->ac;
 
 	(void)fd;
-	/* either may free `e`: at most one a call; the other comes again */
+	/* Each of the two may close the connection, which frees `e`. So one per
+	 * call; the loop reports the other event again. */
 	if (ready & LOOP_READ)
 		redisAsyncHandleRead(ac);
 	else
 		redisAsyncHandleWrite(ac);
 }
 
-static void watch(struct events *e, int events)
+static void rev_watch(struct events *e, int events)
 {
 	if (e->watched == events)
 		return;
@@ -35,66 +37,70 @@ static void watch(struct events *e, int events)
 	if (events == 0)
 		loop_io_stop(&e->io);
 	else
-		loop_io_start(e->loop, &e->io, e->ac->c.fd, events, on_io, e);
+		loop_io_start(e->loop, &e->io, e->ac->c.fd, events, rev_on_io,
+		              e);
 }
 
-static void add_read(void *data)
+static void rev_add_read(void *data)
 {
 	struct events *e = data;
 
-	watch(e, e->watched | LOOP_READ);
+	rev_watch(e, e->watched | LOOP_READ);
 }
 
-static void del_read(void *data)
+static void rev_del_read(void *data)
 {
 	struct events *e = data;
 
-	watch(e, e->watched & ~LOOP_READ);
+	rev_watch(e, e->watched & ~LOOP_READ);
 }
 
-/* hiredis says del_write() when all was written, else add_write() again. */
-static void write_now(void *data)
+/* End of the turn. redisAsyncHandleWrite() calls rev_del_write() when all was
+ * written, otherwise rev_add_write(), which then finds wait_writable set. */
+static void rev_on_write(void *data)
 {
 	struct events *e = data;
 
-	if (!e->to_write)
+	if (!e->write_pending)
 		return;
-	loop_timer_stop(&e->late);
-	e->to_write = false;
-	e->full = true;
+	loop_timer_stop(&e->fallback);
+	e->write_pending = false;
+	e->wait_writable = true;
 	redisAsyncHandleWrite(e->ac);
 }
 
-/* A turn whose end has passed already is ended by a timer. */
-static void add_write(void *data)
+/* Until the connection is established, hiredis needs the socket event to notice
+ * that. The timer is for a command that is sent after the turn callbacks of
+ * this turn have run: without it the command would wait for the next event. */
+static void rev_add_write(void *data)
 {
 	struct events *e = data;
 	bool connected = e->ac->c.flags & REDIS_CONNECTED;
 
-	if (e->full || !connected) {
-		watch(e, e->watched | LOOP_WRITE);
-	} else if (!e->to_write) {
-		e->to_write = true;
-		loop_timer_start(e->loop, &e->late, 0, write_now, e);
+	if (e->wait_writable || !connected) {
+		rev_watch(e, e->watched | LOOP_WRITE);
+	} else if (!e->write_pending) {
+		e->write_pending = true;
+		loop_timer_start(e->loop, &e->fallback, 0, rev_on_write, e);
 	}
 }
 
-static void del_write(void *data)
+static void rev_del_write(void *data)
 {
 	struct events *e = data;
 
-	e->to_write = false;
-	e->full = false;
-	loop_timer_stop(&e->late);
-	watch(e, e->watched & ~LOOP_WRITE);
+	e->write_pending = false;
+	e->wait_writable = false;
+	loop_timer_stop(&e->fallback);
+	rev_watch(e, e->watched & ~LOOP_WRITE);
 }
 
-static void cleanup(void *data)
+static void rev_on_cleanup(void *data)
 {
 	struct events *e = data;
 
-	del_write(e);
-	del_read(e);
+	rev_del_write(e);
+	rev_del_read(e);
 	loop_turn_stop(&e->turn);
 	free(e);
 }
@@ -107,12 +113,12 @@ bool redis_events_attach(struct loop *l, redisAsyncContext *ac)
 		return false;
 	e->loop = l;
 	e->ac = ac;
-	ac->ev.addRead = add_read;
-	ac->ev.delRead = del_read;
-	ac->ev.addWrite = add_write;
-	ac->ev.delWrite = del_write;
-	ac->ev.cleanup = cleanup;
+	ac->ev.addRead = rev_add_read;
+	ac->ev.delRead = rev_del_read;
+	ac->ev.addWrite = rev_add_write;
+	ac->ev.delWrite = rev_del_write;
+	ac->ev.cleanup = rev_on_cleanup;
 	ac->ev.data = e;
-	loop_turn_start(l, &e->turn, write_now, e);
+	loop_turn_start(l, &e->turn, rev_on_write, e);
 	return true;
 }

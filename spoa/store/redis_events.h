@@ -1,10 +1,14 @@
 /*
- * store/redis_events: hiredis on our loop.
+ * store/redis_events: event adapter between hiredis and base/loop.
  *
- * What hiredis ships for libev asks the kernel twice to watch for writing, and
- * waits for that, whenever a command is sent. Here commands are collected and
- * written at the end of the loop's turn, all in one; the kernel is asked only
- * when it did not take everything.
+ *   redisAsyncCommand --> addWrite --> rev_add_write   (once per turn)
+ *      end of the loop turn --> rev_on_write --> one write() for all commands
+ *
+ * It replaces the libev adapter of hiredis. That one starts and stops a write
+ * watcher for every command, which costs two epoll_ctl() and another turn of
+ * the loop. Here the commands of one turn are written together at its end. The
+ * socket is watched for writing only after a write that the kernel did not take
+ * whole.
  */
 #ifndef STORE_REDIS_EVENTS_H
 #define STORE_REDIS_EVENTS_H
@@ -13,7 +17,8 @@
 
 #include <hiredis/async.h>
 
-/* Takes care of `ac` until hiredis frees it. False without memory. */
+/* Install the adapter in `ac`. It lives until hiredis calls its cleanup
+ * function, that is until `ac` is freed. False without memory. */
 bool redis_events_attach(struct loop *l, redisAsyncContext *ac);
 
 #endif

@@ -1,10 +1,12 @@
-/* store/redis_reply: an answer of hiredis as plain data. */
+/* store/redis_reply: convert a reply of hiredis to plain data. */
 #include "store/redis_reply.h"
 
 #include <hiredis/hiredis.h>
 
-static void read_list(const redisReply *r, int64_t *v,
-                      struct redis_link_reply *out)
+/* *out stays an error when the array does not fit: a part of an answer is worse
+ * than none. */
+static void rply_read_numbers(const redisReply *r, int64_t *v,
+                              struct redis_link_reply *out)
 {
 	size_t i;
 
@@ -27,13 +29,13 @@ void redis_reply_read(const struct redisReply *r,
 	*out = (struct redis_link_reply){.kind = LINK_ERROR};
 	if (r->type == REDIS_REPLY_ERROR) {
 		out->error = str_of(r->str, r->len);
-	} else if (r->type == REDIS_REPLY_NIL) {
+	} else if (r->type == REDIS_REPLY_NIL) { /* `false` in Lua */
 		out->kind = LINK_TEXT;
 	} else if (r->type == REDIS_REPLY_STRING) {
 		out->kind = LINK_TEXT;
 		out->text = str_of(r->str, r->len);
 		out->n = 1;
 	} else if (r->type == REDIS_REPLY_ARRAY) {
-		read_list(r, v, out);
+		rply_read_numbers(r, v, out);
 	}
 }

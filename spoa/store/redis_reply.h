@@ -1,5 +1,6 @@
 /*
- * store/redis_reply: an answer of hiredis as plain data.
+ * store/redis_reply: convert a reply of hiredis to struct redis_link_reply, so
+ * that nothing above store/redis_link depends on hiredis.
  */
 #ifndef STORE_REDIS_REPLY_H
 #define STORE_REDIS_REPLY_H
@@ -8,9 +9,10 @@
 
 struct redisReply;
 
-/* `v` gets the numbers of a list. What `out` points to is in `v` or in `r`. A
- * list that is too long, or of anything but numbers, is an error without a
- * text. */
+/* `v` receives the numbers of an array. `out` points into `v` and `r`, and is
+ * valid as long as both. Strings and nil become LINK_TEXT. An array that is too
+ * long or has an element that is no integer becomes a LINK_ERROR with an empty
+ * text, as does any other type. */
 void redis_reply_read(const struct redisReply *r,
                       int64_t v[REDIS_LINK_NUMBERS_MAX],
                       struct redis_link_reply *out);

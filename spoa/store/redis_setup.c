@@ -1,26 +1,28 @@
-/* store/redis_setup: what a new connection to Redis is asked before it counts
- * as up. */
+/* store/redis_setup: the commands that a new connection must pass. */
 #include "store/redis_setup.h"
 
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <string.h>
 
-static void add(struct redis_setup_words *w, struct str word)
+static void setup_add_word(struct redis_setup_words *w, struct str word)
 {
 	w->v[w->n] = word.p;
 	w->len[w->n++] = word.len;
 }
 
-static void auth_words(const struct redis_login *who,
-                       struct redis_setup_words *w)
+/* Redis 6: AUTH [username] password. */
+static void setup_add_auth(const struct redis_login *who,
+                           struct redis_setup_words *w)
 {
-	add(w, STR("AUTH"));
+	setup_add_word(w, STR("AUTH"));
 	if (who->username.len > 0)
-		add(w, who->username);
-	add(w, who->password);
+		setup_add_word(w, who->username);
+	setup_add_word(w, who->password);
 }
 
+/* In the order of enum redis_setup: AUTH first, because nothing else is allowed
+ * before it. */
 bool redis_setup_words(enum redis_setup step, const struct redis_login *who,
                        unsigned db, struct redis_setup_words *out)
 {
@@ -29,29 +31,31 @@ bool redis_setup_words(enum redis_setup step, const struct redis_login *who,
 	case SETUP_AUTH:
 		if (who->password.len == 0)
 			return false;
-		auth_words(who, out);
+		setup_add_auth(who, out);
 		break;
 	case SETUP_SELECT:
 		if (db == 0)
 			return false;
 		snprintf(out->number, sizeof(out->number), "%u", db);
-		add(out, STR("SELECT"));
-		add(out, str_c(out->number));
+		setup_add_word(out, STR("SELECT"));
+		setup_add_word(out, str_c(out->number));
 		break;
 	case SETUP_ROLE:
-		add(out, STR("ROLE"));
+		setup_add_word(out, STR("ROLE"));
 		break;
 	default:
-		add(out, STR("SCRIPT"));
-		add(out, STR("LOAD"));
-		add(out, script_text((enum script)(step - SETUP_LOAD)));
+		setup_add_word(out, STR("SCRIPT"));
+		setup_add_word(out, STR("LOAD"));
+		setup_add_word(out,
+		               script_text((enum script)(step - SETUP_LOAD)));
 	}
 	return true;
 }
 
-/* A server may not let us ask, or may not know the question (a proxy): then
- * the first write will tell. */
-static const char *judge_role(const redisReply *r, const char **detail)
+/* An error is accepted: an ACL or a proxy may not allow ROLE. A replica is then
+ * found by the first write, which fails with READONLY. "sentinel" and roles of
+ * the future are refused. */
+static const char *setup_judge_role(const redisReply *r, const char **detail)
 {
 	const redisReply *role;
 
@@ -70,13 +74,15 @@ static const char *judge_role(const redisReply *r, const char **detail)
 	return "it is no primary";
 }
 
-static bool is_ok(const redisReply *r)
+/* A simple string (+OK), not a bulk string: another service that answers on the
+ * port is found here. */
+static bool setup_is_ok(const redisReply *r)
 {
 	return r->type == REDIS_REPLY_STATUS &&
 	       str_eq(str_of(r->str, r->len), STR("OK"));
 }
 
-static bool take_sha(const redisReply *r, char *sha)
+static bool setup_read_sha(const redisReply *r, char *sha)
 {
 	if (r->type != REDIS_REPLY_STRING || r->len != SETUP_SHA_LEN)
 		return false;
@@ -85,6 +91,7 @@ static bool take_sha(const redisReply *r, char *sha)
 	return true;
 }
 
+/* An error of Redis is given as the detail; it does not quote the password. */
 const char *redis_setup_judge(enum redis_setup step, const struct redisReply *r,
                               char sha[SETUP_SHA_LEN + 1], const char **detail)
 {
@@ -93,12 +100,12 @@ const char *redis_setup_judge(enum redis_setup step, const struct redisReply *r,
 	                  : "unexpected answer: is this Redis?";
 	switch (step) {
 	case SETUP_AUTH:
-		return is_ok(r) ? NULL : "AUTH refused";
+		return setup_is_ok(r) ? NULL : "AUTH refused";
 	case SETUP_SELECT:
-		return is_ok(r) ? NULL : "SELECT refused";
+		return setup_is_ok(r) ? NULL : "SELECT refused";
 	case SETUP_ROLE:
-		return judge_role(r, detail);
+		return setup_judge_role(r, detail);
 	default:
-		return take_sha(r, sha) ? NULL : "SCRIPT LOAD refused";
+		return setup_read_sha(r, sha) ? NULL : "SCRIPT LOAD refused";
 	}
 }

@@ -1,4 +1,9 @@
-/* store/redis_tls: TLS to Redis, where hiredis has it. */
+/*
+ * store/redis_tls: TLS to Redis, where hiredis has it.
+ *
+ * Two implementations of one interface: with OpenSSL where hiredis has its SSL
+ * adapter, and one that refuses everything where it has not.
+ */
 #include "store/redis_tls.h"
 
 #include <hiredis/hiredis.h>
@@ -13,7 +18,8 @@
 
 struct redis_tls {
 	SSL_CTX *ctx;
-	SSL *ssl; /* of the last connection, shared with hiredis */
+	SSL *ssl; /* of the last connection; one reference is here, the other
+	           * belongs to hiredis. Kept for redis_tls_error(). */
 };
 
 bool redis_tls_can(void)
@@ -21,7 +27,8 @@ bool redis_tls_can(void)
 	return true;
 }
 
-static bool trust(SSL_CTX *ctx, struct str ca_file)
+/* OpenSSL wants a path that ends in NUL. */
+static bool tls_load_ca(SSL_CTX *ctx, struct str ca_file)
 {
 	char *path;
 	bool ok;
@@ -48,7 +55,7 @@ struct redis_tls *redis_tls_new(struct str ca_file, const char **error)
 	}
 	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
 	if (SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION) != 1 ||
-	    !trust(t->ctx, ca_file)) {
+	    !tls_load_ca(t->ctx, ca_file)) {
 		*error = "TLS cannot be set up: is the CA file readable?";
 		redis_tls_free(t);
 		return NULL;
@@ -65,9 +72,10 @@ void redis_tls_free(struct redis_tls *t)
 	free(t);
 }
 
-/* A certificate names addresses apart from names, and SNI is for names only
- * (RFC 6066, section 3). */
-static bool expect(SSL *ssl, const char *host)
+/* What the certificate must be for. A certificate has addresses and DNS names
+ * in different fields (RFC 5280, section 4.2.1.6), and SNI is
+ * for names only (RFC 6066, section 3). */
+static bool tls_expect_host(SSL *ssl, const char *host)
 {
 	unsigned char ip[16];
 
@@ -89,17 +97,19 @@ const char *redis_tls_error(const struct redis_tls *t)
 	                           : X509_verify_cert_error_string(result);
 }
 
+/* The SSL of the connection before is released here and not when that one was
+ * closed: redis_tls_error() still needs it after the handshake has failed. */
 bool redis_tls_begin(struct redis_tls *t, struct redisContext *c,
                      const char *host, const char **error)
 {
 	SSL_free(t->ssl);
 	t->ssl = SSL_new(t->ctx);
 	*error = "TLS cannot be begun";
-	if (!t->ssl || !expect(t->ssl, host))
+	if (!t->ssl || !tls_expect_host(t->ssl, host))
 		return false;
 	SSL_up_ref(t->ssl);
 	if (redisInitiateSSL(c, t->ssl) == REDIS_OK)
-		return true; /* and hiredis frees its reference */
+		return true; /* hiredis frees its reference */
 	SSL_free(t->ssl);
 	if (redis_tls_error(t))
 		*error = redis_tls_error(t);

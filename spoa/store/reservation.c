@@ -1,16 +1,17 @@
-/* store/reservation: a reservation beyond its request. */
+/* store/reservation: helpers for a reservation that outlives its request. */
 #include "store/reservation.h"
 
 #include <stdlib.h>
 
-/* The block: this, the charges, all texts. */
-struct copy {
-	struct store_reservation r; /* first, so that its address is ours */
+/* One block of memory: this struct, the charges, then the bytes of all strings.
+ * `r` is first, so that free() of its address frees the block. */
+struct resv_copy {
+	struct store_reservation r;
 	struct store_caller caller;
 	struct store_charge charges[];
 };
 
-static size_t text_len(const struct store_reservation *r)
+static size_t resv_text_len(const struct store_reservation *r)
 {
 	size_t i, n = r->account.len + r->id.len;
 
@@ -22,7 +23,8 @@ static size_t text_len(const struct store_reservation *r)
 	return n;
 }
 
-static struct str put(char **at, struct str s)
+/* Append a string to the block and return where it is now. */
+static struct str resv_copy_text(char **at, struct str s)
 {
 	struct str copy = str_of(*at, s.len);
 
@@ -32,10 +34,12 @@ static struct str put(char **at, struct str s)
 	return copy;
 }
 
+/* *r is copied first, so fields that are no pointers need no line here. */
 struct store_reservation *reservation_copy(const struct store_reservation *r)
 {
-	size_t head = sizeof(struct copy) + r->n_charges * sizeof(*r->charges);
-	struct copy *c = malloc(head + text_len(r));
+	size_t head =
+		sizeof(struct resv_copy) + r->n_charges * sizeof(*r->charges);
+	struct resv_copy *c = malloc(head + resv_text_len(r));
 	char *at;
 	size_t i;
 
@@ -43,17 +47,17 @@ struct store_reservation *reservation_copy(const struct store_reservation *r)
 		return NULL;
 	at = (char *)c + head;
 	c->r = *r;
-	c->r.account = put(&at, r->account);
-	c->r.id = put(&at, r->id);
+	c->r.account = resv_copy_text(&at, r->account);
+	c->r.id = resv_copy_text(&at, r->id);
 	c->r.charges = c->charges;
 	for (i = 0; i < r->n_charges; i++) {
 		c->charges[i] = r->charges[i];
-		c->charges[i].field = put(&at, r->charges[i].field);
+		c->charges[i].field = resv_copy_text(&at, r->charges[i].field);
 	}
 	if (r->caller) {
-		c->caller.consumer = put(&at, r->caller->consumer);
-		c->caller.app = put(&at, r->caller->app);
-		c->caller.agent = put(&at, r->caller->agent);
+		c->caller.consumer = resv_copy_text(&at, r->caller->consumer);
+		c->caller.app = resv_copy_text(&at, r->caller->app);
+		c->caller.agent = resv_copy_text(&at, r->caller->agent);
 		c->r.caller = &c->caller;
 	}
 	return &c->r;

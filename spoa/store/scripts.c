@@ -1,12 +1,16 @@
 /*
- * store/scripts: the Lua of the Redis store, as part of the program.
+ * store/scripts: the Lua scripts of the Redis store, embedded in the program.
  *
- * The assembler reads the files. Their paths are relative to the root of the
- * repository, where every build runs; the Makefile knows the dependency.
+ * The assembler includes the files (.incbin), so the program is one file and a
+ * script can be edited, tested and checked as Lua. Paths are relative to the
+ * root of the repository, where every build runs. The compiler does not report
+ * these files as dependencies; the Makefile names them.
  */
 #include "store/scripts.h"
 
 #define SCRIPTS "spoa/store/scripts/"
+
+/* A NUL-terminated text of common.lua and one script. */
 #define EMBED(name, file)                                                      \
 	__asm__(".pushsection .rodata\n"                                       \
 	        ".global " name "\n" name ":\n"                                \
@@ -47,6 +51,8 @@ struct str script_text(enum script which)
 	}
 }
 
+/* The number of KEYS that the head of each script lists. A key must be passed
+ * as one, not built in the script: Redis Cluster routes a call by its keys. */
 unsigned script_keys(enum script which)
 {
 	switch (which) {

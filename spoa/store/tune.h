@@ -1,10 +1,12 @@
 /*
- * store/tune: what an operator's command says to Redis, one call after the
- * other, each waited for.
+ * store/tune: the Redis connection of `foundry-spoa limits`.
  *
- *   limits --tune_ask--> scripts/tune.lua    of one account
- *          --tune_audit-> scripts/audit.lua  PREFIX:audit
- *          --tune_blocked-> scripts/blocked.lua  PREFIX:blocked
+ *   commands/limits --tune_ask-----> scripts/tune.lua     of one account
+ *                   --tune_audit---> scripts/audit.lua    PREFIX:audit
+ *                   --tune_blocked-> scripts/blocked.lua  PREFIX:blocked
+ *
+ * For commands only: each call blocks until Redis has answered, by running an
+ * event loop of its own. The agent does not use it.
  */
 #ifndef STORE_TUNE_H
 #define STORE_TUNE_H
@@ -15,20 +17,22 @@
 struct tune;
 struct redis_login;
 
-/* Connected, or NULL with a sentence. `who` is for a policy that names a
- * credential, else NULL. Both are referenced until the close. */
+/* Connect; each endpoint of the policy is tried once. NULL after appending a
+ * line per failure to `error`. `who` is the login for a policy that names a
+ * credential, else NULL. Both arguments are borrowed until tune_close(). */
 struct tune *tune_open(const struct policy_redis *to,
                        const struct redis_login *who, struct buf *error);
 void tune_close(struct tune *t); /* accepts NULL */
 
-/* The arguments of the script; what it answers is put into `out`, which is
- * cleared first. False with a sentence. */
+/* Call a script. `argv` are its arguments without the keys, as the head of the
+ * script lists them. The answer replaces the content of `out`. False after
+ * appending a line to `error`. */
 bool tune_ask(struct tune *t, struct str account, const struct str *argv,
               size_t argc, struct buf *out, struct buf *error);
 bool tune_audit(struct tune *t, const struct str *argv, size_t argc,
                 struct buf *out, struct buf *error);
 
-/* Whose running streams are cut: `verb` is "put" or "del" of a name. */
+/* Add a name to PREFIX:blocked (`verb` "put") or remove it ("del"). */
 bool tune_blocked(struct tune *t, const char *verb, struct str name,
                   struct buf *out, struct buf *error);
 

@@ -1,14 +1,21 @@
-/* store/window: the arithmetic of one limit. */
+/*
+ * store/window: the arithmetic of one limit.
+ *
+ * A change here needs the same change in scripts/common.lua, and the other way
+ * round. Products that can pass 2^63 are computed in 128 bits; Lua, which has
+ * doubles, splits them instead.
+ */
 #include "store/window.h"
 
 enum { HOUR_MS = 3600000, DAY_MS = 86400000 };
 
 /* ------------------------------------------------------------- calendar */
 
-/* Days from 1970-01-01 to the first of a month (year * 12 + 0..11). Years are
- * taken to begin in March, so that the leap day is the last of its year and
- * the lengths of months follow one line: 31 30 31 30 31, twice and a bit. */
-static int64_t month_start(int64_t month)
+/* Days from 1970-01-01 to the first of a month (year * 12 + 0..11). The year is
+ * shifted to begin in March, so that the leap day is its last day. The lengths
+ * of the months are then 31 30 31 30 31 twice, and 31 (28), which (153 m + 2) /
+ * 5 sums up. 719468 is the number of days from 0000-03-01 to 1970-01-01. */
+static int64_t win_month_start(int64_t month)
 {
 	int64_t year = (month - 2) / 12, m = (month - 2) % 12;
 	int64_t leap_days = year / 4 - year / 100 + year / 400;
@@ -16,14 +23,15 @@ static int64_t month_start(int64_t month)
 	return 365 * year + leap_days + (153 * m + 2) / 5 - 719468;
 }
 
-static int64_t month_of(int64_t day)
+static int64_t win_month_of_day(int64_t day)
 {
-	/* at most one off: a year has 365.2425 days on average */
+	/* A first guess by the mean year of 365.2425 days; it is off by at most
+	 * one month, which the loops correct. */
 	int64_t month = INT64_C(1970) * 12 + day * 120000 / 3652425;
 
-	while (month_start(month + 1) <= day)
+	while (win_month_start(month + 1) <= day)
 		month++;
-	while (month_start(month) > day)
+	while (win_month_start(month) > day)
 		month--;
 	return month;
 }
@@ -38,7 +46,7 @@ int64_t window_period(enum limit_window kind, int64_t now)
 		return now / WINDOW_SLOT_MS;
 	if (kind == WINDOW_DAY)
 		return now / DAY_MS;
-	return month_of(now / DAY_MS);
+	return win_month_of_day(now / DAY_MS);
 }
 
 int64_t window_period_end(enum limit_window kind, int64_t period)
@@ -49,13 +57,13 @@ int64_t window_period_end(enum limit_window kind, int64_t period)
 		return (period + WINDOW_SLOTS) * WINDOW_SLOT_MS;
 	if (kind == WINDOW_DAY)
 		return (period + 1) * DAY_MS;
-	return month_start(period + 1) * DAY_MS;
+	return win_month_start(period + 1) * DAY_MS;
 }
 
 /* --------------------------------------------------------------- bucket */
 
-/* Milliseconds until the bucket has gained `need` units. */
-static int64_t bucket_wait(const struct window *w, int64_t need)
+/* Milliseconds until the bucket has gained `need` units, rounded up. */
+static int64_t win_bucket_wait_ms(const struct window *w, int64_t need)
 {
 	__int128 parts = (__int128)need * WINDOW_MINUTE_MS - w->frac;
 
@@ -64,7 +72,9 @@ static int64_t bucket_wait(const struct window *w, int64_t need)
 	return (int64_t)((parts + w->limit - 1) / w->limit);
 }
 
-static int64_t lowest_level(int64_t limit)
+/* The deepest debt. The comparison divides instead of multiplying, which could
+ * overflow. */
+static int64_t win_bucket_floor(int64_t limit)
 {
 	if (limit >= WINDOW_COUNT_MAX / WINDOW_DEBT_MINUTES)
 		return -WINDOW_COUNT_MAX;
@@ -72,26 +82,28 @@ static int64_t lowest_level(int64_t limit)
 }
 
 /* Keep the level between the deepest debt and full. */
-static void bucket_bound(struct window *w)
+static void win_bucket_clamp(struct window *w)
 {
 	if (w->count >= w->limit) {
 		w->count = w->limit;
 		w->frac = 0;
 	}
-	if (w->count < lowest_level(w->limit))
-		w->count = lowest_level(w->limit);
+	if (w->count < win_bucket_floor(w->limit))
+		w->count = win_bucket_floor(w->limit);
 }
 
-static void bucket_refill(struct window *w, int64_t now)
+/* `at` is set to `now` also when the clock has stepped back, without a gain. A
+ * bucket that is full keeps no fraction. */
+static void win_bucket_refill(struct window *w, int64_t now)
 {
 	int64_t passed = now > w->at ? now - w->at : 0;
 	__int128 parts;
 
-	bucket_bound(w);
+	win_bucket_clamp(w);
 	w->at = now;
 	if (w->count >= w->limit)
 		return;
-	if (passed >= bucket_wait(w, w->limit - w->count)) {
+	if (passed >= win_bucket_wait_ms(w, w->limit - w->count)) {
 		w->count = w->limit;
 		w->frac = 0;
 		return;
@@ -103,13 +115,14 @@ static void bucket_refill(struct window *w, int64_t now)
 
 /* ----------------------------------------------------------------- open */
 
-static int64_t *slot_of(struct window *w, int64_t period)
+static int64_t *win_open_slot(struct window *w, int64_t period)
 {
 	return &w->open[period % WINDOW_SLOTS];
 }
 
-/* The slots that come into use again hold what nobody gave back. */
-static void open_advance(struct window *w, int64_t period)
+/* Start a new slot. The ring reuses the slot that is WINDOW_SLOTS older; its
+ * count are reservations that were never settled, and they expire here. */
+static void win_open_advance(struct window *w, int64_t period)
 {
 	int64_t p = w->at;
 	int i;
@@ -117,7 +130,7 @@ static void open_advance(struct window *w, int64_t period)
 	if (period <= p)
 		return;
 	for (i = 0; i < WINDOW_SLOTS && p < period; i++) {
-		int64_t *slot = slot_of(w, ++p);
+		int64_t *slot = win_open_slot(w, ++p);
 
 		w->count -= *slot;
 		*slot = 0;
@@ -125,13 +138,16 @@ static void open_advance(struct window *w, int64_t period)
 	w->at = period;
 }
 
-static void open_give_back(struct window *w, int64_t at, int64_t amount)
+/* A slot that has left the ring has expired already. The amount is cut at the
+ * count of the slot: a slot that began anew after a change of the kind has none
+ * of it. */
+static void win_open_give_back(struct window *w, int64_t at, int64_t amount)
 {
 	int64_t *slot;
 
 	if (at > w->at || at <= w->at - WINDOW_SLOTS)
 		return;
-	slot = slot_of(w, at);
+	slot = win_open_slot(w, at);
 	if (amount > *slot)
 		amount = *slot;
 	*slot -= amount;
@@ -164,12 +180,12 @@ void window_advance(struct window *w, enum limit_window kind, int64_t limit,
 	}
 	w->limit = limit;
 	if (kind == WINDOW_MINUTE) {
-		bucket_refill(w, now);
+		win_bucket_refill(w, now);
 		return;
 	}
 	period = window_period(kind, now);
 	if (kind == WINDOW_OPEN) {
-		open_advance(w, period);
+		win_open_advance(w, period);
 		return;
 	}
 	if (period > w->at) {
@@ -186,7 +202,7 @@ int64_t window_remaining(const struct window *w)
 int64_t window_reset_ms(const struct window *w, int64_t now)
 {
 	if (w->kind == WINDOW_MINUTE)
-		return bucket_wait(w, w->limit - w->count);
+		return win_bucket_wait_ms(w, w->limit - w->count);
 	if (w->kind == WINDOW_OPEN && w->count == 0)
 		return 0;
 	return window_period_end(w->kind, w->at) - now;
@@ -197,7 +213,7 @@ int64_t window_retry_ms(const struct window *w, int64_t amount, int64_t now)
 	if (amount <= window_remaining(w))
 		return 0;
 	if (w->kind == WINDOW_MINUTE)
-		return bucket_wait(w, amount - w->count);
+		return win_bucket_wait_ms(w, amount - w->count);
 	if (w->kind == WINDOW_OPEN)
 		return WINDOW_RETRY_MS;
 	return window_period_end(w->kind, w->at) - now;
@@ -206,7 +222,7 @@ int64_t window_retry_ms(const struct window *w, int64_t amount, int64_t now)
 void window_take(struct window *w, int64_t amount)
 {
 	if (w->kind == WINDOW_OPEN)
-		*slot_of(w, w->at) += amount;
+		*win_open_slot(w, w->at) += amount;
 	w->count += w->kind == WINDOW_MINUTE ? -amount : amount;
 	if (w->count > WINDOW_COUNT_MAX)
 		w->count = WINDOW_COUNT_MAX;
@@ -216,11 +232,11 @@ void window_settle(struct window *w, int64_t at, int64_t reserved, int64_t used)
 {
 	if (w->kind == WINDOW_MINUTE) {
 		w->count += reserved - used;
-		bucket_bound(w);
+		win_bucket_clamp(w);
 		return;
 	}
 	if (w->kind == WINDOW_OPEN) {
-		open_give_back(w, at, reserved);
+		win_open_give_back(w, at, reserved);
 		return;
 	}
 	if (w->at != at)

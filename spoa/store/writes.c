@@ -1,4 +1,15 @@
-/* store/writes: what must reach Redis, on its way there. */
+/*
+ * store/writes: queue of the writes that Redis must execute, with retries.
+ *
+ *   resend   sent before, not executed: go out before the queue
+ *   queued   new writes, in the order of their arrival
+ *   sent     in flight, in the order of the sends
+ *   retry[]  settles that found no record, by the time of their repeat
+ *
+ * A write is on exactly one of these lists until wr_end(). It is sent at once
+ * when nothing is queued before it; otherwise wr_on_flush() or the answer to an
+ * earlier write sends it.
+ */
 #include "store/writes.h"
 
 #include "store/check.h"
@@ -10,32 +21,42 @@
 #include <sys/random.h>
 
 enum {
+	/* In flight at once. Further writes wait here, where they can be
+	 * counted, and not in the socket. */
 	WRITES_SENT_MAX = 1024,
-	WRITES_FLUSH = 64, /* queued ones sent in one go ... */
+	/* After an outage: 64 writes per 10 ms, 6,400 per second. Redis does
+	 * about 37,000 settles per second (azure.md), so most of it is left for
+	 * the reserves of new requests. */
+	WRITES_FLUSH = 64,
 	WRITES_FLUSH_MS = 10,
-	WRITES_LATER_MS = 1000, /* after Redis said "not now" */
-	/* Settles that found no record and ask again, after times that differ
-	 * by level. */
+	/* Wait after an error such as OOM or LOADING */
+	WRITES_BACKOFF_MS = 1000,
+	/* Levels of the repeat: the first after 100 ms, all others after 1 s.
+	 * One list per level keeps each list in the order of time. */
 	WRITES_LEVELS = 2,
-	WRITES_LATER_MAX = STORE_PENDING_MAX / 2,
-	/* How long a cancelled id stays unusable: longer than a stopped
-	 * server may take to read what is in its sockets. */
+	/* Settles that wait for a repeat may take half of the queue, so that
+	 * ids that never had a reservation cannot push out real writes. */
+	WRITES_RETRY_MAX = STORE_PENDING_MAX / 2,
+	/* Life of the mark under a cancelled id. Longer than a server that was
+	 * stopped needs to read what is left in its sockets. */
 	WRITES_CANCEL_MS = 60000,
 };
 
 struct write {
-	struct list all; /* queued, sent or later */
+	struct list all; /* on one of the lists of struct writes */
 	struct writes *writes;
-	struct store_reservation *reserve; /* NULL: a settle, all below */
+	struct store_reservation *reserve; /* NULL: a settle or cancel, with
+	                                    * the fields below */
 	store_settle_cb *cb;
 	void *ctx;
 	struct store_usage used;
-	uint64_t token; /* tells it from others of the same id */
+	uint64_t token; /* identifies this settle among those of one id */
 	uint64_t sent_us;
-	bool cancel;
-	unsigned n_unknown; /* times it found no record */
-	uint64_t again_us;
-	struct str account, id; /* behind, and used.note */
+	bool cancel;            /* leave a mark when there is no record */
+	unsigned n_unknown;     /* times it found no record */
+	uint64_t retry_us;      /* on retry[]: when it is due */
+	struct str account, id; /* point into `text`, as does used.note; of a
+	                         * reserve into its own block */
 	char text[];
 };
 
@@ -44,171 +65,180 @@ struct writes {
 	const struct clock *clock;
 	struct redis_link *link;
 	struct str prefix;
-	uint64_t ledger_max;
+	uint64_t ledger_max; /* entries per account in Redis; 0: no ledger */
 	struct writes_metrics metrics;
-	struct list again; /* sent in vain: go before all that is queued */
+	struct list resend;
 	struct list queued, sent;
-	size_t n_queued; /* of both, `again` and `queued` */
+	size_t n_queued; /* on `resend` and `queued` together */
 	size_t n_sent;
 	uint64_t next_token;
-	bool slow; /* what waits is sent at a bounded rate */
-	bool patient;
-	struct list later[WRITES_LEVELS]; /* found no record; by again_us */
-	size_t n_later;
-	struct loop_timer flush, ask_again;
+	bool slow;          /* the queue is sent at the bounded rate */
+	bool retry_unknown; /* some limit of the policy is leased */
+	struct list retry[WRITES_LEVELS]; /* each in the order of retry_us */
+	size_t n_retry;
+	struct loop_timer flush_timer, retry_timer;
 	writes_reserved_cb *reserved;
 	void *ctx;
 };
 
-static void on_flush(void *data);
+static void wr_on_flush(void *data);
 
-static void flush_after(struct writes *s, uint64_t ms)
+static void wr_start_flush(struct writes *s, uint64_t ms)
 {
-	if (s->n_queued > 0 && !loop_timer_active(&s->flush))
-		loop_timer_start(s->loop, &s->flush, ms, on_flush, s);
+	if (s->n_queued > 0 && !loop_timer_active(&s->flush_timer))
+		loop_timer_start(s->loop, &s->flush_timer, ms, wr_on_flush, s);
 }
 
-static void count(struct metric *c)
+static void wr_count_metric(struct metric *c)
 {
 	if (c)
 		metric_add(c, 1);
 }
 
-static void show_pending(struct writes *s)
+static void wr_set_pending(struct writes *s)
 {
 	if (s->metrics.pending)
 		metric_set(s->metrics.pending, (int64_t)writes_pending(s));
 }
 
-static void put(struct write *w)
+static void wr_enqueue(struct write *w)
 {
 	list_add_last(&w->writes->queued, &w->all);
 	w->writes->n_queued++;
 }
 
-/* Answers come in the order of what was sent, so this keeps it. */
-static void put_again(struct write *w)
+/* Back to the head of the queue. Redis answers in the order of the sends, and
+ * lost calls end in that order, too, so `resend` keeps it. */
+static void wr_enqueue_resend(struct write *w)
 {
-	list_add_last(&w->writes->again, &w->all);
+	list_add_last(&w->writes->resend, &w->all);
 	w->writes->n_queued++;
 }
 
-static void write_free(struct write *w)
+static void wr_free(struct write *w)
 {
 	free(w->reserve);
 	free(w);
 }
 
-/* The end of one that is on no list any more. `res`: of a reserve. */
-static void end(struct write *w, enum store_status status,
-                const struct store_result *res)
+/* End a write that was taken off its list, and free it. `res`: the answer to a
+ * reserve, NULL if there is none. */
+static void wr_end(struct write *w, enum store_status status,
+                   const struct store_result *res)
 {
 	struct writes *s = w->writes;
 
-	show_pending(s);
+	wr_set_pending(s);
 	if (w->reserve)
 		s->reserved(s->ctx, w->reserve, res, w->sent_us);
 	else if (w->cb)
 		w->cb(w->ctx, w->id, status);
-	write_free(w);
+	wr_free(w);
 }
 
-static void on_ask_again(void *data);
+static void wr_on_retry(void *data);
 
-static struct write *first_later(const struct writes *s, int level)
+static struct write *wr_first_retry(const struct writes *s, int level)
 {
-	const struct list *l = &s->later[level];
+	const struct list *l = &s->retry[level];
 
 	return list_empty(l) ? NULL : list_entry(l->next, struct write, all);
 }
 
-static void ask_again_start(struct writes *s)
+static void wr_start_retry(struct writes *s)
 {
 	uint64_t now = clock_mono_us(s->clock), due = UINT64_MAX;
 	int level;
 
-	if (s->n_later == 0 || loop_timer_active(&s->ask_again))
+	if (s->n_retry == 0 || loop_timer_active(&s->retry_timer))
 		return;
 	for (level = 0; level < WRITES_LEVELS; level++) {
-		const struct write *w = first_later(s, level);
+		const struct write *w = wr_first_retry(s, level);
 
-		if (w && w->again_us < due)
-			due = w->again_us;
+		if (w && w->retry_us < due)
+			due = w->retry_us;
 	}
-	loop_timer_start(s->loop, &s->ask_again,
-	                 due > now ? (due - now + 999) / 1000 : 0, on_ask_again,
+	loop_timer_start(s->loop, &s->retry_timer,
+	                 due > now ? (due - now + 999) / 1000 : 0, wr_on_retry,
 	                 s);
 }
 
-static void on_ask_again(void *data)
+static void wr_on_retry(void *data)
 {
 	struct writes *s = data;
 	uint64_t now = clock_mono_us(s->clock);
 	int level;
 
 	for (level = 0; level < WRITES_LEVELS; level++) {
-		struct write *w = first_later(s, level);
+		struct write *w = wr_first_retry(s, level);
 
-		for (; w && w->again_us <= now; w = first_later(s, level)) {
+		for (; w && w->retry_us <= now; w = wr_first_retry(s, level)) {
 			list_del(&w->all);
-			s->n_later--;
-			put(w);
+			s->n_retry--;
+			wr_enqueue(w);
 		}
 	}
-	flush_after(s, 0);
-	ask_again_start(s);
+	wr_start_flush(s, 0);
+	wr_start_retry(s);
 }
 
-/* A settle found no record. Whoever admitted without asking may be late with
- * its reserve: mostly a moment, after a broken connection longer. */
-static void on_unknown(struct write *w, bool no_trace)
+/* A settle found no record. In lease mode the process that admitted the request
+ * may not have delivered its reserve yet: usually for some milliseconds, longer
+ * after a broken connection. `no_trace`: Redis has never seen the id. Otherwise
+ * the reservation was settled or cancelled, and repeating is useless. */
+static void wr_on_unknown(struct write *w, bool no_trace)
 {
 	static const uint64_t after_ms[WRITES_LEVELS] = {100, 1000};
 	struct writes *s = w->writes;
 	int level = w->n_unknown == 0 ? 0 : 1;
 
-	if (!no_trace || !s->patient || w->cancel ||
-	    w->n_unknown >= WRITES_PATIENCE || s->n_later >= WRITES_LATER_MAX) {
-		end(w, STORE_UNKNOWN, NULL);
+	if (!no_trace || !s->retry_unknown || w->cancel ||
+	    w->n_unknown >= WRITES_PATIENCE || s->n_retry >= WRITES_RETRY_MAX) {
+		wr_end(w, STORE_UNKNOWN, NULL);
 		return;
 	}
 	w->n_unknown++;
-	w->again_us = clock_mono_us(s->clock) + after_ms[level] * 1000;
-	list_add_last(&s->later[level], &w->all);
-	s->n_later++;
-	ask_again_start(s);
+	w->retry_us = clock_mono_us(s->clock) + after_ms[level] * 1000;
+	list_add_last(&s->retry[level], &w->all);
+	s->n_retry++;
+	wr_start_retry(s);
 }
 
-static void on_error(struct write *w, struct str error)
+/* Redis answered with an error. A write that may succeed later goes back to the
+ * head of the queue, and the rate is bounded from now on. */
+static void wr_on_error(struct write *w, struct str error)
 {
 	struct writes *s = w->writes;
 	enum redis_error meaning = redis_error_of(error);
 
-	count(w->reserve ? s->metrics.reserve_errors : s->metrics.errors);
+	wr_count_metric(w->reserve ? s->metrics.reserve_errors
+	                           : s->metrics.errors);
 	if (meaning == REDIS_ERROR_FINAL) {
-		end(w, STORE_FAILED, NULL);
+		wr_end(w, STORE_FAILED, NULL);
 		return;
 	}
-	put_again(w);
+	wr_enqueue_resend(w);
 	s->slow = true;
 	if (meaning == REDIS_ERROR_RECONNECT)
 		redis_link_drop(s->link, "Redis cannot write now");
 	else
-		flush_after(s, WRITES_LATER_MS);
+		wr_start_flush(s, WRITES_BACKOFF_MS);
 }
 
-static void on_reserved(struct write *w, const struct redis_link_reply *reply)
+static void wr_on_reserved(struct write *w,
+                           const struct redis_link_reply *reply)
 {
 	struct store_result res = {.status = STORE_FAILED};
 	bool before, ok = redis_args_result(reply, w->reserve->n_charges, &res,
 	                                    &before);
 
-	end(w, res.status, ok ? &res : NULL);
+	wr_end(w, res.status, ok ? &res : NULL);
 }
 
-static bool write_send(struct write *w);
+/* False: the write stays on its list. */
+static bool wr_send(struct write *w);
 
-static void on_answer(void *ctx, const struct redis_link_reply *reply)
+static void wr_on_answer(void *ctx, const struct redis_link_reply *reply)
 {
 	struct write *w = ctx;
 	struct writes *s = w->writes;
@@ -216,25 +246,25 @@ static void on_answer(void *ctx, const struct redis_link_reply *reply)
 	list_del(&w->all);
 	s->n_sent--;
 	if (reply->kind == LINK_LOST) {
-		put_again(w);
+		wr_enqueue_resend(w);
 		return;
 	}
 	if (s->metrics.seconds)
 		metric_observe_us(s->metrics.seconds,
 		                  clock_mono_us(s->clock) - w->sent_us);
 	if (reply->kind != LINK_NUMBERS || reply->n == 0)
-		on_error(w, reply->error);
+		wr_on_error(w, reply->error);
 	else if (w->reserve)
-		on_reserved(w, reply);
+		wr_on_reserved(w, reply);
 	else if (reply->v[0] == STORE_OK)
-		end(w, STORE_OK, NULL);
+		wr_end(w, STORE_OK, NULL);
 	else
-		on_unknown(w, reply->n > 1 && reply->v[1] == 1);
+		wr_on_unknown(w, reply->n > 1 && reply->v[1] == 1);
 	if (!s->slow && !list_empty(&s->queued))
-		write_send(list_entry(s->queued.next, struct write, all));
+		wr_send(list_entry(s->queued.next, struct write, all));
 }
 
-static void settle_args(const struct write *w, struct redis_args *a)
+static void wr_add_settle_args(const struct write *w, struct redis_args *a)
 {
 	const struct writes *s = w->writes;
 	int unit;
@@ -251,8 +281,7 @@ static void settle_args(const struct write *w, struct redis_args *a)
 	}
 }
 
-/* False: it stays queued. */
-static bool write_send(struct write *w)
+static bool wr_send(struct write *w)
 {
 	struct writes *s = w->writes;
 	struct redis_args a;
@@ -265,12 +294,12 @@ static bool write_send(struct write *w)
 		if (w->reserve)
 			redis_args_reserve(&a, s->prefix, w->reserve, true);
 		else
-			settle_args(w, &a);
+			wr_add_settle_args(w, &a);
 		w->sent_us = clock_mono_us(s->clock);
 		ok = redis_args_call(&a, s->link,
 		                     w->reserve ? SCRIPT_RESERVE
 		                                : SCRIPT_SETTLE,
-		                     on_answer, w);
+		                     wr_on_answer, w);
 	}
 	redis_args_done(&a);
 	if (!ok)
@@ -282,23 +311,26 @@ static bool write_send(struct write *w)
 	return true;
 }
 
-static void on_flush(void *data)
+/* Send what is queued, `resend` first. The rate is bounded until the queue is
+ * shorter than one batch; then all of it is sent, and later writes go out with
+ * the answers. */
+static void wr_on_flush(void *data)
 {
 	struct writes *s = data;
 	int i;
 
-	list_prepend(&s->queued, &s->again);
+	list_prepend(&s->queued, &s->resend);
 	s->slow = s->slow && s->n_queued > WRITES_FLUSH;
 	for (i = 0; (!s->slow || i < WRITES_FLUSH) && !list_empty(&s->queued);
 	     i++)
-		if (!write_send(list_entry(s->queued.next, struct write, all)))
+		if (!wr_send(list_entry(s->queued.next, struct write, all)))
 			break;
 	if (redis_link_is_up(s->link))
-		flush_after(s, WRITES_FLUSH_MS);
+		wr_start_flush(s, WRITES_FLUSH_MS);
 }
 
-static struct write *write_new(struct writes *s, struct str account,
-                               struct str id, const struct store_usage *used)
+static struct write *wr_new(struct writes *s, struct str account, struct str id,
+                            const struct store_usage *used)
 {
 	struct write *w;
 
@@ -321,30 +353,30 @@ static struct write *write_new(struct writes *s, struct str account,
 	return w;
 }
 
-/* At once when nothing waits before it. */
-static void send_or_wait(struct writes *s, struct write *w)
+/* Send at once when nothing is queued before it. */
+static void wr_send_or_queue(struct writes *s, struct write *w)
 {
 	bool first = s->n_queued == 0;
 
-	put(w);
-	if (redis_link_is_up(s->link) && (!first || !write_send(w)))
-		flush_after(s, WRITES_FLUSH_MS);
-	show_pending(s);
+	wr_enqueue(w);
+	if (redis_link_is_up(s->link) && (!first || !wr_send(w)))
+		wr_start_flush(s, WRITES_FLUSH_MS);
+	wr_set_pending(s);
 }
 
 bool writes_settle(struct writes *s, struct str account, struct str id,
                    const struct store_usage *used, store_settle_cb *cb,
                    void *ctx)
 {
-	struct write *w = write_new(s, account, id, used);
+	struct write *w = wr_new(s, account, id, used);
 
 	if (!w) {
-		count(s->metrics.dropped);
+		wr_count_metric(s->metrics.dropped);
 		return false;
 	}
 	w->cb = cb;
 	w->ctx = ctx;
-	send_or_wait(s, w);
+	wr_send_or_queue(s, w);
 	return true;
 }
 
@@ -368,58 +400,58 @@ bool writes_reserve(struct writes *s, const struct store_reservation *r)
 	w->writes = s;
 	w->account = w->reserve->account;
 	w->id = w->reserve->id;
-	send_or_wait(s, w);
+	wr_send_or_queue(s, w);
 	return true;
 }
 
 void writes_cancel(struct writes *s, struct str account, struct str id)
 {
 	static const struct store_usage nothing;
-	struct write *w = write_new(s, account, id, &nothing);
+	struct write *w = wr_new(s, account, id, &nothing);
 
 	if (!w) {
-		count(s->metrics.dropped);
+		wr_count_metric(s->metrics.dropped);
 		return;
 	}
 	w->cancel = true;
-	send_or_wait(s, w);
+	wr_send_or_queue(s, w);
 }
 
 void writes_up(struct writes *s)
 {
 	s->slow = s->n_queued > 0;
-	flush_after(s, WRITES_FLUSH_MS);
+	wr_start_flush(s, WRITES_FLUSH_MS);
 }
 
 void writes_down(struct writes *s)
 {
-	loop_timer_stop(&s->flush);
+	loop_timer_stop(&s->flush_timer);
 }
 
 void writes_give_up(struct writes *s)
 {
-	size_t n; /* a callback may add more */
+	size_t n; /* counted first: a callback may queue another write */
 	int level;
 
-	list_prepend(&s->queued, &s->again);
+	list_prepend(&s->queued, &s->resend);
 	for (level = 0; level < WRITES_LEVELS; level++)
-		list_prepend(&s->queued, &s->later[level]);
-	s->n_queued += s->n_later;
-	s->n_later = 0;
+		list_prepend(&s->queued, &s->retry[level]);
+	s->n_queued += s->n_retry;
+	s->n_retry = 0;
 	n = s->n_queued;
 	for (; n > 0 && !list_empty(&s->queued); n--) {
 		struct write *w = list_entry(s->queued.next, struct write, all);
 
 		list_del(&w->all);
 		s->n_queued--;
-		count(s->metrics.dropped);
-		end(w, STORE_FAILED, NULL);
+		wr_count_metric(s->metrics.dropped);
+		wr_end(w, STORE_FAILED, NULL);
 	}
 }
 
 size_t writes_pending(const struct writes *s)
 {
-	return s->n_queued + s->n_sent + s->n_later;
+	return s->n_queued + s->n_sent + s->n_retry;
 }
 
 void writes_measure(struct writes *s, const struct writes_metrics *m)
@@ -433,10 +465,10 @@ void writes_configure(struct writes *s, const struct policy *p)
 
 	s->prefix = p->redis.prefix;
 	s->ledger_max = p->ledger.stream_max;
-	s->patient = false;
+	s->retry_unknown = false;
 	for (i = 0; i < p->n_limits; i++)
 		if (p->limits[i].lease_share > 0)
-			s->patient = true;
+			s->retry_unknown = true;
 }
 
 struct writes *writes_new(struct loop *loop, const struct clock *clock,
@@ -451,27 +483,27 @@ struct writes *writes_new(struct loop *loop, const struct clock *clock,
 	s->loop = loop;
 	s->clock = clock;
 	s->link = link;
-	/* other processes and nodes count from elsewhere; without random bytes
-	 * they differ by when they began */
+	/* Tokens of different processes must differ. Each process counts from
+	 * a random number; without random bytes, from its time of start. */
 	if (getrandom(&s->next_token, sizeof(s->next_token), GRND_NONBLOCK) < 0)
 		s->next_token = clock_mono_us(clock) << 20;
 	s->reserved = cb;
 	s->ctx = ctx;
 	for (level = 0; level < WRITES_LEVELS; level++)
-		list_init(&s->later[level]);
-	list_init(&s->again);
+		list_init(&s->retry[level]);
+	list_init(&s->resend);
 	list_init(&s->queued);
 	list_init(&s->sent);
 	return s;
 }
 
-static void free_all(struct list *l)
+static void wr_free_list(struct list *l)
 {
 	while (!list_empty(l)) {
 		struct write *w = list_entry(l->next, struct write, all);
 
 		list_del(&w->all);
-		write_free(w);
+		wr_free(w);
 	}
 }
 
@@ -481,12 +513,12 @@ void writes_free(struct writes *s)
 
 	if (!s)
 		return;
-	loop_timer_stop(&s->flush);
-	loop_timer_stop(&s->ask_again);
+	loop_timer_stop(&s->flush_timer);
+	loop_timer_stop(&s->retry_timer);
 	for (level = 0; level < WRITES_LEVELS; level++)
-		free_all(&s->later[level]);
-	free_all(&s->again);
-	free_all(&s->queued);
-	free_all(&s->sent);
+		wr_free_list(&s->retry[level]);
+	wr_free_list(&s->resend);
+	wr_free_list(&s->queued);
+	wr_free_list(&s->sent);
 	free(s);
 }

@@ -1,11 +1,12 @@
--- audit: who changed what at run time.
+-- audit: log of the changes that operators made at run time.
 --
--- KEYS  the audit (stream)
--- ARGV  who, verb, account, what, old, new; or nothing
--- ->    the entries, one line each, oldest first, tabs between: unix ms, who,
---       verb, account, what, old, new; or the id of the new entry
+-- KEYS  1 PREFIX:audit (stream)
+-- ARGV  operator, verb, account, what, old value, new value: add an entry;
+--       none: read
+-- ->    add: id of the entry; read: the newest entries, oldest first, one line
+--       each, fields separated by tabs: unix ms and the six arguments
 
-local KEEP, SHOW = 100000, 1000
+local KEEP, SHOW = 100000, 1000 -- entries kept, about; entries read at most
 local names = { 'who', 'verb', 'account', 'what', 'old', 'new' }
 
 if #ARGV > 0 then

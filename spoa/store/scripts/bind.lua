@@ -1,10 +1,14 @@
--- bind: an object belongs to whom it was made for, and stays so until it is
--- deleted.
+-- bind: store the owner of an object, or delete the object.
 --
--- KEYS  the object, twice
--- ARGV  whose it is; for how many ms without use, or 0: it is deleted, when
---       what is known of it begins with the first
--- ->    {1}: so it is; {0}: it is somebody else's
+-- The first binding is final: another text for the same id is refused until the
+-- owner deletes it.
+--
+-- KEYS  1, 2 the object (string), the same key twice
+-- ARGV  1 text of the object, see store/objects.c; 2 time to live in ms.
+--       With a time to live of 0: 1 is "OWNER\n", and the object is deleted
+--       when its text begins with that
+-- ->    {1}: stored, or deleted, also when it was so before;
+--       {0}: another owner has the id
 
 local key = KEYS[1]
 if ARGV[2] == '0' then

@@ -1,18 +1,21 @@
--- blocked: whose running streams are to be cut. Whom new requests are refused
--- is in the accounts (tune.lua); this is what every node asks for all the time,
--- so it is one small key.
+-- blocked: the list of callers whose running streams are cut.
 --
--- KEYS  the blocked (hash): "consumer:NAME", "app:NAME" or "agent:NAME" to the
---       time in ms; "#" to the version
--- ARGV  list VERSION      of what is known already
+-- New requests are refused by reserve.lua, from the hash of each account
+-- (tune.lua). This list is polled by all workers of all nodes, so it is one
+-- small key.
+--
+-- KEYS  1 PREFIX:blocked (hash): "consumer:NAME", "app:NAME" or "agent:NAME" ->
+--       time of the block in ms; "#" -> version
+-- ARGV  list VERSION          VERSION is the one that the caller has
 --       put NAME | del NAME
--- ->    list: nothing when it is still that version, else "version N" and the
---       names, a line each
+-- ->    list: nil when the version is the same, otherwise "version N" and one
+--       line per name; put, del: an empty text, or an error when the list is
+--       full
 --
--- A version is the time of the last change, so it also grows when the hash was
--- lost.
+-- The version is the time of the last change, not a counter: it also grows when
+-- the hash was lost.
 
-local BLOCKED, MAX = KEYS[1], 1000
+local BLOCKED, MAX = KEYS[1], 1000 -- names; BLOCKED_TEXT_MAX has room for them
 local verb, what = ARGV[1], ARGV[2]
 local version = redis.call('HGET', BLOCKED, '#') or '0'
 

@@ -1,34 +1,41 @@
--- In front of reserve.lua and settle.lua when they are loaded: one limit as
--- text, and the same sums as store/window.c.
+-- common: the arithmetic of one limit, the same as store/window.c.
 --
--- A field of the account's hash is one limit:
---   0:LEVEL:FRAC:TIME:LIMIT   minute, a token bucket
---   K:PERIOD:USED             hour 1, day 2, month 3: a fixed UTC window
---   4:SLOT:N,N,..             what is open, by the slot it was taken in; of
---                             slots before these nothing can be open any more
+-- This text is put in front of every script when it is loaded (store/scripts),
+-- because a Redis script cannot include another one. A change here needs the
+-- same change in window.c; tests/unit/test_store_model.c compares both.
 --
--- Numbers are doubles, exact up to 2^53. They are printed with %d, never with
--- `..`, which rounds to 14 digits.
+-- A field of the hash PREFIX:{ACCOUNT}:limits is one limit of one scope. The
+-- first number is its kind, enum limit_window of conf/policy.h:
+--   0:LEVEL:FRAC:TIME:LIMIT   minute: token bucket, level at a time in ms
+--   K:PERIOD:USED             1 hour, 2 day, 3 month: fixed window in UTC,
+--                             numbered from 1970
+--   4:SLOT:N,N,..             concurrency: amounts in flight per slot of 15
+--                             minutes, in a ring of 9; SLOT is the newest one
+--
+-- Numbers are doubles, which are exact up to 2^53. They are printed with %d,
+-- never with `..`, which rounds to 14 digits.
 
 local LIMITS, RECORD = KEYS[1], KEYS[2]
 local MINUTE, HOUR, DAY = 60000, 3600000, 86400000
-local SLOT, SLOTS = 900000, 9 -- a record's life, and the slot it began in
-local COUNT_MAX = 4000000000000000
+local SLOT, SLOTS = 900000, 9 -- 8 slots are the life of a record, 2 h; one
+                              -- more is the slot in which it began
+local COUNT_MAX = 4000000000000000 -- bounds of window.h
 local DEBT_MINUTES = 1000000
-local SLACK_MS = 1000 -- that a key lives longer than it must
+local SLACK_MS = 1000 -- added to the life of a key, against rounding
 local floor, max, min = math.floor, math.max, math.min
 
 local function int(x)
 	return string.format('%d', x)
 end
 
+-- The clock of Redis is the only one that counts: nodes may differ.
 local function clock_ms()
 	local t = redis.call('TIME')
 	return tonumber(t[1]) * 1000 + floor(tonumber(t[2]) / 1000)
 end
 
--- Days from 1970 to the first of a month (year * 12 + 0..11); years begin in
--- March here, so that the leap day is the last of its year.
+-- Days from 1970-01-01 to the first of a month (year * 12 + 0..11). The year is
+-- shifted to begin in March, so that the leap day is its last day.
 local function month_start(month)
 	local year, m = floor((month - 2) / 12), (month - 2) % 12
 	local leap_days = floor(year / 4) - floor(year / 100)
@@ -54,7 +61,9 @@ local function period_end(kind, period)
 	return month_start(period + 1) * DAY
 end
 
--- What a bucket gains in `ms`: whole units, and the rest in 1/60000.
+-- The refill of a bucket in `ms`: whole units, and the rest in 1/60000 of one.
+-- limit * ms can pass 2^53, so the limit is split into a multiple of 60000,
+-- whose refill per ms is a whole number, and a rest below 60000.
 local function gain(w, ms)
 	local rest = w.limit % MINUTE
 	local parts = rest * ms + w.frac
@@ -62,8 +71,8 @@ local function gain(w, ms)
 	return (w.limit - rest) / MINUTE * ms + whole, parts - whole * MINUTE
 end
 
--- Milliseconds until a bucket has gained `need`. The division may be off by
--- one; gain() decides.
+-- Milliseconds until a bucket has gained `need` units. The division can be off
+-- by one because of rounding; gain() is exact and corrects it.
 local function wait_ms(w, need)
 	if need <= 0 or w.limit <= 0 then return 0 end
 	local ms = floor((need - w.frac / MINUTE) / w.limit * MINUTE)
@@ -73,12 +82,13 @@ local function wait_ms(w, need)
 	return ms
 end
 
--- Keep the level between the deepest debt and full.
+-- Keep the level of a bucket between the deepest debt and full.
 local function bound(w)
 	if w.count >= w.limit then w.count, w.frac = w.limit, 0 end
 	w.count = max(w.count, -min(w.limit * DEBT_MINUTES, COUNT_MAX))
 end
 
+-- A clock that has stepped back counts as no time passing.
 local function refill(w, now)
 	local passed = max(0, now - w.at)
 	bound(w)
@@ -91,6 +101,7 @@ local function refill(w, now)
 	end
 end
 
+-- A limit that nobody has used.
 local function fresh(kind, limit, now)
 	if kind == 0 then
 		return { kind = 0, limit = limit, count = limit, frac = 0, at = now }
@@ -99,7 +110,8 @@ local function fresh(kind, limit, now)
 		at = period_of(kind, now), open = {} }
 end
 
--- Slots are numbered from 1970, and kept in a ring.
+-- Add to the slot with this number; the ring has it at number modulo SLOTS. A
+-- slot does not become negative.
 local function open_add(w, slot, amount)
 	local i = slot % SLOTS
 	local was = w.open[i] or 0
@@ -107,7 +119,8 @@ local function open_add(w, slot, amount)
 	w.count = w.count + w.open[i] - was
 end
 
--- The slots that come into use again hold what nobody gave back.
+-- Start the slots up to `slot`. A slot that is reused holds reservations that
+-- were never settled, and they expire here.
 local function open_advance(w, slot)
 	for s = w.at + 1, min(slot, w.at + SLOTS) do
 		open_add(w, s, -(w.open[s % SLOTS] or 0))
@@ -132,8 +145,9 @@ local function open_text(w)
 	return table.concat(list, ',')
 end
 
--- The limit in `text` as it was written; nil when there is none that can be
--- read. `kind` and `limit` fill in what a window's text does not say.
+-- Read a limit from its text; nil when there is none, or when the text has
+-- another form (it then counts as unused). `limit` is the amount for the kinds
+-- whose text does not contain it.
 local function parse(text, limit)
 	if not text then return nil end
 	local level, frac, at, cap =
@@ -150,7 +164,8 @@ local function parse(text, limit)
 		at = tonumber(period) }
 end
 
--- Bring it to `now` under what may be a new limit.
+-- Advance a limit to `now`. `kind` and `limit` are those in force; a limit
+-- whose kind has changed starts unused.
 local function advance(w, kind, limit, now)
 	if not w or w.kind ~= kind then return fresh(kind, limit, now) end
 	w.limit = limit
@@ -176,6 +191,7 @@ local function reset_ms(w, now)
 	return period_end(w.kind, w.at) - now
 end
 
+-- The text of a limit, the reverse of parse().
 local function text_of(w)
 	if w.kind == 0 then
 		return '0:' .. int(w.count) .. ':' .. int(w.frac) .. ':' ..
@@ -185,7 +201,7 @@ local function text_of(w)
 	return int(w.kind) .. ':' .. int(w.at) .. ':' .. int(w.count)
 end
 
--- Limits that have changed: kept together and written in one call.
+-- Changed limits are collected and written with one HSET.
 local changed = {}
 
 local function change(field, w)
@@ -199,8 +215,9 @@ local function write_changed()
 	changed = {}
 end
 
--- The hash lives as long as its longest limit remembers something: never
--- shorten it.
+-- Let the hash of limits live for at least `ms`: the longest time until one of
+-- its limits is unused again. The expiry is never shortened, because another
+-- limit may need it.
 local function keep(ms)
 	ms = ms + SLACK_MS
 	if redis.call('PTTL', LIMITS) < ms then

@@ -1,8 +1,8 @@
--- find: whose an object is. Its time begins anew, unless that is 0.
+-- find: read the binding of an object and renew its time to live.
 --
--- KEYS  the object, twice
--- ARGV  for how many ms without use
--- ->    what bind.lua was told, or nothing
+-- KEYS  1, 2 the object (string), the same key twice
+-- ARGV  1 time to live in ms; 0: do not renew
+-- ->    the text that bind.lua stored, or nil
 
 local owner = redis.call('GET', KEYS[1])
 if owner and ARGV[1] ~= '0' then

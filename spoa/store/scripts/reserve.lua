@@ -1,22 +1,27 @@
--- reserve: take from all limits or from none.
+-- reserve: charge a request to all of its limits, or to none.
 --
--- KEYS  the account's limits (hash), the record of this request (hash), what
---       operators have set (hash, see tune.lua)
--- ARGV  record's life in ms; consumer, app and agent that ask; 1 when it is
---       admitted already; then for each limit: field, unit, kind, limit, amount
--- ->    status, refused index, retry ms, 1 when the record was there before,
---       then for each limit: remaining, reset ms, the limit that holds
--- Statuses are those of enum store_status; STORE_FAILED says that the
--- reservation was cancelled before it came. What is admitted already is taken
--- in any case, as a debt where it must be; BLOCKED then is only said.
+-- KEYS  1 limits of the account (hash)
+--       2 record of this request (hash)
+--       3 changes by operators (hash, see tune.lua)
+-- ARGV  1 life of the record in ms; 2..4 consumer, app and agent of the caller;
+--       5 "1" when the request was admitted already (store/lease);
+--       then per limit: field, unit, kind, limit, amount
+-- ->    status, index of the limit that refused, retry ms, 1 when the record
+--       existed before; then per limit: remaining, reset ms, limit in force
 --
--- The record: n = number of limits; 0, 1, ... =
--- UNIT:KIND:LIMIT:AMOUNT:PERIOD:FIELD, what settle.lua needs. For a while it
--- is n = "x" when it was cancelled, "s:TOKEN" when it was settled.
+-- The status is one of enum store_status. STORE_FAILED: settle.lua has
+-- cancelled this id before. A request that was admitted already is charged even
+-- when a limit is used up (which leaves a debt) or the caller is blocked; the
+-- status then only reports STORE_BLOCKED.
+--
+-- The record has the field n = number of limits, and the fields 0, 1, ... =
+-- UNIT:KIND:LIMIT:AMOUNT:PERIOD:FIELD, from which settle.lua knows what to
+-- correct. n = "x" marks a cancelled id, n = "s:TOKEN" a settled one; both
+-- expire after a minute.
 
 local OK, REFUSED, TOO_LARGE, FAILED, BLOCKED = 0, 1, 2, 4, 5
-local SWEEP_FROM = 32
-local OPEN_RETRY_MS = 1000 -- nobody knows when a stream ends
+local SWEEP_FROM = 32 -- fields in the hash; below, sweeping gains nothing
+local OPEN_RETRY_MS = 1000 -- WINDOW_RETRY_MS: the end of a stream is unknown
 
 local now = clock_ms()
 local admitted = ARGV[5] == '1'
@@ -31,7 +36,9 @@ for i = 1, n do
 		limit = tonumber(ARGV[a + 3]), amount = tonumber(ARGV[a + 4]) }
 end
 
--- Most accounts have nothing set: that costs one look.
+-- Read blocks and changed amounts. Most accounts have none, which costs one
+-- EXISTS. The amount of a scope (=LIMIT:SCOPE) comes before that of the limit
+-- (=LIMIT).
 local function read_settings()
 	if redis.call('EXISTS', KEYS[3]) == 0 then return end
 	local wanted = { '!consumer:' .. ARGV[2], '!app:' .. ARGV[3],
@@ -52,8 +59,9 @@ local function read_limits()
 	for i, c in ipairs(charges) do
 		local w = parse(texts[i], c.limit)
 		c.is_new = not texts[i]
-		-- a bucket from the future must be written, also without a
-		-- charge, or it would not refill until then
+		-- A bucket whose time is in the future (the clock has stepped
+		-- back) is written also without a charge; otherwise it would
+		-- not refill until that time.
 		c.stepped_back = w and w.kind == 0 and w.at > now
 		c.w = advance(w, c.kind, c.limit, now)
 	end
@@ -69,7 +77,8 @@ local function answer(status, refused, retry, before)
 	return reply
 end
 
--- The limit that keeps this request waiting longest, and how long.
+-- Of the limits without room, the one with the longest wait (index from 0) and
+-- its time in ms: before that the request cannot pass all limits.
 local function longest_wait()
 	local refused, longest = nil, -1
 	for i, c in ipairs(charges) do
@@ -84,8 +93,10 @@ local function longest_wait()
 	return refused, longest
 end
 
--- Limits of scopes that nobody uses any more would stay in a busy account for
--- ever. Looking when the number of fields doubles costs next to nothing.
+-- Delete the limits that are unused. In a busy account the hash never expires,
+-- so limits of scopes that are gone would stay for ever. The sweep reads the
+-- whole hash, so it runs only when the number of fields has doubled: 32, 64,
+-- and so on.
 local function sweep()
 	local size = redis.call('HLEN', LIMITS)
 	local p = SWEEP_FROM
@@ -104,6 +115,8 @@ local function sweep()
 	end
 end
 
+-- Charge all limits and write the record. The limits are written first: when a
+-- later command fails, they stay charged, which is the safe side.
 local function take()
 	local record, life, grown = { 'n', int(n) }, 0, false
 	for i, c in ipairs(charges) do
@@ -128,6 +141,9 @@ local function take()
 	if grown then sweep() end
 end
 
+-- The order is that of store_memory_reserve(): existing record, block, amount
+-- above the limit, refusal, charge. A repeated call finds its own record and
+-- charges nothing.
 read_settings()
 read_limits()
 local record = redis.call('HGET', RECORD, 'n')

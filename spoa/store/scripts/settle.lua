@@ -1,21 +1,23 @@
--- settle: replace what was reserved by what was used, once.
+-- settle: replace the reserved amounts of a request by the real use, once.
 --
--- KEYS  the account's limits (hash), the record of this request (hash), its
---       ledger (stream)
--- ARGV  used, by unit: requests, tokens, nano-dollars; then, in ms, how long
---       to remember that an unknown id was cancelled (0: not); a token of
---       this settlement, the same when it is sent again; then, when there is
---       something to write down: how many entries the ledger keeps, about,
---       and the text of this one
--- ->    status: 0 done, also when it was this settlement that did it before;
---       3 no such open reservation, and 1 when there is no trace of one
+-- KEYS  1 limits of the account (hash)
+--       2 record of this request (hash)
+--       3 ledger of the account (stream)
+-- ARGV  1..3 real use: requests, tokens, nano-dollars;
+--       4 ms for which an unknown id is marked as cancelled (0: no mark);
+--       5 token of this settle, the same when it is sent again;
+--       6 number of entries that the ledger keeps, about, and 7 the text of
+--       this entry; both absent without a ledger
+-- ->    {0}: done, also when this token has settled it before;
+--       {3}: no open reservation with this id;
+--       {3, 1}: the same, and no mark under the id either
 --
--- Cancelling what is unknown matters when the connection broke with a reserve
--- under way: Redis may read that reserve after this. It then finds the mark
--- and takes nothing.
+-- The mark of a cancelled id is for a reserve that was in flight when the
+-- connection broke. Redis may execute that reserve after this call; it finds
+-- the mark and charges nothing.
 --
--- What was settled leaves its token for a while: whoever lost the answer with
--- the connection asks again and is told that it has counted.
+-- A settled record is replaced by the token for a minute. A node that lost the
+-- answer with its connection repeats the settle and gets the answer again.
 
 local OK, UNKNOWN = 0, 3
 local SETTLED = 's:' .. ARGV[5]
@@ -46,17 +48,18 @@ for i = 1, #record, 2 do
 	end
 end
 
--- The first write: when it fails, nothing has changed and all of this can be
--- sent again. So an entry is there exactly when the settlement has counted.
+-- XADD is the first write, because it is the one that can fail (wrong type of
+-- key, OOM). Nothing has changed then and the settle can be repeated. So an
+-- entry exists exactly when the settle took effect.
 if ARGV[7] then
 	redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[6], '*', 'entry', ARGV[7])
 end
 
 local now = clock_ms()
 
--- The limit as it is now, nil when there is nothing to correct: a fixed window
--- that has ended, or a limit that has changed its kind since. One that is not
--- there any more had nothing to remember.
+-- The limit at `now`, nil when there is nothing to correct: its fixed window or
+-- slot has ended, or a reload has changed its kind. A field that does not exist
+-- any more was unused, see sweep() in reserve.lua.
 local function current(c, text)
 	local w = parse(text, c.limit) or fresh(c.kind, c.limit, now)
 	if w.kind ~= c.kind then return nil end

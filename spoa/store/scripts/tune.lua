@@ -1,14 +1,19 @@
--- tune: what operators see and change at run time, of one account.
+-- tune: read and change the limits of one account at run time.
 --
--- KEYS  the account's limits (hash), nothing, what operators have set (hash)
--- ARGV  list
---       get FIELD | put FIELD VALUE | del FIELD    of what is set
---       usage | forget LIMIT [FIELD]    of a limit, or of one scope of it
--- ->    list: one line each, tabs between: "set" FIELD VALUE, or "use" FIELD,
---       kind, count (level of a bucket); else the value before, or nothing
+-- KEYS  1 limits of the account (hash)
+--       2 not used
+--       3 changes by operators (hash)
+-- ARGV  list                               everything
+--       get FIELD | put FIELD VALUE | del FIELD     of the changes
+--       usage LIMIT [FIELD]                counts of a limit, or of one scope
+--       forget LIMIT [FIELD]               the same, and delete them
+-- ->    list: lines, fields separated by tabs: "set" FIELD VALUE, or "use"
+--       FIELD kind count (of a bucket its level); usage, forget: FIELD=TEXT,
+--       separated by blanks; get, put, del: the value before, or nil
 --
--- What is set: =LIMIT or =LIMIT:SCOPE, an amount in place of the configured
--- one; !consumer:NAME, !app:NAME, !agent:NAME: blocked. It has no end.
+-- Fields of the changes: =LIMIT or =LIMIT:SCOPE with an amount that replaces
+-- the configured one; !consumer:NAME, !app:NAME, !agent:NAME for a blocked
+-- caller. They do not expire.
 
 local SETTINGS = KEYS[3]
 local verb, field = ARGV[1], ARGV[2]
@@ -21,6 +26,8 @@ local function pairs_of(key)
 	end
 end
 
+-- The text of a fixed window has no limit. 0 will do here, because only the
+-- count is listed.
 local function list()
 	local lines, now = {}, clock_ms()
 	for name, value in pairs_of(SETTINGS) do
@@ -38,6 +45,8 @@ local function list()
 	return table.concat(lines, '\n')
 end
 
+-- Counts of `limit` in all its scopes, or of the field `only`. A field is LIMIT
+-- or LIMIT:SCOPE, and names of limits have no colon.
 local function usage(limit, only, forget)
 	local old = {}
 	for name, value in pairs_of(LIMITS) do
