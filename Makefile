@@ -166,6 +166,7 @@ part-build:
 part-style:
 	$(Q)$(RUN_TEST) style format tests/format.sh
 	$(Q)$(RUN_TEST) style rules tests/style.sh
+	$(Q)$(RUN_TEST) style lint tests/lint.sh
 part-san:
 	$(Q)$(MAKE) --no-print-directory SAN=address,undefined PART=san \
 		part-unit
@@ -201,7 +202,7 @@ unit san tables e2e fuzz style:
 unit: ## unit tests: C, Lua, shell
 san: ## the C unit tests under SAN=address,undefined
 tables: ## decision tables
-style: ## formatting and the rules a machine can check
+style: ## formatting, static analysis, the rules a machine can check
 
 TABLE_BIN := $(patsubst tests/tables/%.c,$(B)/tables/%,$(TABLE_SRC))
 .PHONY: run-tables

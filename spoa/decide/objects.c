@@ -98,7 +98,7 @@ static enum step_result dobj_retry_or_deny(struct request *r, struct str id)
 {
 	uint64_t now = clock_mono_us(r->decider->clock);
 
-	if (now - r->started_us > DOBJ_UNTIL_MS * 1000)
+	if (now - r->started_us > DOBJ_UNTIL_MS * UINT64_C(1000))
 		return dobj_deny_unknown(r, id, "nobody has made it here");
 	loop_timer_start(r->decider->loop, &r->again, DOBJ_AGAIN_MS,
 	                 dobj_on_retry, r);

@@ -57,7 +57,7 @@ static enum object_status sess_look_up(struct request *r, struct str secret,
 	jose_sha256(secret, sum);
 	str_hex(sum, sizeof(sum), hash);
 	return lookup_object(r,
-	                     session_id(str_of(hash, 2 * SESS_HASH_LEN), space),
+	                     session_id(str_of(hash, sizeof(hash) - 1), space),
 	                     OBJECT_EXPIRES, out);
 }
 

@@ -418,8 +418,8 @@ static bool grant_read_arc_key(struct grant *g, const char *path,
 	if (wrong) {
 		buf_fmt(why, "%.200s cannot be used: %s", path, wrong);
 	} else {
-		buf_init(&line, 2 * GRANT_ARC_KEY_MAX);
-		if (buf_reserve(&line, 2 * GRANT_ARC_KEY_MAX) &&
+		buf_init(&line, GRANT_ARC_LINE_MAX);
+		if (buf_reserve(&line, GRANT_ARC_LINE_MAX) &&
 		    buf_add_str(&line, STR("Authorization: Basic ")) &&
 		    buf_add_str(&line, key))
 			g->proof = str_dup(buf_str(&line));
@@ -494,7 +494,7 @@ int64_t grant_renew_in(int64_t lifetime_s, int64_t refresh_in_s)
 {
 	if (refresh_in_s > 0 && refresh_in_s < lifetime_s)
 		return refresh_in_s;
-	if (lifetime_s >= GRANT_LONG_LIFE_S || lifetime_s <= 2 * GRANT_AHEAD_S)
+	if (lifetime_s >= GRANT_LONG_LIFE_S || lifetime_s <= INT64_C(2) * GRANT_AHEAD_S)
 		return lifetime_s / 2;
 	return lifetime_s - GRANT_AHEAD_S;
 }

@@ -26,6 +26,7 @@ enum {
 	GRANT_WHY_MAX = 512,
 	/* bytes of the Arc agent's key file (azure.md 3.4) */
 	GRANT_ARC_KEY_MAX = 4096,
+	GRANT_ARC_LINE_MAX = 2 * GRANT_ARC_KEY_MAX, /* the key in a header */
 };
 
 /* The folder of the key files that the Arc agent's challenges name. */

@@ -165,7 +165,8 @@ static void lease_entry_refresh(struct lease *l, struct lease_entry *k,
 static bool lease_is_fresh(const struct lease *l, const struct lease_entry *k)
 {
 	return k && k->is_valid &&
-	       clock_mono_us(l->clock) - k->asked_us <= LEASE_FRESH_MS * 1000;
+	       clock_mono_us(l->clock) - k->asked_us <=
+	               LEASE_FRESH_MS * UINT64_C(1000);
 }
 
 /* -------------------------------------------------------------------- take */

@@ -89,7 +89,7 @@ void redis_args_reserve(struct redis_args *a, struct str prefix,
 	size_t i;
 
 	redis_args_settings(a, prefix, r->account);
-	redis_args_num(a, STORE_RECORD_TTL_S * 1000);
+	redis_args_num(a, STORE_RECORD_TTL_S * UINT64_C(1000));
 	redis_args_str(a, caller->consumer);
 	redis_args_str(a, caller->app);
 	redis_args_str(a, caller->agent);

@@ -14,8 +14,8 @@ packages() {
         libmicrohttpd-dev ;;
     run) echo haproxy redis-server redis-tools openssl curl jq \
         ca-certificates ;;
-    test) echo clang libclang-rt-dev clang-format libcmocka-dev lua5.3 \
-        lua5.4 python3 python3-venv socat iproute2 ;;
+    test) echo clang libclang-rt-dev clang-format clang-tidy cppcheck \
+        libcmocka-dev lua5.3 lua5.4 python3 python3-venv socat iproute2 ;;
     bench) echo python3
         command -v go /usr/local/go/bin/go >/dev/null || echo golang-go ;;
     image) command -v docker >/dev/null || echo docker.io
