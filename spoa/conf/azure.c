@@ -5,8 +5,8 @@
  *        ^              ^
  *   redis.credential    objects.resource
  *
- * Built in the order of the arrows, so that a reference always points to
- * something that exists already.
+ * An arrow is a reference. They are built from left to right, so that what a
+ * reference points to exists already.
  */
 #include "conf/build.h"
 #include "conf/secret.h"

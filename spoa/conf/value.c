@@ -1,8 +1,7 @@
 /*
  * conf/value: one JSON value -> one field, as its row in conf/options says.
  *
- *   value_set --single types--> setters[type]    cval_set_uint, cval_set_enum
- * ..
+ *   value_set --single types--> setters[type]    cval_set_uint and others
  *             --text types----> cval_set_text    check: cval_texts[type]
  *             --many----------> cval_set_texts   a list of texts
  *

@@ -7,9 +7,10 @@
  *     decide/reserve, while Redis is away <--------------------+
  *
  * reserve.lua refuses new requests of a blocked caller at once, without this
- * list. The copy is for the cases in which Redis is not asked: streams that are
- * already running, and reserves while Redis is away. While Redis does not
- * answer, the last list stays in force.
+ * list; in mode lease this takes up to LEASE_FRESH_MS. The copy is for the
+ * cases in which Redis is not asked: streams that are already running, and
+ * reserves while Redis is away. While Redis does not answer, the last list
+ * stays in force.
  */
 #ifndef STORE_BLOCKED_H
 #define STORE_BLOCKED_H

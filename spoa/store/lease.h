@@ -4,9 +4,9 @@
  *
  *   answers of Redis --lease_learn--> cache <--lease_take-- a request
  *                                       |
- *     unconfirmed amounts <------- admitted here; store/writes sends the
- * reserve
- *             +--lease_confirm: Redis has answered that reserve
+ *       unconfirmed amounts <-----------+ admitted here: store/writes sends
+ *               |                         the reserve
+ *               +--lease_confirm: Redis has answered that reserve
  *
  * A request is admitted here only if all of its limits are in mode lease, Redis
  * said within the last LEASE_FRESH_MS that its caller is not blocked, and for

@@ -89,10 +89,10 @@ void open_reservations_free(struct open_reservations *t)
 /* ------------------------------------------------------------------- lock */
 
 /* A spin lock that survives the death of its holder: the pid in it tells
- * whether that process still exists. A robust mutex would do the same, but
- * needs initialisation in shared memory and a system call more. False when the
- * holder is alive but was stopped (or its pid was reused): the caller then does
- * without the set rather than block the loop. */
+ * whether that process still exists. Unlike a robust pthread mutex it needs no
+ * initialisation in the zeroed mapping and never blocks. False when the holder
+ * is alive but was stopped, or its pid was reused: the caller then does without
+ * the set rather than stop the loop. */
 static bool ores_lock(struct ores_set *s)
 {
 	pid_t me = getpid(), owner = 0;

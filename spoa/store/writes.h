@@ -9,11 +9,11 @@
  *
  * A write stays until Redis has answered it. When the connection breaks, the
  * writes that were sent go back to the head of the queue, so the order of
- * arrival is kept: the settle of a request never overtakes its reserve. Sending
- * a write twice is harmless. It takes effect once, and for a minute Redis knows
- * the token of the settle that took effect, so a repeated settle gets the same
- * answer. After an outage the queue is sent at a bounded rate, so that the
- * reserves of new requests are answered before their deadline.
+ * arrival is kept: a settle never overtakes a reserve of the same process.
+ * Sending a write twice is harmless. It takes effect once, and for a minute
+ * Redis knows the token of the settle that took effect, so a repeated settle
+ * gets the same answer. After an outage the queue is sent at a bounded rate, so
+ * that the reserves of new requests are answered before their deadline.
  */
 #ifndef STORE_WRITES_H
 #define STORE_WRITES_H
