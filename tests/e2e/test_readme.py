@@ -11,7 +11,8 @@ import pytest
 from harness import GATEWAY_KEY, PATIENCE, ROOT, agent_command, request_id, sse_events, told_usage
 from refusals import data_requests
 
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("haproxy-conf/*.md")), *sorted(ROOT.glob("spoa/*/README.md"))]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("haproxy-conf/*.md")), ROOT / "spoa/README.md",
+         *sorted(ROOT.glob("spoa/*/README.md"))]
 README = "\n".join(p.read_text() for p in PAGES)
 SAID = "The quick brown fox jumps over the lazy dog while the gateway counts every single token"
 
