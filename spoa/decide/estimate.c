@@ -4,13 +4,6 @@
 #include "usage/estimator.h"
 #include "usage/price.h"
 
-enum {
-	/* A picture: the flat price of a middle-sized one. */
-	ESTIMATE_DATA_URL_TOKENS = 765,
-	/* What the chat format adds around the text. */
-	ESTIMATE_BASE_TOKENS = 8,
-};
-
 static uint64_t output_of(const struct request *r)
 {
 	const struct scan_result *scan = &r->facts.scan;
@@ -43,18 +36,12 @@ static uint64_t text_bytes_of(const struct request_facts *f)
 
 enum step_result decide_estimate(struct request *r)
 {
-	double ratio;
-	uint64_t bytes = text_bytes_of(&r->facts);
-
 	r->charge.estimated = true;
 	if (r->call.api.traits.tokens == TOKENS_NONE)
 		return STEP_NEXT;
-	ratio = estimator_ratio(r->decider->estimator, r->call.model->name);
-	if (bytes > 1ULL << 40)
-		bytes = 1ULL << 40;
-	r->charge.prompt_tokens =
-		(uint64_t)((double)bytes / ratio) + ESTIMATE_BASE_TOKENS +
-		r->facts.scan.n_data_urls * ESTIMATE_DATA_URL_TOKENS;
+	r->charge.prompt_tokens = estimator_prompt(
+		r->decider->estimator, r->call.model->name,
+		text_bytes_of(&r->facts), r->facts.scan.n_data_urls);
 	r->charge.output_tokens = output_of(r);
 	r->charge.nano_usd = price_nano_usd(
 		&r->call.model->price,

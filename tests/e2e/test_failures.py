@@ -608,14 +608,28 @@ def test_forged_usage_record_for_the_account_of_another_changes_nothing(day):
     assert used(day, stream.id) == spent(day)
 
 
-@pytest.mark.parametrize("junk", [b"", b"{", b'{"v":1', b'{"v":1,"id":5}', b'{"v":2,"id":"x"}', b"<134>hello",
-                                  b'{"v":1,"id":"' + b"a" * 5000 + b'"}', b'{"v":1,"id":"a}b{c"}',
-                                  b'{"v":1,"id":"\\u0000"}', b"\x00" * 100, b'{"v":' + b"[" * 8000],
-                         ids=range(11))
+@pytest.mark.parametrize("junk", [b"", b"{", b'{"v":2', b'{"v":2,"id":5}', b'{"v":0,"id":"x"}', b"<134>hello",
+                                  b'{"v":2,"id":"' + b"a" * 5000 + b'"}', b'{"v":2,"id":"a}b{c"}',
+                                  b'{"v":2,"id":"\\u0000"}', b"\x00" * 100, b'{"v":' + b"[" * 8000,
+                                  b'{"v":2,"id":"x","ticket":"AQ"}', b'{"v":2,"id":"x","ticket":"' + b"A" * 6000 + b'"}'],
+                         ids=range(13))
 def test_junk_on_the_usage_port_harms_nobody(day, junk):
     send_usage(day, junk)
     answer = day.chat()
     assert used(day, answer) == spent(day)
+
+
+def test_haproxy_that_runs_an_older_configuration_is_told_of_once(day):
+    """Its usage lines are another version: nobody has exported haproxy.cfg after
+    the agent was replaced."""
+    malformed, log = records(day, "malformed"), day.children["agent"].log
+    told = log().count("Export haproxy.cfg again")
+    for i in range(3):
+        send_usage(day, {"v": 1, "id": str(uuid.uuid4()), "status": 200, "verdict": "allow", "account": "demo",
+                         "reserved": "1"})
+        wait_until("the lines to be counted", lambda: records(day, "malformed") == malformed + i + 1)
+        used(day, day.chat())  # a line of this version between them
+    assert log().count("Export haproxy.cfg again") == told + 1
 
 
 def test_negative_and_huge_usage_is_no_usage(day):
