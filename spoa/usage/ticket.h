@@ -18,10 +18,10 @@
  *     COUNT, OPERATION   varint (spop/cursor)
  *     FLAG               varint, 0 or 1
  *
- * New rows go to the end of the table. A ticket of an older agent then has fewer
- * fields, of which the missing ones are absent: requests that are under way
- * while the agent is replaced are settled. Any other change of the table is a
- * new TICKET_VERSION.
+ * New rows go to the end of the table. A ticket of an older agent then has
+ * fewer fields, of which the missing ones are absent: requests that are under
+ * way while the agent is replaced are settled. Any other change of the table is
+ * a new TICKET_VERSION.
  *
  * A ticket is not authenticated: like the rest of a usage line it is hearsay
  * until a reservation with the id of the line is open for its account.

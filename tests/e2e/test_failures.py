@@ -382,7 +382,13 @@ def test_client_goes_away_during_a_stream(day):
     assert open_records(day) == set()
 
 
-def test_client_goes_away_before_the_first_byte(day):
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "QUJD" * 2000}}
+
+
+@pytest.mark.parametrize("content,at_least", [("Hello", 1), ([{"type": "text", "text": "See"}] + 3 * [PICTURE], 3 * 765)],
+                         ids=["text", "pictures"])
+def test_client_goes_away_before_the_first_byte(day, content, at_least):
+    """It pays for the prompt, as much as was reserved for it."""
     day.sim.fault(match={"endpoint": "data"}, delay_ms=20000)
     agent = day.children["agent"]
     mark = len(agent.log())
@@ -390,12 +396,13 @@ def test_client_goes_away_before_the_first_byte(day):
         with pytest.raises(Exception):
             client.post("/openai/v1/chat/completions", timeout=2,
                         headers={"authorization": f"Bearer {day.token()}"},
-                        json={"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]})
+                        json={"model": "gpt-4o", "messages": [{"role": "user", "content": content}]})
     line = fields(agent.wait_log(r"(?m)^\S+ info usage .*$", after=mark).group(0))
     assert line["termination"].startswith("C")
     assert line["estimated"] == "true" and line["output"] == "0"
+    assert line["input"] == day.decision(line["id"])["prompt"]
+    assert int(line["input"]) > at_least
     wait_spent(day, int(line["input"]))
-    assert int(line["input"]) > 0
 
 
 def test_upstream_cuts_a_stream(day):
