@@ -6,10 +6,11 @@
 #include <stdlib.h>
 
 enum {
-	/* What the chat format adds around the text. */
+	/* What the chat format adds around the text of one message, rounded
+	 * up: 3 for it, 1 for its role, 3 to begin the answer (azure.md 6). */
 	ESTIMATOR_BASE_TOKENS = 8,
-	/* A picture in high detail: OpenAI's price of 1024 x 1024 pixels, four
-	 * tiles of 170 tokens and 85. Its real size is not known here. */
+	/* A picture, whose size is not known here: OpenAI's price of one of
+	 * 1024 x 1024 at high detail, 85 + 4 tiles x 170. */
 	ESTIMATOR_DATA_URL_TOKENS = 765,
 	ESTIMATOR_LEARN_MIN_BYTES = 200,
 	/* Names come from the policy, but outlive it: a bound for an agent that
