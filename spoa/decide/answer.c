@@ -1,59 +1,74 @@
-/* decide/answer: a verdict as variables of an ACK. */
+/*
+ * decide/answer: a verdict as variables of an ACK.
+ *
+ *   ans_vars[]: name, when it is set, how its value is made
+ *      |
+ *      +-- text    ans_write_text  from the request, or made in the scratch
+ *      +-- number  ans_write_var   negative: not set
+ *
+ * Each variable costs HAProxy about 2,700 instructions (reference/speed.md), so
+ * one is set only where something reads it: haproxy.cfg, the messages of
+ * spoe-gateway.conf, or lua/. A field that only the end of the request needs is
+ * one line in ans_fill_ticket() and one row in usage/ticket.h.
+ */
 #include "decide/answer.h"
 
 #include "keys/caller.h"
 #include "spop/ack.h"
+#include "usage/ticket.h"
 
-enum { SCRATCH_MAX = 8192 };
+/* For one text at a time. The longest are an error that repeats a name of the
+ * caller's, and a ticket: 4096. */
+enum { ANSWER_SCRATCH_MAX = 8192 };
 
-enum {
+enum ans_when {
 	ON_ALLOW = 1,
 	ON_DENY = 2,
-	ON_ANSWER = 8,
+	ON_ANSWER = 4, /* the gateway answers itself: discovery */
 	ALWAYS = ON_ALLOW | ON_DENY | ON_ANSWER,
-	NEEDED = 4, /* without it HAProxy cannot do what was decided */
-	WHOLE = 8,  /* may be empty, but not left out for its characters */
+	NEEDED = 8, /* without it HAProxy cannot do what was decided */
+	WHOLE = 16, /* may be empty, but not left out for its characters */
 };
 
-struct writer {
+struct ans_writer {
 	const struct request *r;
 	struct ack ack;
-	struct buf scratch; /* for texts that are made here */
+	struct buf scratch; /* emptied before each variable */
 };
 
-/* ------------------------------------------------------------------ texts */
+/* ------------------------------------------------------------ the verdict */
 
-/* A verdict that is not allow is deny. */
-static bool allowed(const struct request *r)
+static bool ans_is_allowed(const struct request *r)
 {
 	return r->verdict.verdict == VERDICT_ALLOW;
 }
 
-static unsigned when_of(const struct request *r)
+/* No verdict at all is a bug in a step, and denied. */
+static unsigned ans_when_of(const struct request *r)
 {
 	if (r->verdict.verdict == VERDICT_ANSWER)
 		return ON_ANSWER;
-	return allowed(r) ? ON_ALLOW : ON_DENY;
+	return ans_is_allowed(r) ? ON_ALLOW : ON_DENY;
 }
 
-static struct str verdict(struct writer *w)
+static struct str ans_verdict(struct ans_writer *w)
 {
 	if (w->r->verdict.verdict == VERDICT_ANSWER)
 		return STR("answer");
-	return allowed(w->r) ? STR("allow") : STR("deny");
+	return ans_is_allowed(w->r) ? STR("allow") : STR("deny");
 }
 
-static struct str code(struct writer *w)
+static struct str ans_code(struct ans_writer *w)
 {
 	return str_c(w->r->verdict.code ? w->r->verdict.code : "no_decision");
 }
 
-/* The word that the API's clients know for a status; the last row is for all
- * others. */
+/* The error type that the clients of an API know for a status; the last row is
+ * for all others. */
 static const struct {
 	int status;
 	const char *openai, *anthropic;
-} types[] = {
+} ans_types[] = {
 	{401, "authentication_error", "authentication_error"},
 	{403, "permission_error", "permission_error"},
 	{404, "invalid_request_error", "not_found_error"},
@@ -64,25 +79,26 @@ static const struct {
 	{0, "invalid_request_error", "invalid_request_error"},
 };
 
-static const char *type_of(int status, enum api_shape shape)
+static const char *ans_type_of(int status, enum api_shape shape)
 {
 	size_t i = 0;
 
-	while (types[i].status != status && types[i].status != 0)
+	while (ans_types[i].status != status && ans_types[i].status != 0)
 		i++;
-	return shape == SHAPE_ANTHROPIC ? types[i].anthropic : types[i].openai;
+	return shape == SHAPE_ANTHROPIC ? ans_types[i].anthropic
+	                                : ans_types[i].openai;
 }
 
-static int64_t status(const struct request *r)
+static int64_t ans_status(const struct request *r)
 {
 	return r->verdict.status >= 400 ? r->verdict.status : 500;
 }
 
-/* The whole body of the answer, one line. */
-static struct str error(struct writer *w)
+/* The whole body of a refusal, as one line: haproxy.cfg prints it as it is. */
+static struct str ans_error(struct ans_writer *w)
 {
 	enum api_shape shape = w->r->call.api.shape;
-	const char *type = type_of((int)status(w->r), shape);
+	const char *type = ans_type_of((int)ans_status(w->r), shape);
 	struct buf *b = &w->scratch;
 
 	if (shape == SHAPE_ANTHROPIC) {
@@ -97,14 +113,14 @@ static struct str error(struct writer *w)
 		buf_fmt(b, "{\"error\":{\"message\":");
 		buf_json(b, w->r->verdict.message);
 		buf_fmt(b, ",\"type\":\"%s\",\"param\":null,\"code\":", type);
-		buf_json(b, code(w));
+		buf_json(b, ans_code(w));
 		buf_fmt(b, "}}");
 	}
 	return buf_str(b);
 }
 
 /* RFC 6750, 3: error_description is printable ASCII without '"' and '\'. */
-static void add_description(struct buf *b, struct str s)
+static void ans_add_description(struct buf *b, struct str s)
 {
 	for (size_t i = 0; i < s.len; i++) {
 		char c = s.p[i];
@@ -117,125 +133,143 @@ static void add_description(struct buf *b, struct str s)
 
 /* RFC 6750, 3.1: without an error code when no credential of this kind came,
  * so that clients fetch a token instead of reporting a broken one. */
-static struct str challenge(struct writer *w)
+static struct str ans_challenge(struct ans_writer *w)
 {
 	struct buf *b = &w->scratch;
 
-	if (status(w->r) != 401)
+	if (ans_status(w->r) != 401)
 		return STR_NONE;
 	buf_fmt(b, "Bearer realm=\"foundry-gateway\"");
 	if (w->r->facts.n_authorization > 0) {
 		buf_fmt(b, ", error=\"invalid_token\", error_description=\"");
-		add_description(b, w->r->verdict.message);
+		ans_add_description(b, w->r->verdict.message);
 		buf_fmt(b, "\"");
 	}
 	return buf_str(b);
 }
 
-static struct str body(struct writer *w)
+static struct str ans_body(struct ans_writer *w)
 {
 	return w->r->verdict.body;
 }
 
-static struct str backend(struct writer *w)
+static int64_t ans_as_int64(uint64_t v)
 {
-	return w->r->target[0].backend;
+	return v > INT64_MAX ? INT64_MAX : (int64_t)v;
 }
 
-static struct str host(struct writer *w)
+static int64_t ans_retry_after(const struct request *r)
 {
-	return w->r->target[0].host;
+	return r->verdict.retry_after_s > 0
+	               ? ans_as_int64(r->verdict.retry_after_s)
+	               : -1;
 }
 
-static struct str path(struct writer *w)
+/* ------------------------------------------------------------- the target */
+
+/* The candidate that is tried first. */
+static const struct request_target *ans_target(const struct request *r)
 {
-	return w->r->target[0].path;
+	return &r->target[0];
 }
 
-static struct str query(struct writer *w)
+static struct str ans_backend(struct ans_writer *w)
 {
-	return w->r->target[0].query;
+	return ans_target(w->r)->backend;
 }
 
-static struct str auth_name(struct writer *w)
+static struct str ans_host(struct ans_writer *w)
 {
-	return w->r->target[0].auth_name;
+	return ans_target(w->r)->host;
 }
 
-static struct str auth_value(struct writer *w)
+static struct str ans_path(struct ans_writer *w)
 {
-	return w->r->target[0].auth_value;
+	return ans_target(w->r)->path;
 }
 
-static struct str account(struct writer *w)
+static struct str ans_query(struct ans_writer *w)
 {
-	return w->r->caller.account;
+	return ans_target(w->r)->query;
 }
 
-static struct str consumer(struct writer *w)
+static struct str ans_auth_name(struct ans_writer *w)
 {
-	return w->r->caller.consumer ? w->r->caller.consumer->name : STR_NONE;
+	return ans_target(w->r)->auth_name;
 }
 
-static struct str app(struct writer *w)
+static struct str ans_auth_value(struct ans_writer *w)
 {
-	return w->r->caller.identity ? w->r->caller.identity->app : STR_NONE;
+	return ans_target(w->r)->auth_value;
 }
 
-static struct str agent(struct writer *w)
+static struct str ans_edits(struct ans_writer *w)
 {
-	return w->r->caller.agent;
+	return ans_target(w->r)->edits;
 }
 
-static struct str project(struct writer *w)
+/* Of the body after its edits. */
+static int64_t ans_length(const struct request *r)
 {
-	return w->r->caller.project;
+	return ans_target(r)->edits.len > 0
+	               ? ans_as_int64(ans_target(r)->edited_length)
+	               : -1;
 }
 
-/* As lua/blocked.lua asks for them, of what may run for long. */
-static bool is_streamed(const struct writer *w)
+static struct str ans_strip_usage(struct ans_writer *w)
 {
-	return str_starts(w->r->target[0].backend, STR("s."));
+	return ans_target(w->r)->strip_usage ? STR("1") : STR_NONE;
 }
 
-static struct str app_scope(struct writer *w)
+static struct str ans_deployment(struct ans_writer *w)
 {
-	return is_streamed(w) ? w->r->caller.scope.app : STR_NONE;
+	const struct policy_deployment *d = ans_target(w->r)->deployment;
+
+	return d ? d->name : STR_NONE;
 }
 
-static struct str agent_scope(struct writer *w)
+static struct str ans_resource(struct ans_writer *w)
 {
-	return is_streamed(w) ? w->r->caller.scope.agent : STR_NONE;
+	const struct policy_resource *res = ans_target(w->r)->resource;
+
+	return res ? res->name : STR_NONE;
 }
 
-static struct str model(struct writer *w)
+/* ------------------------------------------------------------- the caller */
+
+static struct str ans_consumer_name(const struct request *r)
 {
-	return w->r->call.model ? w->r->call.model->name
-	                        : w->r->call.model_name;
+	return r->caller.consumer ? r->caller.consumer->name : STR_NONE;
 }
 
-static struct str deployment(struct writer *w)
+/* lua/blocked.lua looks for these three in the list of who is blocked, while an
+ * answer streams. Answers of r.NAME are short, and have no filter. */
+static bool ans_is_streamed(const struct request *r)
 {
-	return w->r->target[0].deployment ? w->r->target[0].deployment->name
-	                                  : STR_NONE;
+	return str_starts(ans_target(r)->backend, STR("s."));
 }
 
-static struct str resource(struct writer *w)
+static struct str ans_consumer(struct ans_writer *w)
 {
-	return w->r->target[0].resource ? w->r->target[0].resource->name
-	                                : STR_NONE;
+	return ans_is_streamed(w->r) ? ans_consumer_name(w->r) : STR_NONE;
 }
 
-static struct str operation(struct writer *w)
+static struct str ans_app_scope(struct ans_writer *w)
 {
-	return str_c(operations_name(w->r->call.api.operation));
+	return ans_is_streamed(w->r) ? w->r->caller.scope.app : STR_NONE;
 }
 
-/* A response that is not to be stored cannot be asked for. */
-static struct str makes(struct writer *w)
+static struct str ans_agent_scope(struct ans_writer *w)
 {
-	const struct request *r = w->r;
+	return ans_is_streamed(w->r) ? w->r->caller.scope.agent : STR_NONE;
+}
 
+/* ------------------------------------------------------------ the objects */
+
+/* Where the id of what the answer makes is to be found. A response that is not
+ * to be stored cannot be asked for. */
+static struct str ans_makes_what(const struct request *r)
+{
 	switch (r->call.api.traits.makes) {
 	case MAKES_ID:
 		return r->facts.refs.unstored ? STR_NONE : STR("id");
@@ -249,21 +283,27 @@ static struct str makes(struct writer *w)
 	return STR_NONE;
 }
 
-static struct str drops(struct writer *w)
+static struct str ans_makes(struct ans_writer *w)
+{
+	return ans_makes_what(w->r);
+}
+
+static struct str ans_drops(struct ans_writer *w)
 {
 	const struct api_call *call = &w->r->call.api;
 
 	return call->traits.drops ? call->ids[0] : STR_NONE;
 }
 
-static struct str owner(struct writer *w)
+static struct str ans_owner(struct ans_writer *w)
 {
-	return makes(w).len > 0 || drops(w).len > 0 ? w->r->caller.owner
-	                                            : STR_NONE;
+	bool needed = ans_makes(w).len > 0 || ans_drops(w).len > 0;
+
+	return needed ? w->r->caller.owner : STR_NONE;
 }
 
-/* Whoever shows the secret will be this one. */
-static struct str caller(struct writer *w)
+/* Who is let in with the secret of a session is judged as this caller. */
+static struct str ans_caller(struct ans_writer *w)
 {
 	if (w->r->call.api.traits.makes != MAKES_SECRET)
 		return STR_NONE;
@@ -272,10 +312,8 @@ static struct str caller(struct writer *w)
 
 /* The request whose reservation pays for a background response: its own, and
  * that of the requests which ask for the response later. */
-static struct str origin(struct writer *w)
+static struct str ans_origin_of(const struct request *r)
 {
-	const struct request *r = w->r;
-
 	if (r->call.origin.len > 0)
 		return r->call.origin;
 	return r->call.api.operation == API_RESPONSES &&
@@ -284,124 +322,126 @@ static struct str origin(struct writer *w)
 	               : STR_NONE;
 }
 
-static struct str edits(struct writer *w)
+static struct str ans_model_name(const struct request *r)
 {
-	return w->r->target[0].edits;
+	return r->call.model ? r->call.model->name : r->call.model_name;
 }
 
-/* A request that a later step refused has given back what it took. */
-static bool stands(const struct request *r)
+/* These two go with the message `created` only. */
+static struct str ans_origin(struct ans_writer *w)
 {
-	return allowed(r) || r->verdict.limit.len > 0;
+	return ans_makes(w).len > 0 ? ans_origin_of(w->r) : STR_NONE;
 }
 
-static struct str rate_requests(struct writer *w)
+static struct str ans_model(struct ans_writer *w)
 {
-	return stands(w->r) ? w->r->charge.rate_requests : STR_NONE;
+	return ans_makes(w).len > 0 ? ans_model_name(w->r) : STR_NONE;
 }
 
-static struct str rate_tokens(struct writer *w)
+/* ------------------------------------------------------------- the limits */
+
+/* A request that a later step than reserve refused has given back what it took:
+ * what was left of its limits is not true any more. */
+static bool ans_rates_hold(const struct request *r)
 {
-	return stands(w->r) ? w->r->charge.rate_tokens : STR_NONE;
+	return ans_is_allowed(r) || r->verdict.limit.len > 0;
 }
 
-static struct str warning(struct writer *w)
+static struct str ans_rate_requests(struct ans_writer *w)
+{
+	return ans_rates_hold(w->r) ? w->r->charge.rate_requests : STR_NONE;
+}
+
+static struct str ans_rate_tokens(struct ans_writer *w)
+{
+	return ans_rates_hold(w->r) ? w->r->charge.rate_tokens : STR_NONE;
+}
+
+static struct str ans_warning(struct ans_writer *w)
 {
 	return w->r->charge.warning;
 }
 
-static struct str strip_usage(struct writer *w)
+/* ------------------------------------------------------------- the ticket */
+
+/* One line for each row of TICKET_FIELDS. */
+static void ans_fill_ticket(struct ans_writer *w, struct ticket *t)
 {
-	return w->r->target[0].strip_usage ? STR("1") : STR_NONE;
+	const struct request *r = w->r;
+	const struct request_charge *charge = &r->charge;
+
+	t->consumer = ans_consumer_name(r);
+	t->app = r->caller.identity ? r->caller.identity->app : STR_NONE;
+	t->agent = r->caller.agent;
+	t->project = r->caller.project;
+	t->account = r->caller.account;
+	t->operation = r->call.api.operation;
+	t->model = ans_model_name(r);
+	t->deployment = ans_deployment(w);
+	t->resource = ans_resource(w);
+	t->stream = r->facts.scan.stream;
+	t->counted = r->call.api.traits.tokens != TOKENS_NONE;
+	t->prompt = charge->prompt_tokens;
+	t->reserved = charge->prompt_tokens + charge->output_tokens;
+	t->text_bytes = r->facts.scan.text_bytes;
+	t->owner = ans_owner(w);
+	t->origin = ans_origin_of(r);
 }
 
-/* ---------------------------------------------------------------- numbers */
-
-static int64_t as_int64(uint64_t v)
+static struct str ans_ticket(struct ans_writer *w)
 {
-	return v > INT64_MAX ? INT64_MAX : (int64_t)v;
-}
+	struct ticket t = {.consumer = STR_NONE};
 
-static int64_t retry_after(const struct request *r)
-{
-	return r->verdict.retry_after_s > 0 ? as_int64(r->verdict.retry_after_s)
-	                                    : -1;
-}
-
-static int64_t reserved(const struct request *r)
-{
-	return as_int64(r->charge.prompt_tokens + r->charge.output_tokens);
-}
-
-static int64_t text_bytes(const struct request *r)
-{
-	return as_int64(r->facts.scan.text_bytes);
-}
-
-static int64_t length(const struct request *r)
-{
-	return r->target[0].edits.len > 0 ? as_int64(r->target[0].edited_length)
-	                                  : -1;
-}
-
-static bool stream(const struct request *r)
-{
-	return r->facts.scan.stream;
+	ans_fill_ticket(w, &t);
+	ticket_write(&t, &w->scratch);
+	return buf_str(&w->scratch);
 }
 
 /* --------------------------------------------------------------- the list */
 
-/* Exactly one of text, number and flag is set. An empty text and a negative
- * number are left out. */
-static const struct var {
+/* Exactly one of text and number is set. An empty text and a negative number
+ * are left out, unless the row says NEEDED. */
+static const struct ans_var {
 	const char *name;
 	unsigned when;
-	struct str (*text)(struct writer *w);
+	struct str (*text)(struct ans_writer *w);
 	int64_t (*number)(const struct request *r);
-	bool (*flag)(const struct request *r);
-} vars[] = {
-	{"verdict", ALWAYS | NEEDED, .text = verdict},
-	{"status", ON_DENY, .number = status},
-	{"code", ON_DENY | NEEDED, .text = code},
-	{"error", ON_DENY | NEEDED, .text = error},
-	{"body", ON_ANSWER | NEEDED, .text = body},
-	{"retry_after", ON_DENY, .number = retry_after},
-	{"challenge", ON_DENY, .text = challenge},
-	{"backend", ON_ALLOW | NEEDED, .text = backend},
-	{"host", ON_ALLOW | NEEDED, .text = host},
-	{"path", ON_ALLOW | NEEDED, .text = path},
-	{"query", ON_ALLOW, .text = query},
-	{"auth_name", ON_ALLOW | NEEDED, .text = auth_name},
-	{"auth_value", ON_ALLOW | NEEDED, .text = auth_value},
-	{"edits", ON_ALLOW | WHOLE, .text = edits},
-	{"length", ON_ALLOW, .number = length},
-	{"strip_usage", ON_ALLOW, .text = strip_usage},
-	{"account", ON_ALLOW, .text = account},
-	{"consumer", ALWAYS, .text = consumer},
-	{"app", ALWAYS, .text = app},
-	{"agent", ALWAYS, .text = agent},
-	{"project", ALWAYS, .text = project},
-	{"app_scope", ON_ALLOW, .text = app_scope},
-	{"agent_scope", ON_ALLOW, .text = agent_scope},
-	{"model", ALWAYS, .text = model},
-	{"deployment", ON_ALLOW, .text = deployment},
-	{"resource", ON_ALLOW, .text = resource},
-	{"operation", ALWAYS, .text = operation},
-	{"makes", ON_ALLOW, .text = makes},
-	{"drops", ON_ALLOW, .text = drops},
-	{"owner", ON_ALLOW, .text = owner},
-	{"caller", ON_ALLOW, .text = caller},
-	{"origin", ON_ALLOW, .text = origin},
-	{"reserved", ON_ALLOW, .number = reserved},
-	{"text_bytes", ON_ALLOW, .number = text_bytes},
-	{"stream", ON_ALLOW, .flag = stream},
-	{"rate_requests", ON_ALLOW | ON_DENY, .text = rate_requests},
-	{"rate_tokens", ON_ALLOW | ON_DENY, .text = rate_tokens},
-	{"warning", ON_ALLOW, .text = warning},
+} ans_vars[] = {
+	{"verdict", ALWAYS | NEEDED, .text = ans_verdict},
+	{"status", ON_DENY, .number = ans_status},
+	{"code", ON_DENY | NEEDED, .text = ans_code},
+	{"error", ON_DENY | NEEDED, .text = ans_error},
+	{"body", ON_ANSWER | NEEDED, .text = ans_body},
+	{"retry_after", ON_DENY, .number = ans_retry_after},
+	{"challenge", ON_DENY, .text = ans_challenge},
+	{"backend", ON_ALLOW | NEEDED, .text = ans_backend},
+	{"host", ON_ALLOW | NEEDED, .text = ans_host},
+	{"path", ON_ALLOW | NEEDED, .text = ans_path},
+	{"query", ON_ALLOW, .text = ans_query},
+	{"auth_name", ON_ALLOW | NEEDED, .text = ans_auth_name},
+	{"auth_value", ON_ALLOW | NEEDED, .text = ans_auth_value},
+	{"ticket", ON_ALLOW | NEEDED, .text = ans_ticket},
+	{"edits", ON_ALLOW | WHOLE, .text = ans_edits},
+	{"length", ON_ALLOW, .number = ans_length},
+	{"strip_usage", ON_ALLOW, .text = ans_strip_usage},
+	{"consumer", ON_ALLOW, .text = ans_consumer},
+	{"app_scope", ON_ALLOW, .text = ans_app_scope},
+	{"agent_scope", ON_ALLOW, .text = ans_agent_scope},
+	{"deployment", ON_ALLOW, .text = ans_deployment},
+	{"resource", ON_ALLOW, .text = ans_resource},
+	{"makes", ON_ALLOW, .text = ans_makes},
+	{"drops", ON_ALLOW, .text = ans_drops},
+	{"owner", ON_ALLOW, .text = ans_owner},
+	{"caller", ON_ALLOW, .text = ans_caller},
+	{"origin", ON_ALLOW, .text = ans_origin},
+	{"model", ON_ALLOW, .text = ans_model},
+	{"rate_requests", ON_ALLOW | ON_DENY, .text = ans_rate_requests},
+	{"rate_tokens", ON_ALLOW | ON_DENY, .text = ans_rate_tokens},
+	{"warning", ON_ALLOW, .text = ans_warning},
 };
 
 /* HAProxy puts these into headers, paths and log lines. */
-static bool is_one_line(struct str s)
+static bool ans_is_one_line(struct str s)
 {
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned char c = (unsigned char)s.p[i];
@@ -413,41 +453,41 @@ static bool is_one_line(struct str s)
 }
 
 /* False when the variable is needed and cannot be written. */
-static bool write_text(struct writer *w, const struct var *v)
+static bool ans_write_text(struct ans_writer *w, const struct ans_var *v)
 {
 	struct str s;
 
 	buf_clear(&w->scratch);
 	s = v->text(w);
-	if (s.len > 0 && !w->scratch.failed && is_one_line(s)) {
+	if (s.len > 0 && !w->scratch.failed && ans_is_one_line(s)) {
 		ack_set_str(&w->ack, v->name, s);
 		return true;
 	}
 	return !(v->when & NEEDED) && (s.len == 0 || !(v->when & WHOLE));
 }
 
-static bool write_var(struct writer *w, const struct var *v)
+static bool ans_write_var(struct ans_writer *w, const struct ans_var *v)
 {
 	if (v->text)
-		return write_text(w, v);
-	if (v->flag)
-		ack_set_bool(&w->ack, v->name, v->flag(w->r));
-	else if (v->number(w->r) >= 0)
+		return ans_write_text(w, v);
+	if (v->number(w->r) >= 0)
 		ack_set_int(&w->ack, v->name, v->number(w->r));
 	return true;
 }
 
 bool answer_write(const struct request *r, struct buf *out)
 {
-	struct writer w = {.r = r};
-	unsigned when = when_of(r);
+	const struct ans_var *end =
+		ans_vars + sizeof(ans_vars) / sizeof(ans_vars[0]);
+	struct ans_writer w = {.r = r};
+	unsigned when = ans_when_of(r);
 
-	buf_init(&w.scratch, SCRATCH_MAX);
+	buf_init(&w.scratch, ANSWER_SCRATCH_MAX);
 	ack_begin(&w.ack, out, r->conn.stream_id, r->conn.frame_id,
 	          r->ack_limit);
-	for (size_t i = 0; i < sizeof(vars) / sizeof(vars[0]); i++)
-		if ((vars[i].when & when) && !write_var(&w, &vars[i]))
-			w.ack.overflow = true;
+	for (const struct ans_var *v = ans_vars; v < end; v++)
+		if ((v->when & when) && !ans_write_var(&w, v))
+			w.ack.overflow = true; /* ack_end() takes it back */
 	buf_done(&w.scratch);
 	return ack_end(&w.ack);
 }

@@ -1,31 +1,22 @@
 /*
  * decide/estimate: how many tokens and dollars a request may take.
  *
- *   facts: bytes of text / bytes per token (usage/estimator) --> prompt_tokens
+ *   facts: text and pictures --(usage/estimator)-------------> prompt_tokens
  *   facts: max_tokens x n, else the model's default ----------> output_tokens
  *   both x prices (usage/price) ------------------------------> nano_usd
  *
  * decide/reserve takes this much from the limits, usage/settle replaces it by
- * what was used. Output counts with all that it may become, as Azure counts it
- * (azure.md 4.1); a request that ends early gives the rest back.
+ * what was used. The prompt goes with the ticket: it is charged as it is when
+ * no usage is reported. Output counts with all that it may become, as Azure
+ * counts it (azure.md 4.1); a request that ends early gives the rest back.
  */
 #include "decide/decider.h"
 #include "decide/step.h"
 #include "usage/estimator.h"
 #include "usage/price.h"
 
-/* Tokens, unless another unit is named. */
-enum {
-	/* A picture, whose size is not known here: OpenAI's price of one of
-	 * 1024 x 1024 at high detail, 85 + 4 tiles x 170. */
-	ESTI_DATA_URL = 765,
-	/* What the chat format adds around the text of one message, rounded
-	 * up: 3 for it, 1 for its role, 3 to begin the answer (azure.md 6). */
-	ESTI_BASE = 8,
-};
-
-/* More tokens, or bytes of text, than any limit or body can have: enough to be
- * denied with DENY_LIMIT_NEVER, and far from an overflow in what follows. */
+/* More tokens than any limit can have: enough to be denied with
+ * DENY_LIMIT_NEVER, and far from an overflow in what follows. */
 #define ESTI_HUGE (1ULL << 40)
 
 /* What the client allows, else what the operator expects of the model; never
@@ -62,19 +53,13 @@ static uint64_t esti_text_bytes(const struct request_facts *f)
 
 enum step_result decide_estimate(struct request *r)
 {
-	double ratio;
-	uint64_t bytes = esti_text_bytes(&r->facts);
-
 	r->charge.estimated = true;
 	/* without tokens there may be no model either */
 	if (r->call.api.traits.tokens == TOKENS_NONE)
 		return STEP_NEXT;
-	ratio = estimator_ratio(r->decider->estimator, r->call.model->name);
-	if (bytes > ESTI_HUGE)
-		bytes = ESTI_HUGE;
-	r->charge.prompt_tokens = (uint64_t)((double)bytes / ratio) +
-	                          ESTI_BASE +
-	                          r->facts.scan.n_data_urls * ESTI_DATA_URL;
+	r->charge.prompt_tokens = estimator_prompt(
+		r->decider->estimator, r->call.model->name,
+		esti_text_bytes(&r->facts), r->facts.scan.n_data_urls);
 	r->charge.output_tokens = esti_output_tokens(r);
 	r->charge.nano_usd = price_nano_usd(
 		&r->call.model->price,

@@ -494,7 +494,8 @@ int64_t grant_renew_in(int64_t lifetime_s, int64_t refresh_in_s)
 {
 	if (refresh_in_s > 0 && refresh_in_s < lifetime_s)
 		return refresh_in_s;
-	if (lifetime_s >= GRANT_LONG_LIFE_S || lifetime_s <= INT64_C(2) * GRANT_AHEAD_S)
+	if (lifetime_s >= GRANT_LONG_LIFE_S ||
+	    lifetime_s <= INT64_C(2) * GRANT_AHEAD_S)
 		return lifetime_s / 2;
 	return lifetime_s - GRANT_AHEAD_S;
 }

@@ -1,102 +1,116 @@
-/* usage/entry: one line of the ledger. */
+/*
+ * usage/entry: one line of the ledger.
+ *
+ * No field is named here but those that a rule needs (time and id make a line a
+ * line; time has the columns hour, day and month): ENTRY_FIELDS is expanded.
+ */
 #include "usage/entry.h"
 
 #include "base/jscan.h"
 
 #include <inttypes.h>
 
-enum field_type { FIELD_TEXT = 0, FIELD_NUMBER = 1, FIELD_BOOL = 2 };
+#define ENT_ROW(kind, name, where)                                             \
+	FIELD_IF_##where(FIELD_ROW(struct usage_entry, ENTRY_AS_##kind, name))
+static const struct field ent_fields[] = {ENTRY_FIELDS(ENT_ROW)};
+#undef ENT_ROW
 
-#define FIELD(type_, member)                                                   \
-	{                                                                      \
-		STR_INIT(#member), type_, offsetof(struct usage_entry, member) \
-	}
+enum { ENT_N_FIELDS = sizeof(ent_fields) / sizeof(*ent_fields) };
 
-/* The order of the line. */
-static const struct field {
-	struct str name;
-	enum field_type type;
-	size_t at;
-} fields[] = {
-	FIELD(FIELD_TEXT, time),       FIELD(FIELD_TEXT, id),
-	FIELD(FIELD_TEXT, consumer),   FIELD(FIELD_TEXT, team),
-	FIELD(FIELD_TEXT, app),        FIELD(FIELD_TEXT, agent),
-	FIELD(FIELD_TEXT, project),    FIELD(FIELD_TEXT, operation),
-	FIELD(FIELD_TEXT, model),      FIELD(FIELD_TEXT, deployment),
-	FIELD(FIELD_TEXT, resource),   FIELD(FIELD_TEXT, batch),
-	FIELD(FIELD_NUMBER, status),   FIELD(FIELD_TEXT, termination),
-	FIELD(FIELD_BOOL, stream),     FIELD(FIELD_BOOL, spilled),
-	FIELD(FIELD_BOOL, estimated),  FIELD(FIELD_NUMBER, requests),
-	FIELD(FIELD_NUMBER, input),    FIELD(FIELD_NUMBER, cached),
-	FIELD(FIELD_NUMBER, output),   FIELD(FIELD_NUMBER, reasoning),
-	FIELD(FIELD_NUMBER, audio),    FIELD(FIELD_NUMBER, nano_usd),
-	FIELD(FIELD_NUMBER, bytes),    FIELD(FIELD_NUMBER, events),
-	FIELD(FIELD_NUMBER, ttfb_ms),  FIELD(FIELD_NUMBER, ttft_ms),
-	FIELD(FIELD_NUMBER, total_ms),
-};
+/* ----------------------------------------------------------------- filling */
 
-enum { N_FIELDS = sizeof(fields) / sizeof(*fields) };
+#define ENT_VALUE_TEXT(v)      (v)
+#define ENT_VALUE_COUNT(v)     (v)
+#define ENT_VALUE_SIGNED(v)    ((v) > 0 ? (uint64_t)(v) : 0)
+#define ENT_VALUE_FLAG(v)      (v)
+#define ENT_VALUE_OPERATION(v) str_c(operations_name(v))
+
+#define ENT_TAKE(kind, name, where)                                            \
+	FIELD_IF_##where(e->name = ENT_VALUE_##kind(from->name);)
+
+static void ent_take_ticket(struct usage_entry *e, const struct ticket *from)
+{
+	TICKET_FIELDS(ENT_TAKE)
+}
+
+static void ent_take_record(struct usage_entry *e,
+                            const struct usage_record *from)
+{
+	RECORD_FIELDS(ENT_TAKE)
+}
+#undef ENT_TAKE
+
+void entry_take(struct usage_entry *e, const struct usage_record *rec)
+{
+	ent_take_ticket(e, &rec->ticket);
+	ent_take_record(e, rec);
+}
+
+/* ----------------------------------------------------------------- writing */
 
 void entry_write(const struct usage_entry *e, struct buf *out)
 {
-	size_t i;
-
 	buf_add_str(out, STR("{\"v\":1"));
-	for (i = 0; i < N_FIELDS; i++) {
-		const void *at = (const char *)e + fields[i].at;
+	for (size_t i = 0; i < ENT_N_FIELDS; i++) {
+		const void *at = (const char *)e + ent_fields[i].at;
 
-		buf_fmt(out, ",\"%" STR_FMT "\":", STR_ARG(fields[i].name));
-		switch (fields[i].type) {
+		buf_fmt(out, ",\"%" STR_FMT "\":", STR_ARG(ent_fields[i].name));
+		switch (ent_fields[i].kind) {
 		case FIELD_TEXT:
 			buf_json(out, *(const struct str *)at);
 			break;
-		case FIELD_NUMBER:
+		case FIELD_COUNT:
 			buf_fmt(out, "%" PRIu64, *(const uint64_t *)at);
 			break;
-		case FIELD_BOOL:
+		case FIELD_FLAG:
 			buf_add_str(out, *(const bool *)at ? STR("true")
 			                                   : STR("false"));
 			break;
+		default: /* ENTRY_AS_... has no other */
+			out->failed = true;
 		}
 	}
 	buf_add_str(out, STR("}\n"));
 }
 
-/* Members mostly come in our order: the search begins at *next. */
-static const struct field *field_of(struct str name, size_t *next)
-{
-	size_t i, k;
+/* ----------------------------------------------------------------- reading */
 
-	for (i = 0; i < N_FIELDS; i++) {
-		k = (*next + i) % N_FIELDS;
-		if (str_eq(fields[k].name, name)) {
+/* The row of a member, NULL when it is none of ours. Members mostly come in
+ * our order, so the search begins at *next. */
+static const struct field *ent_find(struct str name, size_t *next)
+{
+	for (size_t i = 0; i < ENT_N_FIELDS; i++) {
+		size_t k = (*next + i) % ENT_N_FIELDS;
+
+		if (str_eq(ent_fields[k].name, name)) {
 			*next = k + 1;
-			return &fields[k];
+			return &ent_fields[k];
 		}
 	}
 	return NULL;
 }
 
 /* The value behind a key. False when it has the wrong type. */
-static bool read_value(struct jscan *s, const struct field *f,
-                       struct usage_entry *e)
+static bool ent_read_value(struct jscan *s, const struct field *f,
+                           struct usage_entry *e)
 {
 	enum jscan_token t = jscan_next(s);
 	void *at = f ? (char *)e + f->at : NULL;
 
 	if (!f) /* a member of a later version: one value, not nested */
 		return t >= JSCAN_STRING;
-	switch (f->type) {
+	switch (f->kind) {
 	case FIELD_TEXT:
 		*(struct str *)at = s->text;
 		return t == JSCAN_STRING;
-	case FIELD_NUMBER:
+	case FIELD_COUNT:
 		return t == JSCAN_NUMBER && jscan_to_u53(s->text, at);
-	case FIELD_BOOL:
+	case FIELD_FLAG:
 		*(bool *)at = t == JSCAN_TRUE;
 		return t == JSCAN_TRUE || t == JSCAN_FALSE;
+	default:
+		return false;
 	}
-	return false;
 }
 
 bool entry_read(struct str line, struct usage_entry *out)
@@ -110,7 +124,7 @@ bool entry_read(struct str line, struct usage_entry *out)
 	if (jscan_next(&s) != JSCAN_OBJECT)
 		return false;
 	while ((t = jscan_next(&s)) == JSCAN_KEY)
-		if (!read_value(&s, field_of(s.text, &next), &e))
+		if (!ent_read_value(&s, ent_find(s.text, &next), &e))
 			return false;
 	if (t != JSCAN_OBJECT_END || jscan_next(&s) != JSCAN_END)
 		return false;
@@ -120,50 +134,43 @@ bool entry_read(struct str line, struct usage_entry *out)
 	return true;
 }
 
-/* ---------------------------------------------------------------- columns */
+/* ----------------------------------------------------------------- columns */
 
-#define COLUMN(name, expr)                                                     \
-	static struct str column_##name(const struct usage_entry *e)           \
+/* What `report --by` can group by: the team, the texts of a ticket, and parts
+ * of the time. The list is expanded with three meanings of COL(name, text). */
+#define ENT_COLUMNS                                                            \
+	COL(team, e->team)                                                     \
+	TICKET_FIELDS(ENT_COLUMN)                                              \
+	COL(hour, str_first(e->time, 13))                                      \
+	COL(day, str_first(e->time, 10))                                       \
+	COL(month, str_first(e->time, 7))
+
+#define ENT_COLUMN(kind, name, where) FIELD_IF_##where(ENT_COLUMN_##kind(name))
+#define ENT_COLUMN_TEXT(name)         COL(name, e->name)
+#define ENT_COLUMN_OPERATION(name)    COL(name, e->name)
+#define ENT_COLUMN_COUNT(name)
+#define ENT_COLUMN_FLAG(name)
+
+#define COL(name, expr)                                                        \
+	static struct str ent_##name(const struct usage_entry *e)              \
 	{                                                                      \
 		return expr;                                                   \
 	}
-
-COLUMN(consumer, e->consumer)
-COLUMN(team, e->team)
-COLUMN(app, e->app)
-COLUMN(agent, e->agent)
-COLUMN(project, e->project)
-COLUMN(operation, e->operation)
-COLUMN(model, e->model)
-COLUMN(deployment, e->deployment)
-COLUMN(resource, e->resource)
-COLUMN(day, str_first(e->time, 10))
-COLUMN(month, str_first(e->time, 7))
-COLUMN(hour, str_first(e->time, 13))
-
-static const struct {
-	struct str name;
-	entry_column_fn *text;
-} columns[] = {
-	{STR_INIT("consumer"), column_consumer},
-	{STR_INIT("team"), column_team},
-	{STR_INIT("app"), column_app},
-	{STR_INIT("agent"), column_agent},
-	{STR_INIT("project"), column_project},
-	{STR_INIT("operation"), column_operation},
-	{STR_INIT("model"), column_model},
-	{STR_INIT("deployment"), column_deployment},
-	{STR_INIT("resource"), column_resource},
-	{STR_INIT("hour"), column_hour},
-	{STR_INIT("day"), column_day},
-	{STR_INIT("month"), column_month},
-};
+ENT_COLUMNS
+#undef COL
 
 entry_column_fn *entry_column(struct str name)
 {
-	size_t i;
+	static const struct {
+		struct str name;
+		entry_column_fn *text;
+	} columns[] = {
+#define COL(name, expr) {STR_INIT(#name), ent_##name},
+		ENT_COLUMNS
+#undef COL
+	};
 
-	for (i = 0; i < sizeof(columns) / sizeof(*columns); i++)
+	for (size_t i = 0; i < sizeof(columns) / sizeof(*columns); i++)
 		if (str_eq(columns[i].name, name))
 			return columns[i].text;
 	return NULL;
@@ -171,6 +178,9 @@ entry_column_fn *entry_column(struct str name)
 
 const char *entry_columns(void)
 {
-	return "consumer, team, app, agent, project, operation, model, "
-	       "deployment, resource, hour, day, month";
+#define COL(name, expr) ", " #name
+	static const char names[] = ENT_COLUMNS;
+#undef COL
+
+	return names + 2; /* without the first comma */
 }

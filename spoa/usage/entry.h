@@ -1,49 +1,79 @@
 /*
  * usage/entry: one line of the ledger.
  *
+ *   usage/settlement --entry_write--> file, Redis --entry_read--> report
+ *
  * Written once per settled request, read by reports. Tokens are what counts;
- * the cost in it is that of the prices of its day, and a report derives it
- * anew from whatever prices it is given.
+ * the cost in the line is that of the prices of its day, and a report derives
+ * it anew from whatever prices it is given.
+ *
+ * Most fields are rows of TICKET_FIELDS and RECORD_FIELDS that are marked
+ * LEDGER. A field of those tables gets into the struct, the line and, when it
+ * is a text of the ticket, into `report --by` without being named here.
  */
 #ifndef USAGE_ENTRY_H
 #define USAGE_ENTRY_H
 
 #include "base/buf.h"
+#include "usage/record.h"
 
+/* What only the ledger has. The order of the tables is that of the line, which
+ * is for the eye: readers go by names. */
+/* clang-format off */
+#define ENTRY_FIELDS(X)                                                        \
+	X(TEXT, time, LEDGER)      /* of the end, "2026-11-22T14:03:05.123Z" */\
+	X(TEXT, id, LEDGER)        /* of the request */                        \
+	X(TEXT, team, LEDGER)      /* empty: the consumer has none */          \
+	TICKET_FIELDS(X)                                                       \
+	X(TEXT, batch, LEDGER)     /* that was shown: the tokens are all that  \
+	                            * it has used so far, by each such line    \
+	                            * again */                                 \
+	RECORD_FIELDS(X)                                                       \
+	X(COUNT, ttft_ms, LEDGER)  /* first token of a stream; 0: not seen */  \
+	X(FLAG, estimated, LEDGER) /* the tokens; no usage was reported */     \
+	X(COUNT, requests, LEDGER) /* to be paid: 0 when the resource refused  \
+	                            * it, or showed an earlier answer again */ \
+	X(COUNT, input, LEDGER)    /* tokens, cached ones included */          \
+	X(COUNT, cached, LEDGER)                                               \
+	X(COUNT, output, LEDGER)   /* tokens, reasoning included */            \
+	X(COUNT, reasoning, LEDGER)                                            \
+	X(COUNT, audio, LEDGER)    /* of input and output */                   \
+	X(COUNT, nano_usd, LEDGER)
+/* clang-format on */
+
+/* The kinds of a ticket and a record as the ledger has them. */
+#define ENTRY_AS_TEXT      TEXT
+#define ENTRY_AS_COUNT     COUNT
+#define ENTRY_AS_SIGNED    COUNT /* 0: not reached */
+#define ENTRY_AS_FLAG      FLAG
+#define ENTRY_AS_OPERATION TEXT /* its name */
+
+/* Texts that entry_read() gives are as in the line: JSON escapes, if any, are
+ * kept. */
 struct usage_entry {
-	/* as in the line: JSON escapes, if any, are kept */
-	struct str time; /* end of the request, "2026-11-22T14:03:05.123Z" */
-	struct str id;
-	struct str consumer, team, app, agent, project;
-	struct str operation, model, deployment, resource;
-	struct str batch;       /* that was shown: the tokens are all that it
-	                         * has used so far, by each such line again */
-	struct str termination; /* HAProxy's two letters, "--" is good */
-	uint64_t status;
-	uint64_t requests; /* to be paid: 0 when the resource refused it, or
-	                    * only showed an earlier answer once more */
-	uint64_t input, cached, output, reasoning;
-	uint64_t audio; /* of input and output */
-	uint64_t nano_usd;
-	uint64_t bytes, events;
-	/* 0 when not reached; ttft_ms, the first token, is seen in streams */
-	uint64_t ttfb_ms, ttft_ms, total_ms;
-	bool stream, estimated;
-	bool spilled; /* by Azure, to what is not provisioned */
+#define ENTRY_MEMBER(kind, name, where)                                        \
+	FIELD_IF_##where(FIELD_MEMBER(ENTRY_AS_##kind, name))
+	ENTRY_FIELDS(ENTRY_MEMBER)
+#undef ENTRY_MEMBER
 };
 
 enum { ENTRY_LINE_MAX = 4096 };
 
-/* One line with its newline. The strings of `e` are plain text here. */
+/* The fields that are those of the record and its ticket under the same name.
+ * The texts of *e are views into the record; its other fields are untouched. */
+void entry_take(struct usage_entry *e, const struct usage_record *rec);
+
+/* One line with its newline. The texts of `e` are plain text here. out->failed
+ * is set when there is no room. */
 void entry_write(const struct usage_entry *e, struct buf *out);
 
-/* A line without its newline; unknown members are passed over. The strings
- * are views into it. False when it is no ledger line. */
+/* A line without its newline; unknown members are passed over. The texts are
+ * views into it. False when it is no ledger line. */
 bool entry_read(struct str line, struct usage_entry *out);
 
-/* A text column by its name ("consumer", "model", "day", ...): `day` and
- * `month` are parts of the time. NULL is returned for unknown names by
- * entry_column(); all names, with commas, by entry_columns(). */
+/* A text column by its name ("consumer", "model", "day", ...): `hour`, `day`
+ * and `month` are parts of the time. entry_column() is NULL for a name that
+ * there is not; entry_columns() has all names, with commas. */
 typedef struct str entry_column_fn(const struct usage_entry *e);
 entry_column_fn *entry_column(struct str name);
 const char *entry_columns(void);

@@ -1,9 +1,15 @@
 /*
- * usage/estimator: how many tokens a text has, before anybody has counted it.
+ * usage/estimator: how many tokens a prompt has, before anybody has counted it.
+ *
+ *   decide/estimate --estimator_prompt--> reserved, and written in the ticket
+ *   usage/settlement --estimator_learn--> bytes per token of the model
+ *
+ * This is the only estimate of a prompt: what is reserved is also what is
+ * charged when the resource reports no usage.
  *
  * Bytes of text are divided by the bytes per token of the model, which are
  * learned from settled requests: a moving average (EWMA), clamped to 1.3 .. 8,
- * 3.5 at first (azure.md 6).
+ * 3.5 at first (azure.md 6). Each worker learns on its own, nothing is stored.
  */
 #ifndef USAGE_ESTIMATOR_H
 #define USAGE_ESTIMATOR_H
@@ -12,14 +18,21 @@
 
 struct estimator;
 
+/* NULL without memory. */
 struct estimator *estimator_new(void);
 void estimator_free(struct estimator *e);
 
 /* Bytes per token of a model; 3.5 while nothing is known. */
 double estimator_ratio(const struct estimator *e, struct str model);
 
-/* A settled request: so many bytes of text were so many prompt tokens. Small
- * prompts are passed over: what every request adds would drown the text. */
+/* Tokens of a prompt with so many bytes of text and so many `data:` URLs, which
+ * are no text: pictures. Never 0, and at most about 2^41. */
+uint64_t estimator_prompt(const struct estimator *e, struct str model,
+                          uint64_t text_bytes, uint64_t n_data_urls);
+
+/* A settled request: so many bytes of text were so many prompt tokens. Prompts
+ * under 200 bytes are passed over: the tokens that every request adds would
+ * outweigh those of the text. */
 void estimator_learn(struct estimator *e, struct str model, uint64_t text_bytes,
                      uint64_t prompt_tokens);
 

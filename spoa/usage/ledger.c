@@ -1,4 +1,14 @@
-/* usage/ledger: the file that says who consumed what. */
+/*
+ * usage/ledger: the file that says who consumed what.
+ *
+ *   ledger_add   one write(2) a line
+ *   ledger_tick  closed, or moved by somebody else -> ldg_open
+ *                max_bytes reached                 -> ldg_rotate
+ *
+ * Each worker has the file open on its own, with O_APPEND: the kernel places
+ * each write at the end, whoever wrote before, and a line is far smaller than
+ * what a write to a local file may be cut at. On NFS that does not hold.
+ */
 #include "usage/ledger.h"
 
 #include "base/log.h"
@@ -13,6 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Names of consumers and agents: for the gateway and its group. */
 enum { LEDGER_MODE = 0640 };
 
 struct ledger {
@@ -36,7 +47,7 @@ struct ledger *ledger_new(const struct clock *clock, struct metrics *metrics)
 	return l;
 }
 
-static void close_file(struct ledger *l)
+static void ldg_close(struct ledger *l)
 {
 	if (l->fd >= 0)
 		close(l->fd);
@@ -47,13 +58,13 @@ void ledger_free(struct ledger *l)
 {
 	if (!l)
 		return;
-	close_file(l);
+	ldg_close(l);
 	free(l->path);
 	free(l);
 }
 
-/* On change only, so that a full disk does not fill the log as well. */
-static void trouble(struct ledger *l, const char *what)
+/* Logged on change only, so that a full disk does not fill the log as well. */
+static void ldg_trouble(struct ledger *l, const char *what)
 {
 	if (!l->in_trouble)
 		log_error("ledger",
@@ -63,12 +74,12 @@ static void trouble(struct ledger *l, const char *what)
 	l->in_trouble = true;
 }
 
-static void open_file(struct ledger *l)
+static void ldg_open(struct ledger *l)
 {
 	l->fd = open(l->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC,
 	             LEDGER_MODE);
 	if (l->fd < 0) {
-		trouble(l, "cannot be opened");
+		ldg_trouble(l, "cannot be opened");
 		return;
 	}
 	if (l->in_trouble)
@@ -81,15 +92,15 @@ void ledger_configure(struct ledger *l, struct str path, uint64_t max_bytes)
 	l->max_bytes = max_bytes;
 	if (l->path && str_eq(str_c(l->path), path))
 		return;
-	close_file(l);
+	ldg_close(l);
 	free(l->path);
 	l->path = path.len > 0 ? str_dup(path) : NULL;
 	l->in_trouble = false;
 	if (l->path)
-		open_file(l);
+		ldg_open(l);
 }
 
-static void count(struct ledger *l, const char *labels)
+static void ldg_count(struct ledger *l, const char *labels)
 {
 	metric_add(metrics_get(l->metrics, "foundry_ledger_records_total",
 	                       str_c(labels)),
@@ -105,16 +116,20 @@ void ledger_add(struct ledger *l, struct str line)
 	if (l->fd >= 0 && line.len > 0)
 		n = write(l->fd, line.p, line.len);
 	if (n == (ssize_t)line.len) {
-		count(l, "result=\"written\"");
+		ldg_count(l, "result=\"written\"");
 		return;
 	}
+	/* Without a descriptor ldg_open() has logged already. After a line that
+	 * was written in part the next one is no line of its own: a report
+	 * passes over both and says so. */
 	if (l->fd >= 0)
-		trouble(l, "cannot be written");
-	count(l, "result=\"lost\"");
+		ldg_trouble(l, "cannot be written");
+	ldg_count(l, "result=\"lost\"");
 }
 
-/* Is what we have open still what the path names? */
-static bool was_moved(const struct ledger *l, struct stat *ours)
+/* Does the path name another file than the open one, or none? *ours is the
+ * state of the open file. */
+static bool ldg_was_moved(const struct ledger *l, struct stat *ours)
 {
 	struct stat there;
 
@@ -124,7 +139,7 @@ static bool was_moved(const struct ledger *l, struct stat *ours)
 
 /* FILE -> FILE.20261122T140305Z, by the one worker that gets the lock. The
  * others find that it was moved. */
-static void rotate(struct ledger *l)
+static void ldg_rotate(struct ledger *l)
 {
 	char when[25];
 	struct buf to;
@@ -133,19 +148,19 @@ static void rotate(struct ledger *l)
 	if (flock(l->fd, LOCK_EX | LOCK_NB) < 0)
 		return;
 	clock_iso8601(clock_real_ms(l->clock), when);
-	when[19] = '\0'; /* no fractions */
 	buf_init(&to, PATH_MAX);
 	buf_fmt(&to, "%s.%.4s%.2s%.5s%.2s%.2sZ", l->path, when, when + 5,
 	        when + 8, when + 14, when + 17);
 	buf_add(&to, "", 1);
-	/* never over an older one: then the next second will do */
-	if (!to.failed && !was_moved(l, &ours) && access(to.p, F_OK) < 0 &&
+	/* A file of this second is not written over: it is tried again in the
+	 * next second, because ledger_tick() finds the size again. */
+	if (!to.failed && !ldg_was_moved(l, &ours) && access(to.p, F_OK) < 0 &&
 	    rename(l->path, to.p) < 0)
-		trouble(l, "cannot be rotated");
+		ldg_trouble(l, "cannot be rotated");
 	buf_done(&to);
-	/* closing gives the lock back */
-	close_file(l);
-	open_file(l);
+	/* closing releases the lock */
+	ldg_close(l);
+	ldg_open(l);
 }
 
 void ledger_tick(struct ledger *l)
@@ -154,15 +169,17 @@ void ledger_tick(struct ledger *l)
 
 	if (!l->path)
 		return;
-	if (l->fd < 0 || was_moved(l, &ours)) {
-		close_file(l);
-		open_file(l);
+	if (l->fd < 0 || ldg_was_moved(l, &ours)) {
+		ldg_close(l);
+		ldg_open(l);
 		return;
 	}
-	if (l->in_trouble) { /* a disk that was full: the next write tells */
-		close_file(l);
-		open_file(l);
+	/* After a failed write, of a full disk for instance. Opening ends the
+	 * state, so that the next failure is logged again. */
+	if (l->in_trouble) {
+		ldg_close(l);
+		ldg_open(l);
 	}
 	if (l->max_bytes > 0 && (uint64_t)ours.st_size >= l->max_bytes)
-		rotate(l);
+		ldg_rotate(l);
 }

@@ -1,4 +1,12 @@
-/* usage/record: one end-of-stream line of HAProxy, taken apart. */
+/*
+ * usage/record: one end-of-stream line of HAProxy, taken apart.
+ *
+ *   line --rec_read_line--> RECORD_FIELDS --record_read_usage--> tokens
+ *                              |
+ *                              +--ticket_read--> what the agent knew
+ *
+ * then, with the price of the model, record_charge: tokens and dollars.
+ */
 #include "usage/record.h"
 
 #include "base/jscan.h"
@@ -8,151 +16,37 @@
 #include <stdlib.h>
 
 enum {
+	/* net/udp gives 8 KiB at most; a test may give more. */
 	RECORD_LINE_MAX = 16384,
 	RECORD_TOKENS_MAX = 1 << 30, /* more is a broken report */
-	BYTES_PER_OUTPUT_TOKEN = 4,  /* of an answer nobody counted */
+	/* Of an answer nobody counted: English has about four bytes a token. */
+	RECORD_BYTES_PER_TOKEN = 4,
 	/* Events that arrive together with the upstream's close are not seen
 	 * one by one. Azure's have 300 to 450 bytes. */
-	BYTES_PER_EVENT_AT_MOST = 512,
+	RECORD_BYTES_PER_EVENT = 512,
 };
 
-/* What haproxy.cfg writes, in the same order. */
-enum field {
-	F_V,
-	F_ID,
-	F_STATUS,
-	F_TERMINATION,
-	F_RETRIES,
-	F_BYTES,
-	F_TTFB,
-	F_TOTAL,
-	F_VERDICT,
-	F_CODE,
-	F_CONSUMER,
-	F_ACCOUNT,
-	F_APP,
-	F_AGENT,
-	F_PROJECT,
-	F_MODEL,
-	F_DEPLOYMENT,
-	F_RESOURCE,
-	F_OPERATION,
-	F_RESERVED,
-	F_TEXT_BYTES,
-	F_STREAM,
-	F_EVENTS,
-	F_TOKEN_MS,
-	F_USAGE_FIRST,
-	F_USAGE,
-	F_OBJECT,
-	F_OWNER,
-	F_ORIGIN,
-	F_SPILLED,
-	F_BATCH,
-	F_BATCH_MODEL,
-	N_FIELDS,
+#define REC_ROW(kind, name, where) FIELD_ROW(struct usage_record, kind, name)
+static const struct field rec_fields[] = {RECORD_FIELDS(REC_ROW)};
+#undef REC_ROW
+
+enum { REC_N_FIELDS = sizeof(rec_fields) / sizeof(*rec_fields) };
+
+/* Where the reading of a line is. */
+struct rec_reader {
+	struct usage_record *rec;
+	uint32_t seen; /* one bit a field */
+	size_t next;   /* field that is expected: they come in our order */
+	char *room;    /* for texts: in all, as much as the line is long */
 };
 
-static const struct str names[N_FIELDS] = {
-	[F_V] = STR_INIT("v"),
-	[F_ID] = STR_INIT("id"),
-	[F_STATUS] = STR_INIT("status"),
-	[F_TERMINATION] = STR_INIT("termination"),
-	[F_RETRIES] = STR_INIT("retries"),
-	[F_BYTES] = STR_INIT("bytes"),
-	[F_TTFB] = STR_INIT("ttfb_ms"),
-	[F_TOTAL] = STR_INIT("total_ms"),
-	[F_VERDICT] = STR_INIT("verdict"),
-	[F_CODE] = STR_INIT("code"),
-	[F_CONSUMER] = STR_INIT("consumer"),
-	[F_ACCOUNT] = STR_INIT("account"),
-	[F_APP] = STR_INIT("app"),
-	[F_AGENT] = STR_INIT("agent"),
-	[F_PROJECT] = STR_INIT("project"),
-	[F_MODEL] = STR_INIT("model"),
-	[F_DEPLOYMENT] = STR_INIT("deployment"),
-	[F_RESOURCE] = STR_INIT("resource"),
-	[F_OPERATION] = STR_INIT("operation"),
-	[F_RESERVED] = STR_INIT("reserved"),
-	[F_TEXT_BYTES] = STR_INIT("text_bytes"),
-	[F_STREAM] = STR_INIT("stream"),
-	[F_EVENTS] = STR_INIT("events"),
-	[F_TOKEN_MS] = STR_INIT("token_ms"),
-	[F_USAGE_FIRST] = STR_INIT("usage_first"),
-	[F_USAGE] = STR_INIT("usage"),
-	[F_OBJECT] = STR_INIT("object"),
-	[F_OWNER] = STR_INIT("owner"),
-	[F_ORIGIN] = STR_INIT("origin"),
-	[F_SPILLED] = STR_INIT("spilled"),
-	[F_BATCH] = STR_INIT("batch"),
-	[F_BATCH_MODEL] = STR_INIT("batch_model"),
-};
+_Static_assert(REC_N_FIELDS <= 32, "rec_reader.seen has one bit a field");
 
-/* The values of a line; empty where there is none. */
-struct fields {
-	struct str v[N_FIELDS];
-	uint32_t seen;
-	enum field last;
-	char *room; /* for strings, as much as the line is long */
-};
-
-_Static_assert(N_FIELDS <= 32, "one bit a field");
-
-/* N_FIELDS: none of ours. They come in order, so the search begins behind the
- * last one. */
-static enum field field_of(const struct fields *f, struct str name)
-{
-	unsigned i;
-
-	for (i = 1; i <= N_FIELDS; i++) {
-		enum field at = (enum field)((f->last + i) % N_FIELDS);
-
-		if (str_eq(names[at], name))
-			return at;
-	}
-	return N_FIELDS;
-}
-
-static bool read_member(struct fields *f, struct jscan *s)
-{
-	enum field at = field_of(f, s->text);
-	enum jscan_token t = jscan_next(s);
-	struct str value;
-
-	if (t != JSCAN_STRING && t != JSCAN_NUMBER)
-		return false;
-	/* a number has nothing to unescape */
-	value = str_of(f->room, jscan_unescape(s->text, f->room));
-	f->room += value.len;
-	if (at == N_FIELDS)
-		return true;
-	if (f->seen & (UINT32_C(1) << at))
-		return false; /* twice: which one counts? */
-	f->seen |= UINT32_C(1) << at;
-	f->last = at;
-	/* HAProxy writes an unset variable as "" or "-" */
-	if (!str_eq(value, STR("-")))
-		f->v[at] = value;
-	return true;
-}
-
-static bool read_line(struct fields *f, struct str line)
-{
-	enum jscan_token t;
-	struct jscan s;
-
-	jscan_init(&s, line, 1);
-	if (jscan_next(&s) != JSCAN_OBJECT)
-		return false;
-	while ((t = jscan_next(&s)) == JSCAN_KEY)
-		if (!read_member(f, &s))
-			return false;
-	return t == JSCAN_OBJECT_END && jscan_next(&s) == JSCAN_END;
-}
+/* ---------------------------------------------------------------- the line */
 
 /* Variables can only be logged quoted, because an unset one would break the
  * JSON; so a number is digits either way. */
-static int64_t number_of(struct str s, int64_t absent)
+static int64_t rec_number(struct str s, int64_t absent)
 {
 	bool negative = str_starts(s, STR("-"));
 	uint64_t u;
@@ -162,16 +56,92 @@ static int64_t number_of(struct str s, int64_t absent)
 	return negative ? -(int64_t)u : (int64_t)u;
 }
 
-static uint64_t count_of(struct str s)
+/* False when a ticket is none of ours. A number that is none counts as absent:
+ * the request has ended all the same, and is to be settled. */
+static bool rec_store(struct usage_record *rec, const struct field *f,
+                      char *value, size_t len)
 {
-	int64_t v = number_of(s, 0);
+	void *at = (char *)rec + f->at;
+	struct str s = str_of(value, len);
+	int64_t n;
 
-	return v > 0 ? (uint64_t)v : 0;
+	switch (f->kind) {
+	case FIELD_TEXT:
+		*(struct str *)at = s;
+		return true;
+	case FIELD_COUNT:
+		n = rec_number(s, 0);
+		*(uint64_t *)at = n > 0 ? (uint64_t)n : 0;
+		return true;
+	case FIELD_SIGNED:
+		*(int64_t *)at = rec_number(s, -1);
+		return true;
+	case FIELD_FLAG:
+		*(bool *)at = str_eq(s, STR("1"));
+		return true;
+	case FIELD_TICKET: /* decoded where it stands */
+		return ticket_read(s, value, at);
+	case FIELD_OPERATION: /* not of a line */
+		break;
+	}
+	return false;
 }
+
+/* REC_N_FIELDS: none of ours. */
+static size_t rec_find(const struct rec_reader *r, struct str name)
+{
+	for (size_t i = 0; i < REC_N_FIELDS; i++) {
+		size_t at = (r->next + i) % REC_N_FIELDS;
+
+		if (str_eq(rec_fields[at].name, name))
+			return at;
+	}
+	return REC_N_FIELDS;
+}
+
+static bool rec_read_member(struct rec_reader *r, struct jscan *s)
+{
+	size_t at = rec_find(r, s->text);
+	enum jscan_token t = jscan_next(s);
+	char *value = r->room;
+	size_t len;
+
+	if (t != JSCAN_STRING && t != JSCAN_NUMBER)
+		return false;
+	if (at == REC_N_FIELDS)
+		return true;
+	if (r->seen & (UINT32_C(1) << at))
+		return false; /* twice: which one counts? */
+	r->seen |= UINT32_C(1) << at;
+	r->next = at + 1;
+	/* a number has nothing to unescape */
+	len = jscan_unescape(s->text, value);
+	r->room += len;
+	if (len == 0 || (len == 1 && *value == '-'))
+		return true; /* HAProxy's words for an unset variable */
+	return rec_store(r->rec, &rec_fields[at], value, len);
+}
+
+static bool rec_read_line(struct rec_reader *r, struct str line)
+{
+	enum jscan_token t;
+	struct jscan s;
+
+	jscan_init(&s, line, 1);
+	if (jscan_next(&s) != JSCAN_OBJECT)
+		return false;
+	while ((t = jscan_next(&s)) == JSCAN_KEY)
+		if (!rec_read_member(r, &s))
+			return false;
+	return t == JSCAN_OBJECT_END && jscan_next(&s) == JSCAN_END;
+}
+
+/* --------------------------------------------------------------- the usage */
 
 /* A token count: absent and null are 0; anything else that is no sane count
  * spoils the report. */
-static uint64_t tokens_of(const struct json *usage, const char *name, bool *bad)
+static uint64_t rec_tokens(const struct json *usage, const char *name,
+                           bool *bad)
 {
 	const struct json *j = json_get(usage, name);
 	int64_t v = 0;
@@ -185,28 +155,30 @@ static uint64_t tokens_of(const struct json *usage, const char *name, bool *bad)
 	return (uint64_t)v;
 }
 
-static uint64_t larger(uint64_t a, uint64_t b)
+static uint64_t rec_larger(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
 }
 
 /* A detail of the input or output, in whichever group it stands: the APIs
  * differ in the name. */
-static uint64_t detail_of(const struct json *usage, const char *const groups[3],
-                          const char *name, bool *bad)
+static uint64_t rec_detail(const struct json *usage,
+                           const char *const groups[3], const char *name,
+                           bool *bad)
 {
 	uint64_t most = 0;
 
 	for (size_t i = 0; i < 3; i++)
-		most = larger(most,
-		              tokens_of(json_get(usage, groups[i]), name, bad));
+		most = rec_larger(most, rec_tokens(json_get(usage, groups[i]),
+		                                   name, bad));
 	return most;
 }
 
 /* chat, completions, embeddings: prompt_* / completion_*;
  * responses, images: input_* / output_*; audio, realtime: the same, with the
  * details in the singular. What is billed by its duration has no tokens. */
-static void read_openai(const struct json *u, struct usage_tokens *t, bool *bad)
+static void rec_read_openai(const struct json *u, struct usage_tokens *t,
+                            bool *bad)
 {
 	static const char *const in[] = {"prompt_tokens_details",
 	                                 "input_tokens_details",
@@ -215,35 +187,35 @@ static void read_openai(const struct json *u, struct usage_tokens *t, bool *bad)
 	                                  "output_tokens_details",
 	                                  "output_token_details"};
 
-	t->input = larger(tokens_of(u, "prompt_tokens", bad),
-	                  tokens_of(u, "input_tokens", bad));
-	t->output = larger(tokens_of(u, "completion_tokens", bad),
-	                   tokens_of(u, "output_tokens", bad));
-	t->cached = detail_of(u, in, "cached_tokens", bad);
-	t->reasoning = detail_of(u, out, "reasoning_tokens", bad);
-	t->audio = detail_of(u, in, "audio_tokens", bad) +
-	           detail_of(u, out, "audio_tokens", bad);
+	t->input = rec_larger(rec_tokens(u, "prompt_tokens", bad),
+	                      rec_tokens(u, "input_tokens", bad));
+	t->output = rec_larger(rec_tokens(u, "completion_tokens", bad),
+	                       rec_tokens(u, "output_tokens", bad));
+	t->cached = rec_detail(u, in, "cached_tokens", bad);
+	t->reasoning = rec_detail(u, out, "reasoning_tokens", bad);
+	t->audio = rec_detail(u, in, "audio_tokens", bad) +
+	           rec_detail(u, out, "audio_tokens", bad);
 }
 
 /* Anthropic counts cached tokens outside input_tokens, and repeats cumulative
  * figures: the larger of first and last is the final one. */
-static void read_anthropic(const struct json *u, struct usage_tokens *t,
-                           bool *bad)
+static void rec_read_anthropic(const struct json *u, struct usage_tokens *t,
+                               bool *bad)
 {
-	uint64_t read = tokens_of(u, "cache_read_input_tokens", bad);
-	uint64_t made = tokens_of(u, "cache_creation_input_tokens", bad);
+	uint64_t read = rec_tokens(u, "cache_read_input_tokens", bad);
+	uint64_t made = rec_tokens(u, "cache_creation_input_tokens", bad);
 
-	t->input = larger(t->input,
-	                  tokens_of(u, "input_tokens", bad) + read + made);
-	t->cached = larger(t->cached, read);
-	t->output = larger(t->output, tokens_of(u, "output_tokens", bad));
-	t->reasoning = larger(t->reasoning,
-	                      tokens_of(json_get(u, "output_tokens_details"),
-	                                "thinking_tokens", bad));
+	t->input = rec_larger(t->input,
+	                      rec_tokens(u, "input_tokens", bad) + read + made);
+	t->cached = rec_larger(t->cached, read);
+	t->output = rec_larger(t->output, rec_tokens(u, "output_tokens", bad));
+	t->reasoning = rec_larger(
+		t->reasoning, rec_tokens(json_get(u, "output_tokens_details"),
+	                                 "thinking_tokens", bad));
 }
 
-static bool read_one(struct str text, enum api_operation op,
-                     struct usage_tokens *t)
+static bool rec_read_report(struct str text, enum api_operation op,
+                            struct usage_tokens *t)
 {
 	const char *error;
 	size_t at;
@@ -251,9 +223,9 @@ static bool read_one(struct str text, enum api_operation op,
 	bool bad = json_type(u) != JSON_OBJECT;
 
 	if (!bad && op == API_MESSAGES)
-		read_anthropic(u, t, &bad);
+		rec_read_anthropic(u, t, &bad);
 	else if (!bad)
-		read_openai(u, t, &bad);
+		rec_read_openai(u, t, &bad);
 	json_free(u);
 	return !bad;
 }
@@ -263,77 +235,69 @@ bool record_read_usage(struct str text, struct str first, enum api_operation op,
 {
 	struct usage_tokens t = {0};
 
-	if (text.len == 0 || !read_one(text, op, &t))
+	if (text.len == 0 || !rec_read_report(text, op, &t))
 		return false;
-	if (op == API_MESSAGES && first.len > 0 && !read_one(first, op, &t))
+	if (op == API_MESSAGES && first.len > 0 &&
+	    !rec_read_report(first, op, &t))
 		return false;
 	*out = t;
 	return true;
 }
 
-/* Measured from the head of the answer on, as the stream passed. */
-static int64_t first_token(struct str behind_head, int64_t ttfb_ms)
-{
-	int64_t behind = number_of(behind_head, -1);
+/* ----------------------------------------------------------------- parsing */
 
-	return ttfb_ms >= 0 && behind >= 0 ? ttfb_ms + behind : -1;
+/* Measured from the head of the answer on, as the stream passed. */
+static int64_t rec_first_token(const struct usage_record *rec)
+{
+	if (rec->ttfb_ms < 0 || rec->token_ms < 0 ||
+	    rec->token_ms > INT64_MAX - rec->ttfb_ms)
+		return -1;
+	return rec->ttfb_ms + rec->token_ms;
 }
 
-static void take_fields(const struct str v[N_FIELDS], struct usage_record *rec)
+/* SIGNED is -1 when absent, all else 0. */
+#define REC_ABSENT_TEXT(name)
+#define REC_ABSENT_COUNT(name)
+#define REC_ABSENT_SIGNED(name) .name = -1,
+#define REC_ABSENT_FLAG(name)
+#define REC_ABSENT_TICKET(name)
+#define REC_ABSENT(kind, name, where) REC_ABSENT_##kind(name)
+
+static enum record_status rec_check(const struct usage_record *rec, bool whole)
 {
-	rec->id = v[F_ID];
-	rec->verdict = v[F_VERDICT];
-	rec->code = v[F_CODE];
-	rec->account = v[F_ACCOUNT];
-	rec->consumer = v[F_CONSUMER];
-	rec->app = v[F_APP];
-	rec->agent = v[F_AGENT];
-	rec->project = v[F_PROJECT];
-	rec->model = v[F_MODEL];
-	rec->deployment = v[F_DEPLOYMENT];
-	rec->resource = v[F_RESOURCE];
-	rec->operation = operations_by_name(v[F_OPERATION]);
-	rec->termination = v[F_TERMINATION];
-	rec->status = number_of(v[F_STATUS], 0);
-	rec->object = v[F_OBJECT];
-	rec->owner = v[F_OWNER];
-	rec->origin = v[F_ORIGIN];
-	rec->batch = v[F_BATCH];
-	rec->batch_model = v[F_BATCH_MODEL];
-	rec->counted = number_of(v[F_RESERVED], -1) != 0;
-	rec->reserved = count_of(v[F_RESERVED]);
-	rec->text_bytes = count_of(v[F_TEXT_BYTES]);
-	rec->bytes = count_of(v[F_BYTES]);
-	rec->events = count_of(v[F_EVENTS]);
-	rec->ttfb_ms = number_of(v[F_TTFB], -1);
-	rec->ttft_ms = first_token(v[F_TOKEN_MS], rec->ttfb_ms);
-	rec->total_ms = number_of(v[F_TOTAL], -1);
-	rec->retries = count_of(v[F_RETRIES]);
-	rec->spilled = str_eq(v[F_SPILLED], STR("1"));
-	/* a boolean variable, as HAProxy's versions print it */
-	rec->stream = str_eq(v[F_STREAM], STR("1")) ||
-	              str_eq(v[F_STREAM], STR("true"));
-	rec->has_usage = record_read_usage(v[F_USAGE], v[F_USAGE_FIRST],
-	                                   rec->operation, &rec->tokens);
+	/* first, because it is not known what else differs in another version
+	 */
+	if (rec->v > 0 && rec->v != RECORD_VERSION)
+		return RECORD_OTHER_VERSION;
+	if (!whole || rec->v == 0)
+		return RECORD_BAD;
+	if (rec->id.len == 0 || rec->id.len > STORE_ID_MAX)
+		return RECORD_BAD;
+	return RECORD_OK;
 }
 
 enum record_status record_parse(struct str line, struct usage_record *out)
 {
-	struct usage_record rec = {0};
-	struct fields f = {.last = N_FIELDS - 1};
+	struct usage_record rec = {RECORD_FIELDS(REC_ABSENT)};
+	struct rec_reader r = {.rec = &rec};
+	enum record_status st;
 
 	line = str_trim(line);
 	if (!str_starts(line, STR("{\"v\":")))
 		return RECORD_OTHER;
 	if (line.len > RECORD_LINE_MAX)
 		return RECORD_BAD;
-	rec.text = f.room = malloc(line.len);
-	if (!rec.text || !read_line(&f, line) || number_of(f.v[F_V], 0) != 1 ||
-	    f.v[F_ID].len == 0 || f.v[F_ID].len > STORE_ID_MAX) {
-		free(rec.text);
+	rec.text = r.room = malloc(line.len);
+	if (!rec.text)
 		return RECORD_BAD;
+	st = rec_check(&rec, rec_read_line(&r, line));
+	if (st != RECORD_OK) {
+		free(rec.text);
+		return st;
 	}
-	take_fields(f.v, &rec);
+	rec.ttft_ms = rec_first_token(&rec);
+	rec.has_usage = record_read_usage(rec.usage, rec.usage_first,
+	                                  rec.ticket.operation, &rec.tokens);
 	*out = rec;
 	return RECORD_OK;
 }
@@ -344,11 +308,13 @@ void record_done(struct usage_record *rec)
 	rec->text = NULL;
 }
 
+/* ---------------------------------------------------------------- charging */
+
 /* Did the upstream work on it, as far as the status tells? An error answer
  * costs nothing; no answer (the time was up, or the client left while the
  * upstream was thinking, which HAProxy logs as a 400: CH, from 3.2 on also CL)
  * costs the prompt, which was read by then. */
-static bool was_refused(const struct usage_record *rec)
+static bool rec_was_refused(const struct usage_record *rec)
 {
 	bool client_left =
 		str_starts(rec->termination, STR("CH")) ||
@@ -357,23 +323,10 @@ static bool was_refused(const struct usage_record *rec)
 	return rec->status >= 400 && rec->status != 504 && !client_left;
 }
 
-static void estimate(const struct usage_record *rec, double ratio,
-                     struct usage_tokens *t)
-{
-	t->input = (uint64_t)((double)rec->text_bytes / ratio) + 1;
-	if (rec->status < 200 || rec->status >= 300)
-		return;
-	if (rec->stream)
-		t->output = larger(rec->events,
-		                   rec->bytes / BYTES_PER_EVENT_AT_MOST);
-	else
-		t->output = rec->bytes / BYTES_PER_OUTPUT_TOKEN;
-}
-
 /* HAProxy's second letter says how far it was: R, it had no complete request; Q
  * and C, no connection to the upstream. Then nothing was sent there, and it is
  * not sent again after it was once (`retry-on conn-failure`). */
-static bool was_unsent(const struct usage_record *rec)
+static bool rec_was_unsent(const struct usage_record *rec)
 {
 	const struct str t = rec->termination;
 
@@ -381,37 +334,68 @@ static bool was_unsent(const struct usage_record *rec)
 }
 
 /* Their bytes say nothing about tokens. */
-static bool is_media(enum api_operation op)
+static bool rec_is_media(enum api_operation op)
 {
 	return op == API_IMAGES || op == API_AUDIO;
 }
 
+/* Output tokens of an answer whose usage was not reported: it was cut short, or
+ * the API does not report any. Azure sends about one token an event. */
+static uint64_t rec_estimate_output(const struct usage_record *rec)
+{
+	if (rec->status < 200 || rec->status >= 300)
+		return 0;
+	if (rec->ticket.stream)
+		return rec_larger(rec->events,
+		                  rec->bytes / RECORD_BYTES_PER_EVENT);
+	return rec->bytes / RECORD_BYTES_PER_TOKEN;
+}
+
+/* True: *tokens is an estimate. */
+static bool rec_count_tokens(const struct usage_record *rec,
+                             struct usage_tokens *tokens)
+{
+	/* without `counted` an answer may repeat the usage of an earlier
+	 * request, which has paid for it */
+	if (!rec->ticket.counted)
+		return false;
+	if (rec->has_usage) {
+		*tokens = rec->tokens;
+		/* an odd report must not make `input - cached` wrap */
+		if (tokens->cached > tokens->input)
+			tokens->cached = tokens->input;
+		return false;
+	}
+	if (rec_is_media(rec->ticket.operation)) {
+		/* Many models report none. One that was cut short may have. */
+		if (str_eq(rec->termination, STR("--")))
+			return false;
+		tokens->output = rec->ticket.reserved;
+		return true;
+	}
+	tokens->input = rec->ticket.prompt;
+	tokens->output = rec_estimate_output(rec);
+	return true;
+}
+
 void record_charge(const struct usage_record *rec, const struct policy_model *m,
-                   double ratio, struct usage_tokens *tokens,
-                   struct store_usage *used, bool *estimated)
+                   struct usage_tokens *tokens, struct store_usage *used,
+                   bool *estimated)
 {
 	*tokens = (struct usage_tokens){0};
 	*used = (struct store_usage){0};
 	*estimated = false;
-	if (was_refused(rec) || was_unsent(rec))
+	if (rec_was_refused(rec) || rec_was_unsent(rec))
 		return;
-	if (!rec->counted) {
-		/* an answer may repeat the usage of another request */
-	} else if (rec->has_usage) {
-		*tokens = rec->tokens;
-	} else if (is_media(rec->operation)) {
-		/* Many models report none. One that was cut short may have. */
-		*estimated = !str_eq(rec->termination, STR("--"));
-		tokens->output = *estimated ? rec->reserved : 0;
-	} else {
-		*estimated = true;
-		estimate(rec, ratio, tokens);
-	}
+	*estimated = rec_count_tokens(rec, tokens);
 	used->requests = 1;
 	used->tokens = tokens->input + tokens->output;
 	if (m)
 		used->nano_usd = price_nano_usd(
-			&m->price,
-			&(struct price_use){tokens->input, tokens->cached,
-		                            tokens->output, rec->counted});
+			&m->price, &(struct price_use){
+					   .input = tokens->input,
+					   .cached = tokens->cached,
+					   .output = tokens->output,
+					   .requests = rec->ticket.counted,
+				   });
 }

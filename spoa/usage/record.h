@@ -3,16 +3,47 @@
  *
  *   haproxy log-format (JSON, by UDP) -> record_parse -> record_charge
  *
- * The line is hearsay until a reservation with its id is open: anybody on
- * this host could send one. Nothing is charged or counted for an unknown id.
+ * The line is hearsay until a reservation with its id is open: anybody on this
+ * host could send one. Nothing is charged or counted for an unknown id.
  */
 #ifndef USAGE_RECORD_H
 #define USAGE_RECORD_H
 
-#include "base/str.h"
 #include "conf/policy.h"
-#include "api/operations.h"
 #include "store/store.h"
+#include "usage/ticket.h"
+
+/* Of the line, `"v":`. An older HAProxy configuration writes another one. */
+enum { RECORD_VERSION = 2 };
+
+/* The members of the line: haproxy.cfg, log-format. What the agent knew itself
+ * comes back in `ticket`; the rest is what HAProxy and its Lua filter alone
+ * know. An unset variable is "" or "-": absent. */
+/* clang-format off */
+#define RECORD_FIELDS(X)                                                       \
+	X(COUNT, v, INNER)                                                     \
+	X(TEXT, id, INNER)            /* of the request; the ledger's own */   \
+	X(SIGNED, status, LEDGER)     /* to the client; -1: none was sent */   \
+	X(TEXT, termination, LEDGER)  /* HAProxy's two letters; "--": good */  \
+	X(COUNT, retries, INNER)      /* connections tried again */            \
+	X(COUNT, bytes, LEDGER)       /* sent to the client */                 \
+	X(SIGNED, ttfb_ms, LEDGER)    /* head of the answer; -1: none came */  \
+	X(SIGNED, total_ms, LEDGER)                                            \
+	X(TEXT, verdict, INNER)       /* "allow"; empty: no decision came */   \
+	X(TEXT, code, INNER)          /* why it did not go as allowed */       \
+	X(TICKET, ticket, INNER)      /* absent: nothing was reserved */       \
+	X(COUNT, events, LEDGER)      /* of an SSE stream */                   \
+	X(SIGNED, token_ms, INNER)    /* head to first token; -1: not seen */  \
+	X(TEXT, usage_first, INNER)   /* of Anthropic's message_start */       \
+	X(TEXT, usage, INNER)         /* JSON object, as the resource said */  \
+	X(TEXT, object, INNER)        /* id that a streamed answer has made */ \
+	X(FLAG, spilled, LEDGER)      /* by Azure, to another deployment */    \
+	/* a batch that was shown: its id, and a model or deployment.          \
+	 * `usage` is then what the batch has used so far; the request has     \
+	 * used nothing */                                                     \
+	X(TEXT, batch, INNER)                                                  \
+	X(TEXT, batch_model, INNER)
+/* clang-format on */
 
 struct usage_tokens {
 	uint64_t input;  /* all of the prompt, cached tokens included */
@@ -23,42 +54,28 @@ struct usage_tokens {
 };
 
 struct usage_record {
-	char *text; /* owns all strings below */
-	struct str id;
-	struct str account, consumer, app, agent, project;
-	struct str model, deployment, resource;
-	enum api_operation operation;
-	struct str termination; /* HAProxy's two letters: "--", "CD", ... */
-	struct str verdict;
-	struct str code;          /* empty, or why it did not go as allowed */
-	int64_t status;           /* to the client; 0 or -1: no answer began */
-	struct str object, owner; /* made by a streamed answer */
-	struct str origin; /* request that pays for a background response */
-	/* A batch that is shown: its id, and a model or deployment. has_usage
-	 * then says what it has used so far; the request has used nothing. */
-	struct str batch, batch_model;
-	uint64_t reserved; /* tokens; 0: this operation does not count any */
-	bool counted;
-	uint64_t text_bytes;
-	uint64_t bytes;            /* sent to the client */
-	uint64_t events;           /* of an SSE stream */
-	int64_t ttfb_ms, total_ms; /* -1: not reached */
-	int64_t ttft_ms;           /* first token of a stream; -1: not seen */
-	uint64_t retries;
-	bool stream;
-	bool spilled; /* Azure let another deployment answer it */
-	bool has_usage;
-	struct usage_tokens tokens; /* as the upstream reported */
+#define RECORD_MEMBER(kind, name, where) FIELD_MEMBER(kind, name)
+	RECORD_FIELDS(RECORD_MEMBER)
+#undef RECORD_MEMBER
+	char *text;      /* owns all texts of the record and its ticket */
+	int64_t ttft_ms; /* first token of a stream; -1: not seen */
+	bool has_usage;  /* `usage` and `usage_first` are tokens: */
+	struct usage_tokens tokens;
 };
 
 enum record_status {
 	RECORD_OK = 0,
 	RECORD_OTHER = 1, /* not one of ours: HAProxy's own messages */
 	RECORD_BAD = 2,   /* ours by its look, but not usable */
+	/* ours, but not of RECORD_VERSION: haproxy.cfg and agent differ */
+	RECORD_OTHER_VERSION = 3,
 };
 
-/* RECORD_OK: the caller must record_done() it. `line` is not kept. */
+/* RECORD_OK: the caller must record_done() it. Otherwise *out is untouched.
+ * `line` is not kept. */
 enum record_status record_parse(struct str line, struct usage_record *out);
+
+/* Also of a record that is zeroed, or done already. */
 void record_done(struct usage_record *rec);
 
 /* The usage object of any API in azure.md 4.7. `first` is the earlier one of
@@ -67,12 +84,12 @@ void record_done(struct usage_record *rec);
 bool record_read_usage(struct str text, struct str first, enum api_operation op,
                        struct usage_tokens *out);
 
-/* What to charge. `ratio` is bytes per prompt token. *estimated is true when
- * the upstream reported nothing: prompt from its bytes, output from events or
- * bytes. A request the upstream refused costs nothing. `m` NULL: no
- * prices, so no cost. */
+/* What to charge. *estimated is true when the upstream reported nothing: then
+ * the prompt is what was reserved for it, and the output follows from events or
+ * bytes. A request that the upstream refused, or that was never sent, costs
+ * nothing. `m` NULL: no prices, so no cost. */
 void record_charge(const struct usage_record *rec, const struct policy_model *m,
-                   double ratio, struct usage_tokens *tokens,
-                   struct store_usage *used, bool *estimated);
+                   struct usage_tokens *tokens, struct store_usage *used,
+                   bool *estimated);
 
 #endif

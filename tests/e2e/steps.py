@@ -1,12 +1,15 @@
 """Steps that tests of several modules share: changes of the configuration, exact sums, blocked
 callers, and requests that run in the background."""
+import base64
 import json
+import re
 import socket
 import threading
 
 import httpx
 
-from harness import CHAT, HELLO, PATIENCE, STREAMED, agent_command, bearer, request_id, sse_events, wait_until
+from harness import (CHAT, HELLO, PATIENCE, ROOT, STREAMED, agent_command, bearer, request_id, sse_events,
+                     wait_until)
 
 # ------------------------------------------------------------- configurations
 
@@ -168,12 +171,43 @@ def send_usage(stack, line):
                  ("127.0.0.1", stack.ports["usage"]))
 
 
+def ticket_fields():
+    """The rows of the agent's own table, so that a new one is nothing to do here."""
+    text = (ROOT / "spoa/usage/ticket.h").read_text()
+    return re.findall(r"\bX\((TEXT|COUNT|FLAG|OPERATION), (\w+), \w+\)", text)
+
+
+def varint(n):
+    """SPOE.txt 3.1, as spop/cursor reads it."""
+    if n < 240:
+        return bytes([n])
+    out, n = [n & 15 | 240], (n - 240) >> 4
+    while n >= 128:
+        out, n = out + [n & 127 | 128], (n - 128) >> 7
+    return bytes(out + [n])
+
+
+def ticket(**values):
+    """What the agent writes for HAProxy to print (spoa/usage/ticket.h)."""
+    fields = ticket_fields()
+    assert set(values) <= {name for _, name in fields}
+    out = bytes([1, len(fields)])
+    for kind, name in fields:
+        value = values.get(name, "" if kind == "TEXT" else 0)
+        out += varint(len(value.encode())) + value.encode() if kind == "TEXT" else varint(int(value))
+    return base64.urlsafe_b64encode(out).decode().rstrip("=")
+
+
+CHAT_OPERATION = 1  # api/operations.h
+
+
 def usage_line(number, tokens=7, **more):
-    return {"v": 1, "id": number, "status": 200, "termination": "--", "retries": "0", "bytes": 100, "ttfb_ms": 1,
-            "total_ms": 2, "verdict": "allow", "code": "allow", "consumer": "demo", "account": "demo", "app": "a",
-            "model": "gpt-4o", "deployment": "gpt-4o-east", "resource": "east", "operation": "chat",
-            "reserved": "1", "text_bytes": "5", "stream": "0", "events": "-", "usage_first": "-",
-            "usage": json.dumps({"prompt_tokens": tokens, "completion_tokens": tokens}), **more}
+    """A line of haproxy.cfg; `more` goes to the ticket."""
+    said = {"consumer": "demo", "account": "demo", "app": "a", "model": "gpt-4o", "deployment": "gpt-4o-east",
+            "resource": "east", "operation": CHAT_OPERATION, "counted": True, "prompt": 1, "reserved": 1, "text_bytes": 5, **more}
+    return {"v": 2, "id": number, "status": 200, "termination": "--", "retries": "0", "bytes": 100, "ttfb_ms": 1,
+            "total_ms": 2, "verdict": "allow", "code": "-", "ticket": ticket(**said), "events": "-",
+            "usage": json.dumps({"prompt_tokens": tokens, "completion_tokens": tokens})}
 
 
 class Stream(threading.Thread):

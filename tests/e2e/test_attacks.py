@@ -392,7 +392,7 @@ HOSTILE = {
     "newline": "x\n2026-01-01T00:00:00.000Z info " + FORGED,
     "crlf": "x\r\n2026-01-01T00:00:00.000Z info " + FORGED,
     "fields": 'x verdict=allow status=200 consumer=admin "',
-    "quote-and-brace": '"} {"v":1,"id":"x","verdict":"allow',
+    "quote-and-brace": '"} {"v":2,"id":"x","verdict":"allow',
     "backslash": "\\\\\" verdict=allow",
     "escape-sequence": "\x1b[2J\x1b[31mroot",
     "line-separator": "x\u2028y\u2029z\u0085w",
@@ -446,7 +446,7 @@ def test_log_injection_by_headers_and_path(gw, name):
 def test_log_injection_by_token_claims(gw):
     """The names of the caller are in both lines. Entra signed them, but the admin of a tenant may
     give an app any name."""
-    evil = 'x"} {"v":1\n' + FORGED
+    evil = 'x"} {"v":2\n' + FORGED
     with clean_logs(gw):
         answer = gw.chat(token=gw.token(xms_mirid=evil, name=evil, roles=["Gateway.Use", evil], xms_par_app_azp=evil))
         assert answer.status_code in (200, 401)

@@ -288,16 +288,23 @@ def test_client_goes_away_during_a_stream(day):
     assert open_records(day) == set()
 
 
-def test_client_goes_away_before_the_first_byte(day):
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "QUJD" * 2000}}
+
+
+@pytest.mark.parametrize("content, at_least", [("Hello", 1), ([{"type": "text", "text": "See"}] + 3 * [PICTURE], 3 * 765)],
+                         ids=["text", "pictures"])
+def test_client_goes_away_before_the_first_byte(day, content, at_least):
+    """It pays for the prompt, as much as was reserved for it."""
     day.sim.fault(match={"endpoint": "data"}, delay_ms=20000)
     mark = day.children["agent"].mark()
     with pytest.raises(httpx.ReadTimeout):
-        day.post(CHAT, timeout=2, json={"model": "gpt-4o", "messages": HELLO})
+        day.post(CHAT, timeout=2, json={"model": "gpt-4o", "messages": [{"role": "user", "content": content}]})
     line = day.next_line("usage ", after=mark)
     assert line["termination"].startswith("C")
     assert line["estimated"] == "true" and line["output"] == "0"
+    assert line["input"] == day.decision(line["id"])["prompt"]
+    assert int(line["input"]) > at_least
     wait_spent(day, int(line["input"]))
-    assert int(line["input"]) > 0
 
 
 def test_upstream_cuts_a_stream(day):
@@ -497,14 +504,27 @@ def test_forged_usage_record_for_the_account_of_another_changes_nothing(day):
     assert used(day, stream.id) == spent(day)
 
 
-@pytest.mark.parametrize("junk", [b"", b"{", b'{"v":1', b'{"v":1,"id":5}', b'{"v":2,"id":"x"}', b"<134>hello",
-                                  b'{"v":1,"id":"' + b"a" * 5000 + b'"}', b'{"v":1,"id":"a}b{c"}',
-                                  b'{"v":1,"id":"\\u0000"}', b"\x00" * 100, b'{"v":' + b"[" * 8000],
-                         ids=range(11))
+@pytest.mark.parametrize("junk", [b"", b"{", b'{"v":2', b'{"v":2,"id":5}', b'{"v":0,"id":"x"}', b"<134>hello",
+                                  b'{"v":2,"id":"' + b"a" * 5000 + b'"}', b'{"v":2,"id":"a}b{c"}',
+                                  b'{"v":2,"id":"\\u0000"}', b"\x00" * 100, b'{"v":' + b"[" * 8000,
+                                  b'{"v":2,"id":"x","ticket":"AQ"}', b'{"v":2,"id":"x","ticket":"' + b"A" * 6000 + b'"}'],
+                         ids=range(13))
 def test_junk_on_the_usage_port_is_ignored(day, junk):
     send_usage(day, junk)
     answer = day.chat()
     assert used(day, answer) == spent(day)
+
+
+def test_haproxy_with_an_older_configuration_is_logged_once(day):
+    """Its usage lines are of another version: haproxy.cfg was not exported after the agent was replaced."""
+    malformed, log = usage_records(day, "malformed"), day.children["agent"].log
+    told = log().count("Export haproxy.cfg again")
+    for i in range(3):
+        send_usage(day, {"v": 1, "id": str(uuid.uuid4()), "status": 200, "verdict": "allow", "account": "demo",
+                         "reserved": "1"})
+        wait_until("the lines to be counted", lambda: usage_records(day, "malformed") == malformed + i + 1)
+        used(day, day.chat())  # a line of this version between them
+    assert log().count("Export haproxy.cfg again") == told + 1
 
 
 @pytest.mark.parametrize("usage", [{"prompt_tokens": -5, "completion_tokens": 1},

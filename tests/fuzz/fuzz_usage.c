@@ -1,7 +1,52 @@
-/* Any datagram may reach the usage socket: usage/record must survive it. */
+/* Any datagram may reach the usage socket, and any ticket be in it:
+ * usage/record and usage/ticket must survive them. */
+#include "base/b64url.h"
 #include "usage/record.h"
 
+#include <assert.h>
+#include <stdlib.h>
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Whoever reads a ticket may write it: a ticket of this agent has exactly one
+ * spelling, and one of an older agent becomes one of this agent. */
+static void one_ticket(struct str text)
+{
+	struct buf again, third;
+	struct ticket t, u;
+	char *room = malloc(text.len + 1), *room2;
+
+	buf_init(&again, 65536);
+	buf_init(&third, 65536);
+	if (room && ticket_read(text, room, &t)) {
+		assert(ticket_write(&t, &again) || again.failed);
+		room2 = malloc(again.len + 1);
+		if (room2 && !again.failed) {
+			assert(ticket_read(buf_str(&again), room2, &u));
+			assert(ticket_write(&u, &third));
+			assert(str_eq(buf_str(&again), buf_str(&third)));
+			/* a shorter one was an older one */
+			assert(again.len > text.len ||
+			       str_eq(buf_str(&again), text));
+		}
+		free(room2);
+	}
+	free(room);
+	buf_done(&again);
+	buf_done(&third);
+}
+
+/* As text, and as the bytes that base64url would hide from the fuzzer. */
+static void as_ticket(struct str input)
+{
+	struct buf text;
+
+	buf_init(&text, 1 << 20);
+	one_ticket(input);
+	if (b64url_write(&text, input))
+		one_ticket(buf_str(&text));
+	buf_done(&text);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -12,10 +57,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool estimated;
 
 	if (record_parse(text, &rec) == RECORD_OK) {
-		record_charge(&rec, NULL, 3.5, &tokens, &used, &estimated);
+		record_charge(&rec, NULL, &tokens, &used, &estimated);
 		record_done(&rec);
 	}
 	record_read_usage(text, STR_NONE, API_CHAT, &tokens);
 	record_read_usage(text, text, API_MESSAGES, &tokens);
+	as_ticket(text);
 	return 0;
 }

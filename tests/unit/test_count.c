@@ -76,13 +76,13 @@ static void expect_not(const char *part)
 static struct usage_record record(void)
 {
 	return (struct usage_record){
-		.consumer = STR("demo"),
-		.model = STR("gpt-4o"),
-		.deployment = STR("gpt-4o-east"),
-		.resource = STR("east"),
-		.operation = API_CHAT,
+		.ticket = {.consumer = STR("demo"),
+	                   .model = STR("gpt-4o"),
+	                   .deployment = STR("gpt-4o-east"),
+	                   .resource = STR("east"),
+	                   .operation = API_CHAT,
+	                   .stream = true},
 		.status = 200,
-		.stream = true,
 		.ttfb_ms = 30,
 		.total_ms = 1500,
 	};
@@ -157,7 +157,7 @@ static void times(void **state)
 
 	(void)state;
 	use(&rec, (struct usage_tokens){0}, false, 0);
-	rec.stream = false;
+	rec.ticket.stream = false;
 	rec.total_ms = 200000;
 	use(&rec, (struct usage_tokens){0}, false, 0);
 	rec.total_ms = -1;
@@ -177,9 +177,9 @@ static void provider_is_what_was_spoken(void **state)
 	struct usage_record rec = record();
 
 	(void)state;
-	rec.model = rec.deployment = STR("claude-sonnet-4-5");
-	rec.operation = API_MESSAGES;
-	rec.resource = STR("west");
+	rec.ticket.model = rec.ticket.deployment = STR("claude-sonnet-4-5");
+	rec.ticket.operation = API_MESSAGES;
+	rec.ticket.resource = STR("west");
 	use(&rec, tokens(1, 0, 1, 0), false, 0);
 	expect("{gen_ai_operation_name=\"chat\",gen_ai_provider_name="
 	       "\"anthropic\",gen_ai_request_model=\"claude-sonnet-4-5\","
@@ -191,9 +191,12 @@ static void streams_that_run(void **state)
 	struct usage_record rec = record();
 
 	(void)state;
-	count_decision(metrics, policy, rec.consumer, rec.model, "allow", true);
-	count_decision(metrics, policy, rec.consumer, rec.model, "allow", true);
-	count_decision(metrics, policy, rec.consumer, rec.model, "deny", false);
+	count_decision(metrics, policy, rec.ticket.consumer, rec.ticket.model,
+	               "allow", true);
+	count_decision(metrics, policy, rec.ticket.consumer, rec.ticket.model,
+	               "allow", true);
+	count_decision(metrics, policy, rec.ticket.consumer, rec.ticket.model,
+	               "deny", false);
 	count_end(metrics, policy, &rec);
 #define WHOSE "consumer=\"demo\",gen_ai_request_model=\"gpt-4o\""
 	expect("\nfoundry_consumer_streams{" WHOSE "} 1\n");
@@ -229,12 +232,14 @@ static void attack_names_that_are_not_configured(void **state)
 	(void)state;
 	for (i = 0; i < 1000; i++) {
 		snprintf(name, sizeof(name), "made-up-%u", i);
-		rec.consumer = rec.model = rec.resource = rec.deployment =
-			rec.agent = rec.app = rec.project = str_c(name);
+		rec.ticket.consumer = rec.ticket.model = rec.ticket.resource =
+			rec.ticket.deployment = rec.ticket.agent =
+				rec.ticket.app = rec.ticket.project =
+					str_c(name);
 		use(&rec, tokens(1, 0, 1, 0), false, 1);
 		count_end(metrics, policy, &rec);
-		count_decision(metrics, policy, STR("demo"), rec.model, "deny",
-		               false);
+		count_decision(metrics, policy, STR("demo"), rec.ticket.model,
+		               "deny", false);
 	}
 	expect("gen_ai_request_model=\"other\",consumer=\"other\","
 	       "resource=\"other\"" UNKNOWN "} 1000\n");

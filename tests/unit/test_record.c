@@ -1,6 +1,7 @@
 /* usage/record: HAProxy's end-of-stream line, and what it charges. */
 #include "test.h"
 
+#include "usage/estimator.h"
 #include "usage/record.h"
 
 #include <stdio.h>
@@ -144,31 +145,81 @@ static void a_report_that_is_none(void **state)
 	}
 }
 
+/* A line of haproxy.cfg. Its ticket is written by parse(): "@1" for a stream,
+ * "@0" for another answer. */
 #define LINE(status, termination, stream, events, bytes, usage)                \
 	LINE_AT("12", status, termination, stream, events, bytes, usage)
 #define LINE_AT(ttfb, status, termination, stream, events, bytes, usage)       \
-	"{\"v\":1,\"id\":\"11111111-2222-3333-4444-555555555555\","            \
+	"{\"v\":2,\"id\":\"11111111-2222-3333-4444-555555555555\","            \
 	"\"status\":" status ",\"termination\":\"" termination "\","           \
-	"\"verdict\":\"allow\",\"account\":\"hr\",\"consumer\":\"hr-bot\","    \
-	"\"model\":\"gpt-4o\",\"deployment\":\"d\",\"resource\":\"east\","     \
-	"\"operation\":\"chat\",\"reserved\":\"100\",\"text_bytes\":\"350\","  \
-	"\"stream\":\"" stream "\",\"usage\":\"" usage "\","                   \
-	"\"usage_first\":\"\",\"events\":\"" events "\",\"bytes\":" bytes ","  \
+	"\"verdict\":\"allow\",\"ticket\":\"@" stream "\","                    \
+	"\"usage\":\"" usage "\",\"usage_first\":\"\","                        \
+	"\"events\":\"" events "\",\"bytes\":" bytes ","                       \
 	"\"ttfb_ms\":" ttfb ",\"total_ms\":34,\"retries\":\"0\"}"
 
 #define USAGE "{\\\"prompt_tokens\\\":90,\\\"completion_tokens\\\":7}"
 
-static struct store_usage charge_of(const char *line, struct usage_tokens *t,
-                                    bool *estimated)
+/* What the agent wants back of a chat: 350 bytes of text, at 3.5 bytes a token
+ * and with the 8 of every request. */
+static struct ticket ticket_of_chat(void)
+{
+	return (struct ticket){
+		.consumer = STR("hr-bot"),
+		.account = STR("hr"),
+		.model = STR("gpt-4o"),
+		.deployment = STR("d"),
+		.resource = STR("east"),
+		.operation = API_CHAT,
+		.counted = true,
+		.prompt = 108,
+		.reserved = 1108,
+		.text_bytes = 350,
+	};
+}
+
+/* The line with the ticket in place of its mark. */
+static enum record_status parse_with(const char *line, struct ticket t,
+                                     struct usage_record *rec)
+{
+	struct str s = str_c(line);
+	size_t at = str_find(s, '@');
+	enum record_status st;
+	struct buf b;
+
+	buf_init(&b, 65536);
+	buf_add_str(&b, str_first(s, at));
+	if (at < s.len) {
+		t.stream = s.p[at + 1] == '1';
+		assert_true(ticket_write(&t, &b));
+		buf_add_str(&b, str_from(s, at + 2));
+	}
+	st = record_parse(buf_str(&b), rec);
+	buf_done(&b);
+	return st;
+}
+
+static void parse(const char *line, struct usage_record *rec)
+{
+	assert_int_equal(parse_with(line, ticket_of_chat(), rec), RECORD_OK);
+}
+
+static struct store_usage charge_with(const char *line, struct ticket ticket,
+                                      struct usage_tokens *t, bool *estimated)
 {
 	struct policy_model m = {.price = {.input = 1000, .output = 2000}};
 	struct usage_record rec;
 	struct store_usage used;
 
-	assert_int_equal(record_parse(str_c(line), &rec), RECORD_OK);
-	record_charge(&rec, &m, 3.5, t, &used, estimated);
+	assert_int_equal(parse_with(line, ticket, &rec), RECORD_OK);
+	record_charge(&rec, &m, t, &used, estimated);
 	record_done(&rec);
 	return used;
+}
+
+static struct store_usage charge_of(const char *line, struct usage_tokens *t,
+                                    bool *estimated)
+{
+	return charge_with(line, ticket_of_chat(), t, estimated);
 }
 
 static void line_is_read(void **state)
@@ -176,20 +227,42 @@ static void line_is_read(void **state)
 	struct usage_record rec;
 
 	(void)state;
-	assert_int_equal(record_parse(STR(LINE("200", "--", "1", "9", "700",
-	                                       USAGE) "\n"),
-	                              &rec),
-	                 RECORD_OK);
-	assert_true(str_eq(rec.account, STR("hr")));
-	assert_true(str_eq(rec.model, STR("gpt-4o")));
-	assert_int_equal(rec.operation, API_CHAT);
+	parse(LINE("200", "--", "1", "9", "700", USAGE) "\n", &rec);
+	assert_true(str_eq(rec.ticket.account, STR("hr")));
+	assert_true(str_eq(rec.ticket.model, STR("gpt-4o")));
+	assert_int_equal(rec.ticket.operation, API_CHAT);
+	assert_int_equal(rec.ticket.text_bytes, 350);
+	assert_true(rec.ticket.stream);
 	assert_int_equal(rec.status, 200);
-	assert_int_equal(rec.text_bytes, 350);
 	assert_int_equal(rec.events, 9);
 	assert_int_equal(rec.bytes, 700);
 	assert_int_equal(rec.ttfb_ms, 12);
-	assert_true(rec.stream);
+	assert_int_equal(rec.token_ms, -1);
 	assert_true(rec.has_usage);
+	record_done(&rec);
+	record_done(&rec);
+}
+
+/* HAProxy writes "-", in text as in numbers, for what is not set. */
+static void what_is_not_set_is_absent(void **state)
+{
+	struct usage_record rec;
+
+	(void)state;
+	parse("{\"v\":2,\"id\":\"a\",\"status\":-1,\"ttfb_ms\":-1,"
+	      "\"verdict\":\"-\",\"ticket\":\"-\",\"events\":\"-\","
+	      "\"token_ms\":\"-\",\"usage\":\"-\",\"object\":\"\","
+	      "\"spilled\":\"-\",\"bytes\":-5}",
+	      &rec);
+	assert_int_equal(rec.status, -1);
+	assert_int_equal(rec.ttfb_ms, -1);
+	assert_int_equal(rec.total_ms, -1);
+	assert_int_equal(rec.token_ms, -1);
+	assert_int_equal(rec.events, 0);
+	assert_int_equal(rec.bytes, 0);
+	assert_int_equal(rec.verdict.len + rec.usage.len + rec.object.len, 0);
+	assert_int_equal(rec.ticket.account.len, 0);
+	assert_false(rec.spilled || rec.has_usage || rec.ticket.counted);
 	record_done(&rec);
 }
 
@@ -201,8 +274,8 @@ static uint64_t nano_of(const char *line, const struct policy_price *price)
 	struct store_usage used;
 	bool estimated;
 
-	assert_int_equal(record_parse(str_c(line), &rec), RECORD_OK);
-	record_charge(&rec, &m, 3.5, &t, &used, &estimated);
+	parse(line, &rec);
+	record_charge(&rec, &m, &t, &used, &estimated);
 	record_done(&rec);
 	return used.nano_usd;
 }
@@ -219,10 +292,7 @@ static void a_served_request_has_its_price(void **state)
 	                 0);
 	/* what was made before is only shown once more */
 	assert_int_equal(
-		nano_of("{\"v\":1,\"id\":\"a\",\"status\":200,\"reserved\":"
-	                "\"0\",\"operation\":\"responses\"}",
-	                &price),
-		0);
+		nano_of("{\"v\":2,\"id\":\"a\",\"status\":200}", &price), 0);
 }
 
 static void first_token_comes_behind_the_head(void **state)
@@ -231,15 +301,15 @@ static void first_token_comes_behind_the_head(void **state)
 		const char *line;
 		int64_t ms;
 	} rows[] = {
-		{"{\"v\":1,\"id\":\"a\",\"ttfb_ms\":30,\"token_ms\":\"12\"}",
+		{"{\"v\":2,\"id\":\"a\",\"ttfb_ms\":30,\"token_ms\":\"12\"}",
 	         42},
-		{"{\"v\":1,\"id\":\"a\",\"ttfb_ms\":30,\"token_ms\":\"0\"}",
+		{"{\"v\":2,\"id\":\"a\",\"ttfb_ms\":30,\"token_ms\":\"0\"}",
 	         30},
-		{"{\"v\":1,\"id\":\"a\",\"ttfb_ms\":30,\"token_ms\":\"-\"}",
+		{"{\"v\":2,\"id\":\"a\",\"ttfb_ms\":30,\"token_ms\":\"-\"}",
 	         -1},
-		{"{\"v\":1,\"id\":\"a\",\"ttfb_ms\":-1,\"token_ms\":\"5\"}",
+		{"{\"v\":2,\"id\":\"a\",\"ttfb_ms\":-1,\"token_ms\":\"5\"}",
 	         -1},
-		{"{\"v\":1,\"id\":\"a\",\"ttfb_ms\":30}", -1},
+		{"{\"v\":2,\"id\":\"a\",\"ttfb_ms\":30}", -1},
 	};
 	struct usage_record rec;
 	size_t i;
@@ -258,13 +328,13 @@ static void spilled_over_is_told(void **state)
 	struct usage_record rec;
 
 	(void)state;
-	assert_int_equal(record_parse(STR("{\"v\":1,\"id\":\"a\","
+	assert_int_equal(record_parse(STR("{\"v\":2,\"id\":\"a\","
 	                                  "\"spilled\":\"1\"}"),
 	                              &rec),
 	                 RECORD_OK);
 	assert_true(rec.spilled);
 	record_done(&rec);
-	assert_int_equal(record_parse(STR("{\"v\":1,\"id\":\"a\","
+	assert_int_equal(record_parse(STR("{\"v\":2,\"id\":\"a\","
 	                                  "\"spilled\":\"-\"}"),
 	                              &rec),
 	                 RECORD_OK);
@@ -274,6 +344,16 @@ static void spilled_over_is_told(void **state)
 
 static void other_lines_are_none_of_ours(void **state)
 {
+	static const char *const bad[] = {
+		"{\"v\":2,\"id\":\"x\"",
+		"{\"v\":2,\"id\":\"\"}",
+		"{\"v\":2,\"id\":\"x\",\"id\":\"y\"}",
+		"{\"v\":2,\"id\":\"x\",\"usage\":{}}",
+		"{\"v\":2,\"id\":\"x\",\"ticket\":\"AQ\"}",
+		"{\"v\":2,\"id\":\"x\",\"ticket\":\"?\"}",
+		"{\"v\":0,\"id\":\"x\"}",
+		"{\"v\":\"-\",\"id\":\"x\"}",
+	};
 	struct usage_record rec;
 
 	(void)state;
@@ -282,16 +362,25 @@ static void other_lines_are_none_of_ours(void **state)
 	                              &rec),
 	                 RECORD_OTHER);
 	assert_int_equal(record_parse(STR(""), &rec), RECORD_OTHER);
-	assert_int_equal(record_parse(STR("{\"v\":1,\"id\":\"x\""), &rec),
-	                 RECORD_BAD);
-	assert_int_equal(record_parse(STR("{\"v\":2,\"id\":\"x\"}"), &rec),
-	                 RECORD_BAD);
-	assert_int_equal(record_parse(STR("{\"v\":1,\"id\":\"\"}"), &rec),
-	                 RECORD_BAD);
-	assert_int_equal(record_parse(STR("{\"v\":1,\"id\":\"x\",\"id\":"
-	                                  "\"y\"}"),
-	                              &rec),
-	                 RECORD_BAD);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_int_equal(record_parse(str_c(bad[i]), &rec), RECORD_BAD);
+}
+
+/* Somebody has not exported haproxy.cfg again, or the agent is the older one.
+ */
+static void lines_of_another_version(void **state)
+{
+	static const char *const lines[] = {
+		"{\"v\":1,\"id\":\"x\",\"consumer\":\"hr\",\"reserved\":\"9\"}",
+		"{\"v\":3,\"ticket\":\"of a later one\"}",
+		"{\"v\":1,\"id\":\"cut",
+	};
+	struct usage_record rec;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+		assert_int_equal(record_parse(str_c(lines[i]), &rec),
+		                 RECORD_OTHER_VERSION);
 }
 
 static void reported_usage_is_charged(void **state)
@@ -317,9 +406,9 @@ static void a_stream_cut_by_its_client_is_estimated(void **state)
 
 	(void)state;
 	assert_true(estimated);
-	assert_int_equal(t.input, 101);
+	assert_int_equal(t.input, 108);
 	assert_int_equal(t.output, 40);
-	assert_int_equal(u.tokens, 141);
+	assert_int_equal(u.tokens, 148);
 }
 
 /* All of it came together with the upstream's close. */
@@ -405,9 +494,74 @@ static void no_answer_costs_the_prompt(void **state)
 
 		charge_of(lines[i], &t, &estimated);
 		assert_true(estimated);
-		assert_int_equal(t.input, 101);
+		assert_int_equal(t.input, 108);
 		assert_int_equal(t.output, 0);
 	}
+}
+
+/* Three pictures, and the client hangs up while the model looks at them: the
+ * prompt that was reserved is what is charged. */
+static void pictures_cost_what_was_reserved_for_them(void **state)
+{
+	struct estimator *e = estimator_new();
+	struct ticket ticket = ticket_of_chat();
+	struct usage_tokens t;
+	bool estimated;
+
+	(void)state;
+	assert_non_null(e);
+	ticket.prompt = estimator_prompt(e, ticket.model, 350, 3);
+	ticket.reserved = ticket.prompt + 1000;
+	estimator_free(e);
+	assert_int_equal(ticket.prompt, 100 + 8 + 3 * 765);
+	charge_with(LINE("400", "CH", "0", "", "0", ""), ticket, &t,
+	            &estimated);
+	assert_true(estimated);
+	assert_int_equal(t.input, ticket.prompt);
+	assert_int_equal(t.output, 0);
+}
+
+/* Images and audio: no byte of theirs says anything about tokens. */
+static void media_that_were_cut_short_cost_all(void **state)
+{
+	struct ticket ticket = ticket_of_chat();
+	struct usage_tokens t;
+	bool estimated;
+
+	(void)state;
+	ticket.operation = API_IMAGES;
+	charge_with(LINE("200", "CD", "0", "", "9000", ""), ticket, &t,
+	            &estimated);
+	assert_true(estimated);
+	assert_int_equal(t.input + t.output, 1108);
+	charge_with(LINE("200", "--", "0", "", "9000", ""), ticket, &t,
+	            &estimated);
+	assert_false(estimated);
+	assert_int_equal(t.input + t.output, 0);
+}
+
+/* A usage that is shown once more, and an odd report. */
+static void reports_that_are_not_charged_as_they_are(void **state)
+{
+	struct ticket ticket = ticket_of_chat();
+	struct store_usage u;
+	struct usage_tokens t;
+	bool estimated;
+
+	(void)state;
+	ticket.counted = false;
+	u = charge_with(LINE("200", "--", "0", "", "700", USAGE), ticket, &t,
+	                &estimated);
+	assert_int_equal(u.requests, 1);
+	assert_int_equal(u.tokens + u.nano_usd, 0);
+	assert_false(estimated);
+	charge_of(
+		LINE("200", "--", "0", "", "700",
+	             "{\\\"prompt_tokens\\\":3,\\\"prompt_tokens_details\\\":{"
+	             "\\\"cached_tokens\\\":5}}"),
+		&t, &estimated);
+	assert_int_equal(t.input, 3);
+	assert_int_equal(t.cached, 3);
 }
 
 int main(void)
@@ -420,10 +574,12 @@ int main(void)
 		cmocka_unit_test(usage_of_anthropic_is_cumulative),
 		cmocka_unit_test(a_report_that_is_none),
 		cmocka_unit_test(line_is_read),
+		cmocka_unit_test(what_is_not_set_is_absent),
 		cmocka_unit_test(a_served_request_has_its_price),
 		cmocka_unit_test(first_token_comes_behind_the_head),
 		cmocka_unit_test(spilled_over_is_told),
 		cmocka_unit_test(other_lines_are_none_of_ours),
+		cmocka_unit_test(lines_of_another_version),
 		cmocka_unit_test(reported_usage_is_charged),
 		cmocka_unit_test(a_stream_cut_by_its_client_is_estimated),
 		cmocka_unit_test(events_nobody_saw_are_estimated_by_bytes),
@@ -432,6 +588,9 @@ int main(void)
 		cmocka_unit_test(what_the_upstream_refused_costs_nothing),
 		cmocka_unit_test(what_was_never_sent_costs_nothing),
 		cmocka_unit_test(no_answer_costs_the_prompt),
+		cmocka_unit_test(pictures_cost_what_was_reserved_for_them),
+		cmocka_unit_test(media_that_were_cut_short_cost_all),
+		cmocka_unit_test(reports_that_are_not_charged_as_they_are),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
