@@ -122,7 +122,7 @@ struct conns {
 	struct acceptor acceptor;
 	bool draining, drained;
 	int last_code; /* enum spop_code that was counted last */
-	struct metric *m_frames, *m_acks, *m_connections, *m_refused;
+	struct metric *m_frames, *m_acks, *m_refused;
 	size_t read_size;
 	char *read_mem; /* shared by all; empty between two reads */
 };
@@ -213,7 +213,6 @@ static void conn_release(struct conn *c)
 	cs->slots[c->slot].next_free = cs->first_free;
 	cs->first_free = c->slot;
 	cs->n--;
-	metric_set(cs->m_connections, (int64_t)cs->n);
 	held_done(&c->in);
 	buf_done(&c->out);
 	free(c);
@@ -593,7 +592,6 @@ static void conn_on_accepted(void *data, int fd)
 	cs->first_free = cs->slots[c->slot].next_free;
 	cs->slots[c->slot].conn = c;
 	cs->n++;
-	metric_set(cs->m_connections, (int64_t)cs->n);
 	conn_start_timer(c, HELLO_MS);
 	conn_update_watch(c);
 }
@@ -606,14 +604,7 @@ static void conn_on_exhausted(void *data)
 static void conn_find_metrics(struct conns *cs)
 {
 	struct metrics *m = cs->o.metrics;
-	struct buf labels;
 
-	buf_init(&labels, 256);
-	metrics_label(&labels, "worker",
-	              str_c(cs->o.worker ? cs->o.worker : "0"));
-	cs->m_connections =
-		metrics_get(m, "foundry_spop_connections", buf_str(&labels));
-	buf_done(&labels);
 	cs->m_frames = metrics_get(m, "foundry_spop_frames_total", STR_NONE);
 	cs->m_acks = metrics_get(m, "foundry_spop_acks_total", STR_NONE);
 	cs->m_refused = metrics_get(m, "foundry_spop_refused_total", STR_NONE);
@@ -644,7 +635,6 @@ struct conns *conns_new(const struct conns_options *o)
 		cs->slots[i] =
 			(struct conn_slot){.generation = 1, .next_free = i + 1};
 	conn_find_metrics(cs);
-	metric_set(cs->m_connections, 0);
 	loop_turn_start(o->loop, &cs->turn, conn_on_turn, cs);
 	accept_init(&cs->acceptor, o->loop, conn_on_accepted, conn_on_exhausted,
 	            cs);

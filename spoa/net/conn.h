@@ -41,7 +41,7 @@ struct conn_ref {
 };
 
 struct conns_options {
-	struct loop *loop;       /* borrowed, as are metrics and worker */
+	struct loop *loop;       /* borrowed, as are metrics */
 	struct metrics *metrics; /* must not be NULL */
 	/* A NOTIFY came. `f` and its views are valid during the call. Every
 	 * call must be followed by exactly one reply for `ref`, from within it
@@ -53,7 +53,6 @@ struct conns_options {
 	void (*on_notify)(void *ctx, struct conn_ref ref, const struct frame *f,
 	                  size_t ack_limit);
 	void *ctx;
-	const char *worker; /* label of the gauge of connections; NULL: "0" */
 	/* The frame size in bytes that the agent offers; the smaller of it and
 	 * HAProxy's counts. SPOP_MIN_FRAME..SPOP_MAX_FRAME (assert). */
 	size_t max_frame;

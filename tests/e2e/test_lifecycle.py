@@ -195,6 +195,10 @@ def test_two_workers_share_limits_and_metrics(make_stack):
     assert stack.metric("foundry_requests_total", verdict="allow") == len(load.answers)
     assert usage_records(stack, "settled") == len(load.answers)
     assert open_records(stack) == set()
+    # each worker writes its own gauges, and each gauge has one writer
+    page = stack.agent_get("/metrics").text
+    for gauge in ("foundry_spop_connections", "foundry_inflight_requests", "foundry_worker_ready"):
+        assert re.findall(rf"^{gauge}{{(.*)}} ", page, re.M) == ['worker="0"', 'worker="1"']
 
 
 def test_reload_reaches_every_worker(make_stack):

@@ -110,7 +110,6 @@ static inline int set_up(void **state)
 		.on_notify = on_notify,
 		.on_drained = on_drained,
 		.ctx = w,
-		.worker = "7",
 		.max_frame = MAX_FRAME,
 		.max_conns = MAX_CONNS,
 	};
