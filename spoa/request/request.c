@@ -18,14 +18,12 @@
 #include "keys/jose.h"
 #include "api/form.h"
 #include "spop/notify.h"
+#include "store/check.h"
 
 #include <arpa/inet.h>
 
 /* Bytes. */
 enum {
-	/* A UUID (unique-id-format of haproxy.cfg) has 36. A bound for the log;
-	 * the store takes STORE_ID_MAX and denies what is longer. */
-	ID_MAX = 128,
 	KEY_MAX = 1024, /* a gateway key; those of Azure have 32 to 88 */
 	AUTHORIZATION_MAX = JOSE_TOKEN_MAX + 16, /* "Bearer " and a token */
 	LABEL_MAX = 256, /* a header that is compared or logged */
@@ -293,7 +291,9 @@ static bool req_copy_head(struct request *r, const struct spop_value *values)
 	struct request_facts *f = &r->facts;
 	struct str id = values[ARG_ID].bytes;
 
-	if (id.len == 0 || id.len > ID_MAX)
+	/* unique-id-format of haproxy.cfg makes a UUID; with another id every
+	 * reservation would fail as if the store were away */
+	if (!check_id(id))
 		return false;
 	f->id = arena_str(&r->arena, id);
 	f->src = req_address_text(&r->arena, &values[ARG_SRC]);

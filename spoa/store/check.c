@@ -4,7 +4,7 @@
 #include "store/window.h"
 
 /* The characters of HAProxy's unique-id, %[uuid()], and some more. */
-static bool schk_is_id(struct str s)
+bool check_id(struct str s)
 {
 	size_t i;
 
@@ -29,7 +29,7 @@ const char *check_names(struct str account, struct str id)
 		return "account has braces in its name";
 	if (memchr(account.p, '\0', account.len))
 		return "account has a NUL in its name";
-	if (!schk_is_id(id))
+	if (!check_id(id))
 		return "request id is not 1-64 letters, digits and dashes";
 	return NULL;
 }

@@ -16,10 +16,14 @@ enum {
 	CHECK_FIELD_MAX = 512,
 };
 
+/* Whether a request may have this id: 1 to STORE_ID_MAX characters of
+ * [A-Za-z0-9-]. request/request refuses all others before they get here. */
+bool check_id(struct str id);
+
 /* NULL when the reservation is valid, else the reason as a constant:
  * - an account is not empty and has no braces or NUL: it is the hash tag of the
  *   Redis keys, and a brace would move the tag to another slot;
- * - an id is 1 to STORE_ID_MAX characters of [A-Za-z0-9-];
+ * - an id passes check_id();
  * - a field is not empty and occurs once per reservation;
  * - a limit is at most WINDOW_AMOUNT_MAX.
  * The amount to reserve is not checked: more than the limit is

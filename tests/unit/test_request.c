@@ -244,20 +244,34 @@ static void test_required_arguments(void **state)
 	assert_true(read_message("admit"));
 }
 
-static void test_request_id_of_no_or_endless_length(void **state)
+/* Exactly those that the store takes: later such an id would look like a store
+ * that is away. */
+static void test_request_id_that_the_store_would_refuse(void **state)
 {
-	char id[129];
+	static const char longest[] = "0123456789abcdef0123456789abcdef01234567"
+	                              "89abcdef0123456789ABCDE"
+				      "F0";
+	const struct {
+		struct str id;
+		bool good;
+	} cases[] = {
+		{STR("i"), true},
+		{str_of(longest, STORE_ID_MAX), true},
+		{str_of(longest, STORE_ID_MAX + 1), false},
+		{STR_NONE, false},
+		{STR("0A000001:4E7_0A000002:1BB"),
+	         false}, /* %{+X}o %ci:%cp_.. */
+		{STR("{a}"), false},
+		{STR("a b"), false},
+	};
 
 	(void)state;
-	memset(id, 'i', sizeof(id));
-	for (int i = 0; i < 3; i++) {
-		static const size_t len[] = {0, 128, 129};
-
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		start();
-		arg_str("id", str_of(id, len[i]));
+		arg_str("id", cases[i].id);
 		arg_str("method", STR("GET"));
 		end_headers();
-		assert_int_equal(read_message("admit"), i == 1);
+		assert_int_equal(read_message("admit"), cases[i].good);
 	}
 }
 
@@ -586,7 +600,7 @@ int main(void)
 		cmocka_unit_test(test_without_a_body),
 		cmocka_unit_test(test_absent_is_null),
 		cmocka_unit_test(test_required_arguments),
-		cmocka_unit_test(test_request_id_of_no_or_endless_length),
+		cmocka_unit_test(test_request_id_that_the_store_would_refuse),
 		cmocka_unit_test(test_arguments_of_the_wrong_type),
 		cmocka_unit_test(test_negative_lengths),
 		cmocka_unit_test(test_an_argument_twice),
