@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "commands/redis_token.h"
 #include "store/blocked.h"
+#include "store/check.h"
 #include "store/tune.h"
 #include "commands/argv.h"
 #include "base/log.h"
@@ -38,8 +39,8 @@ enum {
 	/* Bytes of an answer of Redis: `show` lists every scope of an account,
 	 * which may be each of its agents. Our choice. */
 	LIMITS_TEXT_MAX = 64 << 20,
-	/* Bytes of a field: names and scopes of the configuration have 512 at
-	 * most (conf/value), those to be blocked BLOCKED_NAME_MAX. */
+	/* Bytes of a field with its mark: those of limits have CHECK_FIELD_MAX
+	 * at most, those of blocked callers BLOCKED_NAME_MAX. */
 	LIMITS_FIELD_MAX = 1024,
 	NANO_PER_USD = 1000000000, /* the store counts nano-dollars */
 };
@@ -571,6 +572,18 @@ static size_t lim_find_verb(const char *name)
 	return i;
 }
 
+/* A field that no reservation can have would be changed without effect, and one
+ * that does not fit its buffer would become that of the whole limit. */
+static bool lim_check_field(const struct limits_options *o, struct buf *error)
+{
+	if (o->limit.len + STR(":").len + o->scope.len <= CHECK_FIELD_MAX)
+		return true;
+	buf_fmt(error,
+	        "--limit and --scope: found %zu bytes, expected at most %d\n",
+	        o->limit.len + o->scope.len, CHECK_FIELD_MAX - 1);
+	return false;
+}
+
 bool limits_read_options(int argc, char **argv, struct limits_options *out,
                          struct buf *error)
 {
@@ -582,9 +595,11 @@ bool limits_read_options(int argc, char **argv, struct limits_options *out,
 	if (!argv_read(lim_option_rows, LIM_N_OPTIONS, argc - 1, argv + 1, out,
 	               &out->config, error))
 		return false;
-	if (!out->config)
+	if (!out->config) {
 		buf_fmt(error, "expected the configuration's file\n");
-	return out->config != NULL;
+		return false;
+	}
+	return lim_check_field(out, error);
 }
 
 void limits_usage(struct buf *out)
