@@ -83,6 +83,19 @@ static void authz_trust_foundry_headers(struct request *r)
 	                                               : f->openai_project;
 }
 
+/* The denial is set. For the log: which rule it was, and a reason that the
+ * configuration does not show. Entra leaves the groups of a user who is in more
+ * than 200 out of the token (azure.md 1.7), so conditions by group do not hold
+ * for this user. */
+static void authz_explain(struct request *r, const char *rule, struct str name)
+{
+	verdict_detail(r, "%s%" STR_FMT "%s", rule, STR_ARG(name),
+	               r->caller.identity->groups_overage
+	                       ? " (the token has too many groups to name "
+	                         "them: conditions by group do not hold)"
+	                       : "");
+}
+
 enum step_result decide_authorize(struct request *r)
 {
 	struct str model = r->call.model_name;
@@ -92,8 +105,11 @@ enum step_result decide_authorize(struct request *r)
 	if (r->call.model)
 		model = r->call.model->name;
 	r->caller.consumer = authorize_consumer(r->policy, r->caller.identity);
-	if (!r->caller.consumer)
-		return verdict_deny(r, DENY_NO_CONSUMER, NULL);
+	if (!r->caller.consumer) {
+		verdict_deny(r, DENY_NO_CONSUMER, NULL);
+		authz_explain(r, "no consumer matches", STR_NONE);
+		return STEP_DONE;
+	}
 	/* a team shares the limits and the ledger of one account */
 	r->caller.account = r->caller.consumer->team.len > 0
 	                            ? r->caller.consumer->team
@@ -115,8 +131,7 @@ enum step_result decide_authorize(struct request *r)
 		             "' for %s.",
 		             STR_ARG(model),
 		             operations_name(r->call.api.operation));
-	verdict_detail(r, "rule=%" STR_FMT,
-	               STR_ARG(r->call.rule ? r->call.rule->name
-	                                    : STR("default-deny")));
+	authz_explain(r, "rule=",
+	              r->call.rule ? r->call.rule->name : STR("default-deny"));
 	return STEP_DONE;
 }

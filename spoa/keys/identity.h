@@ -32,7 +32,7 @@ struct identity {
 	struct str *groups; /* lower case */
 	size_t n_groups;
 	bool groups_overage; /* more groups than fit a token: it names a URL
-	                      * instead, which is not asked */
+	                      * instead, which is not asked; for the log */
 	bool app_only;       /* no user: the app calls for itself */
 	int64_t exp;         /* unix seconds, without skew; of a key its end,
 	                      * 0: none */

@@ -238,6 +238,14 @@ def test_unknown_consumer(gw):
         refused(gw, ask(gw, shape, bearer(token)), 403, "consumer_unknown", shape)
 
 
+@pytest.mark.parametrize("claim", [{"_claim_names": {"groups": "src1"}}, {"hasgroups": True}])
+def test_token_without_its_groups_is_explained_to_the_operator(gw, claim):
+    """Entra names no groups when there are more than 200: rules by group do not hold."""
+    token = gw.token(appid="55555555-5555-5555-5555-555555555555", **claim)
+    decision = refused(gw, ask(gw, "openai", bearer(token)), 403, "consumer_unknown", "openai")
+    assert "too many groups" in decision["reason"]
+
+
 def test_model_that_a_rule_forbids(gw):
     for path, body in ((CHAT, "forbidden-model"),
                        ("/openai/deployments/forbidden-model/chat/completions", "gpt-4o")):
