@@ -459,7 +459,7 @@ void metric_add(struct metric *c, int64_t n)
 	atomic_fetch_add_explicit(&c->value, n, memory_order_relaxed);
 }
 
-void metric_take(struct metric *c, int64_t n)
+void metric_sub(struct metric *c, int64_t n)
 {
 	int64_t was = metric_value(c);
 

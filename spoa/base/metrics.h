@@ -48,7 +48,7 @@ void metrics_worker(struct buf *labels, unsigned number);
 void metric_add(struct metric *c, int64_t n);
 
 /* Subtract n, but stop at 0: of a gauge whose increments may have been lost. */
-void metric_take(struct metric *c, int64_t n);
+void metric_sub(struct metric *c, int64_t n);
 
 void metric_set(struct metric *c, int64_t value);
 int64_t metric_value(const struct metric *c);

@@ -168,7 +168,7 @@ void count_end(struct metrics *m, const struct policy *p,
 
 	cnt_stream_labels(&l, cnt_consumer(p, rec->ticket.consumer),
 	                  cnt_model(p, rec->ticket.model));
-	metric_take(cnt_series(m, "foundry_consumer_streams", &l), 1);
+	metric_sub(cnt_series(m, "foundry_consumer_streams", &l), 1);
 }
 
 static void cnt_operation_labels(struct cnt_labels *l, const struct policy *p,

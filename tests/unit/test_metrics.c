@@ -198,9 +198,9 @@ static void what_is_taken_ends_at_zero(void **state)
 
 	(void)state;
 	metric_add(c, 3);
-	metric_take(c, 2);
+	metric_sub(c, 2);
 	assert_int_equal(metric_value(c), 1);
-	metric_take(c, 2);
+	metric_sub(c, 2);
 	assert_int_equal(metric_value(c), 0);
 	metrics_free(m);
 }
