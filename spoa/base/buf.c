@@ -26,6 +26,13 @@ void buf_done(struct buf *b)
 	buf_init(b, b->max);
 }
 
+void buf_wipe(struct buf *b)
+{
+	if (b->p)
+		explicit_bzero(b->p, b->cap);
+	buf_done(b);
+}
+
 void buf_clear(struct buf *b)
 {
 	b->len = 0;

@@ -31,6 +31,11 @@ void buf_init(struct buf *b, size_t max);
 /* Free the memory. The buffer is then as after buf_init(). */
 void buf_done(struct buf *b);
 
+/* The same for a buffer that has held a secret: its memory is zeroed first. A
+ * buffer that grew has left copies in freed memory, so the writer of a secret
+ * reserves all of it before (buf_reserve). */
+void buf_wipe(struct buf *b);
+
 /* Empty the buffer and clear `failed`; the memory is kept for reuse. */
 void buf_clear(struct buf *b);
 

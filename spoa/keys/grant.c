@@ -246,13 +246,17 @@ static void grant_sign_assertion(struct ask *a, struct str pem)
 	struct buf assertion;
 	const char *why;
 
+	/* with the assertion anybody is this app until it ends: no growing,
+	 * which would leave a copy */
 	buf_init(&assertion, JOSE_ASSERTION_MAX);
-	why = jose_sign(&j, &assertion);
+	why = buf_reserve(&assertion, JOSE_ASSERTION_MAX)
+	              ? jose_sign(&j, &assertion)
+	              : "out of memory";
 	if (why)
 		buf_fmt(a->why, "%.200s: %s", a->c->file.p, why);
 	else
 		grant_add_assertion(a, buf_str(&assertion));
-	buf_done(&assertion);
+	buf_wipe(&assertion);
 }
 
 static void grant_ask_certificate(struct ask *a)
@@ -285,13 +289,6 @@ static bool grant_is_one_line(struct str s)
 		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
 			return false;
 	return true;
-}
-
-static void grant_wipe_buf(struct buf *b)
-{
-	if (b->p)
-		explicit_bzero(b->p, b->cap);
-	buf_done(b);
 }
 
 /* NULL for an empty buffer, and without memory. */
@@ -346,8 +343,8 @@ bool grant_init(struct grant *g, const struct policy_credential *c,
 		grant_asks[c->type](&a);
 	ok = grant_store_request(g, &a);
 	buf_done(&a.url);
-	grant_wipe_buf(&a.header);
-	grant_wipe_buf(&a.body);
+	buf_wipe(&a.header);
+	buf_wipe(&a.body);
 	if (!ok)
 		grant_done(g);
 	return ok;
@@ -423,7 +420,7 @@ static bool grant_read_arc_key(struct grant *g, const char *path,
 		    buf_add_str(&line, STR("Authorization: Basic ")) &&
 		    buf_add_str(&line, key))
 			g->proof = str_dup(buf_str(&line));
-		grant_wipe_buf(&line);
+		buf_wipe(&line);
 		if (!g->proof)
 			buf_fmt(why, "out of memory");
 	}

@@ -179,8 +179,6 @@ static enum inbound_status inb_status_of_jose(enum jose_status s)
 		return INBOUND_UNKNOWN_KEY;
 	case JOSE_SIGNATURE:
 		return INBOUND_SIGNATURE;
-	case JOSE_MEMORY:
-		return INBOUND_MEMORY;
 	case JOSE_MALFORMED:
 		break;
 	}

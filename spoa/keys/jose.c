@@ -3,7 +3,7 @@
  *
  *   header . payload . signature
  *      |        |          |
- *      |        |          '- jose_decode_b64url ----------.
+ *      |        |          '- jose_decode -----------------.
  *      |        '- jose_read_payload: tid, ver             |  jose_split
  *      '- jose_read_header: alg, kid, crit, typ            |
  *   '------.------'                                        v
@@ -13,6 +13,7 @@
  */
 #include "keys/jose.h"
 
+#include "base/b64url.h"
 #include "base/json.h"
 
 #include <jwt.h>
@@ -40,55 +41,12 @@ enum {
  * and have a calendar date. */
 static const int64_t jose_time_max = 253402300799;
 
-/* ------------------------------------------------------------ base64url */
-
-/* RFC 4648, table 2; -1 for all other characters, '=' included. */
-static int jose_b64_value(char c)
+/* base64url (RFC 7515, 2) in its one spelling: libjwt accepts more (azure.md
+ * 2.2), by which a token could be varied without breaking its signature. False
+ * also when the bytes do not fit `cap`. */
+static bool jose_decode(struct str in, void *out, size_t cap, size_t *len)
 {
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	if (c == '-')
-		return 62;
-	if (c == '_')
-		return 63;
-	return -1;
-}
-
-/* base64url (RFC 7515, 2; RFC 4648, 3.5): no padding, no other characters, and
- * the unused bits of the last character are zero. So there is one text for
- * each sequence of bytes; libjwt accepts more (azure.md 2.2), by which a token
- * could be varied without breaking its signature. False when the text is not
- * of this form or does not fit `cap` bytes. */
-static bool jose_decode_b64url(struct str in, uint8_t *out, size_t cap,
-                               size_t *len)
-{
-	uint32_t acc = 0;
-	unsigned bits = 0;
-	size_t n = 0, i;
-
-	/* four characters are three bytes; a rest of one has too few bits */
-	if (in.len % 4 == 1 || in.len / 4 * 3 + in.len % 4 * 3 / 4 > cap)
-		return false;
-	for (i = 0; i < in.len; i++) {
-		int v = jose_b64_value(in.p[i]);
-
-		if (v < 0)
-			return false;
-		acc = acc << 6 | (uint32_t)v;
-		bits += 6;
-		if (bits >= 8) {
-			bits -= 8;
-			out[n++] = (uint8_t)(acc >> bits);
-		}
-	}
-	if (acc & ((1u << bits) - 1))
-		return false;
-	*len = n;
-	return true;
+	return B64URL_BYTES(in.len) <= cap && b64url_read(in, out, len);
 }
 
 /* The JSON object in a base64url segment; the caller frees it. NULL when it is
@@ -100,7 +58,7 @@ static struct json *jose_parse_segment(struct str segment)
 	const char *error;
 	size_t len, at;
 
-	if (!jose_decode_b64url(segment, text, sizeof(text), &len))
+	if (!jose_decode(segment, text, sizeof(text), &len))
 		return NULL;
 	root = json_parse(str_of((const char *)text, len), &error, &at);
 	if (root && json_type(root) != JSON_OBJECT) {
@@ -155,8 +113,8 @@ static EVP_PKEY *jose_rsa_from_jwk(struct str n_b64url, struct str e_b64url)
 	BIGNUM *bn, *be;
 	EVP_PKEY *pkey = NULL;
 
-	if (!jose_decode_b64url(n_b64url, n, sizeof(n), &n_len) ||
-	    !jose_decode_b64url(e_b64url, e, sizeof(e), &e_len))
+	if (!jose_decode(n_b64url, n, sizeof(n), &n_len) ||
+	    !jose_decode(e_b64url, e, sizeof(e), &e_len))
 		return NULL;
 	bn = BN_bin2bn(n, (int)n_len, NULL);
 	be = BN_bin2bn(e, (int)e_len, NULL);
@@ -339,8 +297,7 @@ enum jose_status jose_split(struct str token, struct jose_token *out)
 	status = jose_read_segment(part[0], jose_read_header, out);
 	if (status != JOSE_OK)
 		return status;
-	if (!jose_decode_b64url(part[2], out->sig, sizeof(out->sig),
-	                        &out->sig_len))
+	if (!jose_decode(part[2], out->sig, sizeof(out->sig), &out->sig_len))
 		return JOSE_MALFORMED;
 	if (out->sig_len == 0) /* as in alg "none" */
 		return JOSE_SIGNATURE;

@@ -38,7 +38,6 @@ enum jose_status {
 	JOSE_ALGORITHM = 2, /* alg is not RS256, or crit or b64 is there */
 	JOSE_KEY = 3,       /* no kid, or one that is too long */
 	JOSE_SIGNATURE = 4, /* the signature is empty */
-	JOSE_MEMORY = 5,
 };
 
 /* A public RSA key for jose_verify(), of 2048 to 8192 bits, with e at least

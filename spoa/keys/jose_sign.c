@@ -6,6 +6,8 @@
  */
 #include "keys/jose_sign.h"
 
+#include "base/b64url.h"
+
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -24,26 +26,6 @@ struct signer {
 	EVP_PKEY *key;
 	X509 *cert;
 };
-
-/* RFC 7515, 2: base64url without padding. */
-static bool sign_add_b64url(struct buf *out, const void *data, size_t len)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				     "abcdefghijklmnopqrstuvwxyz0123456789-_";
-	const uint8_t *p = data;
-	uint32_t acc = 0;
-	unsigned bits = 0;
-	size_t i;
-
-	for (i = 0; i < len; i++) {
-		acc = (acc << 8 | p[i]) & 0xffff;
-		for (bits += 8; bits >= 6; bits -= 6)
-			buf_add(out, &digits[acc >> (bits - 6) & 63], 1);
-	}
-	if (bits > 0)
-		buf_add(out, &digits[acc << (6 - bits) & 63], 1);
-	return !out->failed;
-}
 
 /* ------------------------------------------------------------------ PEM */
 
@@ -142,10 +124,10 @@ static void sign_add_header(const struct signer *s, struct buf *out)
 	    len != sizeof(sum))
 		json.failed = true;
 	buf_fmt(&json, "{\"alg\":\"PS256\",\"typ\":\"JWT\",\"x5t#S256\":\"");
-	sign_add_b64url(&json, sum, sizeof(sum));
+	b64url_write(&json, str_of((const char *)sum, sizeof(sum)));
 	buf_fmt(&json, "\"}");
 	out->failed = out->failed || json.failed;
-	sign_add_b64url(out, json.p, json.len);
+	b64url_write(out, buf_str(&json));
 	buf_done(&json);
 }
 
@@ -172,7 +154,7 @@ static void sign_add_claims(const struct jose_assertion *a, struct buf *out)
 	        (long long)a->now_s, (long long)a->now_s,
 	        (long long)a->now_s + JOSE_ASSERTION_LIFE_S);
 	out->failed = out->failed || json.failed;
-	sign_add_b64url(out, json.p, json.len);
+	b64url_write(out, buf_str(&json));
 	buf_done(&json);
 }
 
@@ -195,7 +177,10 @@ static bool sign_add_signature(const struct signer *s, struct str text,
 	     EVP_DigestSign(md, sig, &len, (const uint8_t *)text.p, text.len) ==
 	             1;
 	EVP_MD_CTX_free(md);
-	return ok && buf_add(out, ".", 1) && sign_add_b64url(out, sig, len);
+	ok = ok && buf_add(out, ".", 1) &&
+	     b64url_write(out, str_of((const char *)sig, len));
+	explicit_bzero(sig, sizeof(sig));
+	return ok;
 }
 
 const char *jose_sign(const struct jose_assertion *a, struct buf *out)

@@ -75,6 +75,18 @@ struct fetch_job {
 
 /* ----------------------------------------------------------------- jobs */
 
+/* Headers may hold a credential (X-IDENTITY-HEADER, Authorization). The list is
+ * ours, so its texts can be wiped; what libcurl has copied of them into a
+ * buffer of a connection cannot. */
+static void fetch_free_headers(struct fetch_job *j)
+{
+	struct curl_slist *h;
+
+	for (h = j->headers; h; h = h->next)
+		explicit_bzero(h->data, strlen(h->data));
+	curl_slist_free_all(j->headers);
+}
+
 /* Also of a job that was not started: then it is not on the list. */
 static void fetch_job_free(struct fetch_job *j)
 {
@@ -87,13 +99,11 @@ static void fetch_job_free(struct fetch_job *j)
 		curl_multi_remove_handle(j->f->multi, j->easy);
 		curl_easy_cleanup(j->easy);
 	}
-	curl_slist_free_all(j->headers);
+	fetch_free_headers(j);
 	if (j->body)
 		explicit_bzero(j->body, j->body_len);
 	free(j->body);
-	if (j->answer.p)
-		explicit_bzero(j->answer.p, j->answer.len);
-	buf_done(&j->answer);
+	buf_wipe(&j->answer);
 	free(j);
 }
 

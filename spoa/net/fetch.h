@@ -26,8 +26,9 @@ struct fetch_request {
 	bool allow_http; /* IMDS, Arc, App Service, the simulator */
 	/* each "Name: value"; the array ends with NULL; NULL: none */
 	const char *const *headers;
-	/* not empty: the method is POST, else GET. The copy is wiped when the
-	 * exchange ends; the headers' is not. */
+	/* not empty: the method is POST, else GET. The copies of body and
+	 * headers are wiped when the exchange ends; those that libcurl makes
+	 * of headers inside are not. */
 	struct str body;
 	uint64_t deadline_ms; /* from the start to the last byte; not 0 */
 	size_t max_answer;    /* bytes of the body; not 0. More is an error */

@@ -9,6 +9,7 @@
 #include "keys/jose.h"
 #include "keys/jose_sign.h"
 
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
@@ -400,6 +401,77 @@ static void certificates_that_cannot_sign(void **state)
 	}
 }
 
+/* The assertion is a credential until it ends. */
+enum { SAMPLE = 40 };
+
+/* Times that a text occurs in `len` bytes. It is given inverted, so that the
+ * needle is not found itself. */
+static unsigned count_in(const char *mem, size_t len, const char *inverted)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i + SAMPLE <= len; i++) {
+		size_t k = 0;
+
+		while (k < SAMPLE && (mem[i + k] ^ inverted[k]) == -1)
+			k++;
+		n += k == SAMPLE;
+	}
+	return n;
+}
+
+/* The same in all memory that this process writes to. Mappings of more than
+ * 1 GB are those of a sanitizer. */
+static unsigned occurrences(const char *inverted)
+{
+	static char chunk[1 << 20];
+	FILE *maps = fopen("/proc/self/maps", "r");
+	int mem = open("/proc/self/mem", O_RDONLY);
+	unsigned long from, to;
+	char line[512], mode[8];
+	unsigned n = 0;
+
+	assert_non_null(maps);
+	assert_true(mem >= 0);
+	while (fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx %4s", &from, &to, mode) != 3 ||
+		    mode[1] != 'w' || to - from > 1UL << 30)
+			continue;
+		for (; from < to; from += sizeof(chunk) - SAMPLE + 1) {
+			size_t want = to - from < sizeof(chunk) ? to - from
+			                                        : sizeof(chunk);
+			ssize_t len = pread(mem, chunk, want, (off_t)from);
+
+			if (len > 0)
+				n += count_in(chunk, (size_t)len, inverted);
+			memset(chunk, 0, sizeof(chunk));
+		}
+	}
+	fclose(maps);
+	close(mem);
+	return n;
+}
+
+static void assertion_is_nowhere_after_the_request(void **state)
+{
+	char sample[SAMPLE];
+	const char *end;
+
+	(void)state;
+	cred.type = CRED_CERTIFICATE;
+	make_pem(&fine);
+	write_bytes("cert", pem, pem_len);
+	cred.file = str_c(path);
+	assert_true(made());
+	/* the signature is the last part of the body */
+	end = grant.body + strlen(grant.body);
+	for (size_t i = 0; i < SAMPLE; i++)
+		sample[i] = (char)~end[(long)i - 100];
+	assert_int_equal(occurrences(sample), 1); /* grant.body */
+	grant_done(&grant);
+	assert_int_equal(occurrences(sample), 0);
+}
+
 static void certificate_goes_into_the_request(void **state)
 {
 	(void)state;
@@ -562,6 +634,7 @@ int main(void)
 		TEST(assertion_is_signed_by_the_certificates_key),
 		TEST(certificates_that_cannot_sign),
 		TEST(certificate_goes_into_the_request),
+		TEST(assertion_is_nowhere_after_the_request),
 		TEST(arc_key_is_read),
 		TEST(arc_challenge_out_of_the_folder),
 		TEST(arc_challenge_with_a_nul),
