@@ -257,19 +257,19 @@ static enum step_result rsrv_degrade(struct request *r)
 	return rsrv_in_memory(r);
 }
 
-/* Redis has answered, or its deadline (redis.deadline_ms) has passed. */
-static void rsrv_on_reserved(void *table, uint64_t ref,
+/* Redis has answered, or its deadline (redis.deadline_ms) has passed. That is
+ * shorter than the request's (conf/process), but begins later: a request that
+ * has waited for keys or objects before may have ended. */
+static bool rsrv_on_reserved(void *table, uint64_t ref,
                              const struct store_result *res)
 {
 	struct request *r = requests_find(table, ref);
 
-	/* conf/process refuses a store deadline that is not shorter than the
-	 * request's, so the request is there. If it were not, its reservation
-	 * would stay charged, which errs on the side of the limit. */
 	if (!r)
-		return;
+		return false;
 	r->store_result = *res;
 	requests_wake(table, ref);
+	return true;
 }
 
 enum step_result decide_reserve(struct request *r)

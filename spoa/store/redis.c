@@ -181,20 +181,18 @@ static void rds_call_free_if_done(struct call *c)
 	rds_call_free(c);
 }
 
-/* End the wait of the request. The callback comes last: it may start a new
- * reserve, and the call may be freed by then. */
-static void rds_call_answer(struct call *c, const struct store_result *res)
+/* End the wait of the request; the caller frees the call if it is done. The
+ * call is on no list of waiting ones when the callback runs, which may start a
+ * new reserve. False: the request has ended before. */
+static bool rds_call_answer(struct call *c, const struct store_result *res)
 {
 	store_reserve_cb *cb = c->cb;
-	void *ctx = c->ctx;
-	uint64_t ref = c->ref;
 
 	if (res->status == STORE_FAILED)
 		rds_add_metric(c->store->reserve_errors, 1);
 	list_del(&c->waiting);
 	c->cb = NULL;
-	rds_call_free_if_done(c);
-	cb(ctx, ref, res);
+	return cb(c->ctx, c->ref, res);
 }
 
 static void rds_call_fail(struct call *c, const char *error)
@@ -203,6 +201,7 @@ static void rds_call_fail(struct call *c, const char *error)
 	                                 .error = error};
 
 	rds_call_answer(c, &res);
+	rds_call_free_if_done(c);
 }
 
 static void rds_on_deadline(void *data);
@@ -266,16 +265,13 @@ static void rds_on_reserved(void *ctx, const struct redis_link_reply *reply)
 		res.error = "Redis answered with an error";
 	else if (!before)
 		lease_learn(s->lease, c->r, &res, c->sent_us);
-	if (c->cb) {
-		rds_call_answer(c, &res);
-	} else {
-		/* After the deadline: give it back. A record that existed
-		 * before belongs to another call with this id. */
-		if (res.status == STORE_OK && !before)
-			writes_settle(s->writes, c->r->account, c->r->id,
-			              &rds_no_usage, NULL, NULL);
-		rds_call_free_if_done(c);
-	}
+	/* After the deadline, or after the end of the request: give it back. A
+	 * record that existed before belongs to another call with this id. */
+	if ((!c->cb || !rds_call_answer(c, &res)) && res.status == STORE_OK &&
+	    !before)
+		writes_settle(s->writes, c->r->account, c->r->id, &rds_no_usage,
+		              NULL, NULL);
+	rds_call_free_if_done(c);
 	if (redis_error_of(reply->error) == REDIS_ERROR_RECONNECT)
 		redis_link_drop(s->link, "Redis cannot write now");
 }

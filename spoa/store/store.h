@@ -107,9 +107,10 @@ struct store_result {
 };
 
 /* `res` is valid during the call. `ref` is the caller's own handle; the request
- * is looked up by it, because it may have ended in the meantime. */
-
-typedef void store_reserve_cb(void *ctx, uint64_t ref,
+ * is looked up by it, because it may have ended in the meantime: it may have
+ * waited for something else before, and its own deadline passes first. False
+ * says that it has; the store then gives back what was reserved. */
+typedef bool store_reserve_cb(void *ctx, uint64_t ref,
                               const struct store_result *res);
 typedef void store_settle_cb(void *ctx, struct str id,
                              enum store_status status);
@@ -188,9 +189,9 @@ bool store_redis_connected(const struct store_redis *s);
  * redis.deadline_ms; then with STORE_FAILED. False: the call was not started
  * (not connected, bad names, too many calls in flight) and cb never runs.
  *
- * After a deadline or a lost connection the store gives the reservation back
- * itself: an answer that comes too late is settled with zero use, and a call
- * without an answer is cancelled. A slow Redis leaves no charges behind. */
+ * When the deadline or the request has ended first, or the connection is lost,
+ * the store gives the reservation back itself: such an answer is settled with
+ * zero use, and a call without an answer is cancelled. A slow Redis leaves no charges behind. */
 bool store_redis_reserve(struct store_redis *s,
                          const struct store_reservation *r,
                          store_reserve_cb *cb, void *ctx, uint64_t ref);

@@ -107,7 +107,7 @@ static void decided(struct request *r, const struct store_result *res)
 	b->running_end = &r->next;
 }
 
-static void on_reserved(void *ctx, uint64_t ref, const struct store_result *res)
+static bool on_reserved(void *ctx, uint64_t ref, const struct store_result *res)
 {
 	struct bench *b = ctx;
 
@@ -118,6 +118,7 @@ static void on_reserved(void *ctx, uint64_t ref, const struct store_result *res)
 		b->most_held =
 			(uint64_t)((int64_t)b->limit - res->remaining[0]);
 	decided(&b->requests[ref], res);
+	return true;
 }
 
 static bool ask(struct bench *b)

@@ -86,13 +86,14 @@ bool rf_start_tls(struct redis_fixture *f, size_t at, const char *host)
 	return true;
 }
 
-void rf_on_reserved(void *ctx, uint64_t ref, const struct store_result *res)
+bool rf_on_reserved(void *ctx, uint64_t ref, const struct store_result *res)
 {
 	struct redis_answer *a = ctx;
 
 	a->n++;
 	a->ref = ref;
 	a->res = *res;
+	return !a->gone;
 }
 
 void rf_on_settled(void *ctx, struct str id, enum store_status status)

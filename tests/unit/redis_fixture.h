@@ -49,10 +49,11 @@ struct redis_answer {
 	uint64_t ref;
 	struct store_result res;
 	enum store_status settled;
+	bool gone; /* the request has ended when it comes */
 };
 
 /* The ctx of both is a redis_answer. */
-void rf_on_reserved(void *ctx, uint64_t ref, const struct store_result *res);
+bool rf_on_reserved(void *ctx, uint64_t ref, const struct store_result *res);
 void rf_on_settled(void *ctx, struct str id, enum store_status status);
 
 extern const struct store_usage rf_nothing;

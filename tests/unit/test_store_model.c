@@ -379,13 +379,14 @@ static void storm_decided(struct storm *s, struct stormy *c,
 	assert_true((double)s->held <= most); /* not one past capacity */
 }
 
-static void storm_reserved(void *ctx, uint64_t ref,
+static bool storm_reserved(void *ctx, uint64_t ref,
                            const struct store_result *res)
 {
 	struct storm *s = ctx;
 
 	s->n_waiting--;
 	storm_decided(s, &s->calls[ref], res);
+	return true;
 }
 
 static void storm_ask(struct storm *s)

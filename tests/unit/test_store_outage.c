@@ -54,6 +54,31 @@ static void the_server_is_killed_and_comes_back(void **state)
 }
 
 /* Stopped, not dead: the socket stays open and takes what is written. */
+/* It waited for something else before, so its own deadline passes while Redis
+ * still has time. */
+static void the_request_ends_before_the_answer(void **state)
+{
+	struct redis_fixture *f = *state;
+	struct redis_answer a;
+
+	redis_server_start(&f->server, NULL);
+	rf_connect(f);
+	assert_true(rf_ask(f, "gone", 60, &a));
+	a.gone = true;
+	rf_until(f, a.n == 1);
+	assert_int_equal(a.res.status, STORE_OK);
+	rf_until(f, store_redis_pending(f->s) == 0);
+	assert_int_equal(rf_remaining(f), 100);
+	/* another call with the id of an open reservation takes nothing, so
+	 * there is nothing of its own to give back */
+	rf_take(f, "kept", 60, &a);
+	assert_true(rf_ask(f, "kept", 60, &a));
+	a.gone = true;
+	rf_until(f, a.n == 1);
+	rf_until(f, store_redis_pending(f->s) == 0);
+	assert_int_equal(rf_remaining(f), 40);
+}
+
 static void the_server_hangs_past_the_deadline(void **state)
 {
 	struct redis_fixture *f = *state;
@@ -438,6 +463,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with_store(the_scripts_are_loaded_again),
 		with_store(the_server_is_killed_and_comes_back),
+		with_store(the_request_ends_before_the_answer),
 		with_store(the_server_hangs_past_the_deadline),
 		with_store(the_server_hangs_until_it_is_given_up),
 		with_store(a_cancelled_reserve_takes_nothing),

@@ -243,13 +243,14 @@ struct crowd {
 	int n, open_reservations;
 };
 
-static void on_crowd(void *ctx, uint64_t ref, const struct store_result *res)
+static bool on_crowd(void *ctx, uint64_t ref, const struct store_result *res)
 {
 	struct crowd *c = ctx;
 
 	(void)ref;
 	c->n++;
 	c->open_reservations += res->status == STORE_OK;
+	return true;
 }
 
 /* From two connections at once, as two nodes would. */
