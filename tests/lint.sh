@@ -29,6 +29,16 @@ flags+=($(pkg-config --cflags libcjson hiredis libjwt libcrypto libssl \
     libcurl libmicrohttpd))
 # clang-tidy says "N warnings generated" of what it does not show on stderr.
 export tidy_flags="-std=gnu11 ${flags[*]}"
+tidy='clang-tidy --config-file=.clang-tidy'
+# It ignores a name that it does not know, and a file that it cannot parse if it
+# may look for that itself.
+unknown=$(comm -23 <(sed -nE 's/^  ([a-z]+-[a-z-]+),?$/\1/p' .clang-tidy | sort) \
+    <($tidy --list-checks | tr -d ' ' | sort))
+[ -z "$unknown" ] || {
+    printf 'not known to clang-tidy: %s\n' $unknown
+    bad=1
+}
+# The status of xargs is not 0 when that of one clang-tidy is not.
 printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 8 \
-    sh -c 'clang-tidy --quiet "$@" -- $tidy_flags 2>/dev/null' sh || bad=1
+    sh -c "$tidy"' --quiet "$@" -- $tidy_flags 2>/dev/null' sh || bad=1
 exit $bad
