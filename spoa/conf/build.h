@@ -29,8 +29,9 @@ struct build {
 };
 
 void process_build(struct build *b);
-void azure_build(struct build *b);
-void callers_build(struct build *b); /* after azure: rules name models */
+void credentials_build(struct build *b); /* after process: redis */
+void azure_build(struct build *b);       /* after credentials */
+void callers_build(struct build *b);     /* after azure: rules name models */
 
 /* Report what is wrong or without effect between the parts: a limit that cannot
  * count, a rule that cannot fire, an entry that nothing uses. */

@@ -69,6 +69,7 @@ static void load_build_policy(struct policy *p, const struct json *root,
 	if (json_type(root) != JSON_OBJECT)
 		return;
 	process_build(&b);
+	credentials_build(&b);
 	azure_build(&b);
 	callers_build(&b);
 	check_policy(&b);

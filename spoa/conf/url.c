@@ -100,6 +100,13 @@ static bool url_parse_v6(struct str s, struct str *host, uint16_t *port)
 	return true;
 }
 
+struct str url_trim_slashes(struct str s)
+{
+	while (s.len > 0 && s.p[s.len - 1] == '/')
+		s.len--;
+	return s;
+}
+
 bool url_address(struct str s, struct str *host, uint16_t *port)
 {
 	uint16_t number = 0;

@@ -26,6 +26,9 @@ struct url {
  * untouched. */
 bool url_parse(struct str s, struct url *out);
 
+/* Without any '/' at the end: paths are appended to it. */
+struct str url_trim_slashes(struct str s);
+
 /* HOST[:PORT] or [IPv6][:PORT]; *port is 0 when it is missing. */
 bool url_address(struct str s, struct str *host, uint16_t *port);
 

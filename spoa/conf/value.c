@@ -2,7 +2,7 @@
  * conf/value: one JSON value -> one field, as its row in conf/options says.
  *
  *   value_set --single types--> setters[type]    cval_set_uint and others
- *             --text types----> cval_set_text    check: cval_texts[type]
+ *             --text types----> cval_set_text    check: text_kinds[type]
  *             --many----------> cval_set_texts   a list of texts
  *
  * A setter stores the value only if it is valid, and otherwise reports what was
@@ -12,7 +12,7 @@
 
 #include "base/clock.h"
 #include "base/usd.h"
-#include "conf/url.h"
+#include "conf/text.h"
 #include "api/operations.h"
 #include "api/scan.h"
 
@@ -20,7 +20,6 @@
 #include <stdio.h>
 
 enum {
-	TEXT_MAX = 512,  /* bytes of any text; paths and URLs are the longest */
 	LIST_MAX = 1000, /* elements of a list without a bound of its own */
 };
 
@@ -43,227 +42,11 @@ void value_found(struct buf *out, const struct json *j)
 	}
 }
 
-/* ------------------------------------------------------ checks of texts */
-
-/* Bytes from 0x80 are accepted as UTF-8, which base/json has checked. */
-static bool cval_is_word_char(char c)
-{
-	return (unsigned char)c > ' ' && c != 0x7f;
-}
-
-/* 1 to max bytes, each accepted by `ok`. */
-static bool cval_all_chars(struct str s, size_t max, bool (*ok)(char c))
-{
-	size_t i;
-
-	for (i = 0; i < s.len; i++)
-		if (!ok(s.p[i]))
-			return false;
-	return s.len > 0 && s.len <= max;
-}
-
-static bool cval_is_alnum(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       (c >= '0' && c <= '9');
-}
-
-static bool cval_is_text_char(char c)
-{
-	return (unsigned char)c >= ' ' && c != 0x7f;
-}
-
-static bool cval_is_name_char(char c)
-{
-	return cval_is_alnum(c) || c == '.' || c == '_' || c == '-';
-}
-
-static bool cval_is_resource_char(char c)
-{
-	return cval_is_alnum(c) || c == '_' || c == '-';
-}
-
-static bool cval_is_model_char(char c)
-{
-	return cval_is_text_char(c) && c != '/' && c != '*';
-}
-
-static bool cval_is_env_char(char c)
-{
-	return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
-
-/* Paths are written to haproxy.cfg: no character that is quoting, a variable or
- * a comment there. */
-static bool cval_is_file_char(char c)
-{
-	return cval_is_word_char(c) && !memchr("\"'\\$#`", c, 6);
-}
-
-static bool cval_is_header_char(char c)
-{
-	return cval_is_alnum(c) || c == '-';
-}
-
-static bool cval_is_word(struct str s)
-{
-	return cval_all_chars(s, TEXT_MAX, cval_is_word_char);
-}
-
-static bool cval_is_text(struct str s)
-{
-	return cval_all_chars(s, TEXT_MAX, cval_is_text_char);
-}
-
-static bool cval_is_name(struct str s)
-{
-	return cval_all_chars(s, 64, cval_is_name_char);
-}
-
-/* Names of HAProxy backends. */
-static bool cval_is_resource(struct str s)
-{
-	return cval_all_chars(s, 32, cval_is_resource_char);
-}
-
-static bool cval_is_model(struct str s)
-{
-	return cval_all_chars(s, 128, cval_is_model_char);
-}
-
-/* At most one '*', as str_glob() expects. */
-static bool cval_is_glob(struct str s)
-{
-	size_t star = str_find(s, '*');
-
-	return cval_is_text(s) &&
-	       (star == s.len || str_find(str_from(s, star + 1), '*') ==
-	                                 str_from(s, star + 1).len);
-}
-
-/* Capitals, digits and '_' only, not beginning with a digit. A secret that was
- * written here by mistake has other characters, so it is refused here and not
- * quoted as the name of an unset variable. */
-static bool cval_is_env(struct str s)
-{
-	return cval_all_chars(s, 64, cval_is_env_char) &&
-	       !(s.p[0] >= '0' && s.p[0] <= '9');
-}
-
-/* A path that says it is one: absolute, or relative to the working directory
- * with
- * "./" or "../". */
-static bool cval_is_file(struct str s)
-{
-	return cval_all_chars(s, TEXT_MAX, cval_is_file_char) &&
-	       (s.p[0] == '/' || str_starts(s, STR("./")) ||
-	        str_starts(s, STR("../")));
-}
-
-/* A header for gateway keys. One that has another use in HTTP or here is
- * refused: its value would be taken for a key. */
-static bool cval_is_header(struct str s)
-{
-	static const struct str taken[] = {
-		STR_INIT("authorization"),  STR_INIT("api-key"),
-		STR_INIT("x-api-key"),      STR_INIT("host"),
-		STR_INIT("content-length"), STR_INIT("content-type"),
-		STR_INIT("connection"),     STR_INIT("transfer-encoding"),
-		STR_INIT("cookie"),
-	};
-	size_t i;
-
-	for (i = 0; i < sizeof(taken) / sizeof(*taken); i++)
-		if (str_eq_nocase(s, taken[i]))
-			return false;
-	return cval_all_chars(s, 64, cval_is_header_char);
-}
-
-/* For HTTP. A user or password in it would be sent to nobody and be shown in
- * messages, so they are refused. */
-static bool cval_is_url(struct str s)
-{
-	struct url u;
-
-	return s.len <= TEXT_MAX && url_parse(s, &u) && u.user.len == 0 &&
-	       !u.has_password &&
-	       (str_eq(u.scheme, STR("https")) ||
-	        str_eq(u.scheme, STR("http")));
-}
-
-/* A socket address: numeric, because it is bound or connected to at start,
- * where a name would need a resolver. */
-static bool cval_is_address(struct str s)
-{
-	struct str host;
-	uint16_t port;
-
-	return url_address(s, &host, &port) && url_is_numeric(host) &&
-	       port != 0;
-}
-
-static bool cval_is_endpoint(struct str s)
-{
-	struct str host;
-	uint16_t port;
-
-	return url_address(s, &host, &port);
-}
-
-/* struct sockaddr_un has room for 107 bytes and a NUL. */
-static bool cval_is_unix(struct str s)
-{
-	return str_starts(s, STR("unix:")) &&
-	       cval_all_chars(str_from(s, 5), 107, cval_is_file_char);
-}
-
-static bool cval_is_listen(struct str s)
-{
-	return cval_is_unix(s) || cval_is_address(s);
-}
-
-/* A password in the URL is accepted here; conf/process reports it. */
-static bool cval_is_redis_url(struct str s)
-{
-	struct url u;
-
-	return cval_is_unix(s) || (s.len <= TEXT_MAX && url_parse(s, &u) &&
-	                           (str_eq(u.scheme, STR("redis")) ||
-	                            str_eq(u.scheme, STR("rediss"))));
-}
-
-/* Check and storage of one text type. */
-struct text_kind {
-	bool (*ok)(struct str s);
-	bool lower;  /* store in lower case */
-	bool hidden; /* do not quote what was found: it may be a secret */
-};
-
-static const struct text_kind cval_texts[] = {
-	[OPT_TEXT] = {cval_is_text, false, false},
-	[OPT_NAME] = {cval_is_name, false, false},
-	[OPT_RESOURCE] = {cval_is_resource, false, false},
-	[OPT_MODEL] = {cval_is_model, false, false},
-	[OPT_GUID] = {str_is_guid, true, false},
-	[OPT_ID] = {cval_is_word, false, false},
-	[OPT_WORD] = {cval_is_word, false, false},
-	[OPT_GLOB] = {cval_is_glob, false, false},
-	[OPT_GLOB_NOCASE] = {cval_is_glob, true, false},
-	[OPT_HEADER] = {cval_is_header, true, true},
-	[OPT_URL] = {cval_is_url, false, true},
-	[OPT_REDIS_URL] = {cval_is_redis_url, false, true},
-	[OPT_ADDRESS] = {cval_is_address, false, false},
-	[OPT_ENDPOINT] = {cval_is_endpoint, false, false},
-	[OPT_LISTEN] = {cval_is_listen, false, false},
-	[OPT_ENV] = {cval_is_env, false, true},
-	[OPT_FILE] = {cval_is_file, false, true},
-};
-
 /* Names of objects are keys of the JSON document, so they are not stored by a
  * setter. */
 bool value_name_ok(enum option_type key_type, struct str name)
 {
-	return cval_texts[key_type].ok(name);
+	return text_kinds[key_type].ok(name);
 }
 
 /* ------------------------------------------------------------ messages */
@@ -280,7 +63,7 @@ struct job {
 static bool cval_is_hidden(enum option_type t)
 {
 	return t == OPT_SHA256 ||
-	       (t >= OPT_TEXT && t <= OPT_FILE && cval_texts[t].hidden);
+	       (t >= OPT_TEXT && t <= OPT_FILE && text_kinds[t].hidden);
 }
 
 /* Always false, so that a setter can end with it. */
@@ -565,7 +348,7 @@ static bool cval_set_word(const struct job *w, const struct json *j,
 	struct str to = STR_NONE;
 
 	if (json_type(j) != JSON_NULL &&
-	    (!json_str(j, &to) || !cval_is_name(to)))
+	    (!json_str(j, &to) || !text_kinds[OPT_NAME].ok(to)))
 		return cval_refuse(w, j, "a word of A-Z a-z 0-9 . _ - or null");
 	out->from = pool_str(w->pool, json_key(j));
 	out->to = to.len > 0 ? pool_str(w->pool, to) : STR_NONE;
@@ -603,7 +386,7 @@ static bool cval_set_words(const struct job *w, const struct json *j,
 static bool cval_set_text(const struct job *w, const struct json *j,
                           void *field)
 {
-	const struct text_kind *kind = &cval_texts[w->o->type];
+	const struct text_kind *kind = &text_kinds[w->o->type];
 	struct str s;
 
 	if (!json_str(j, &s) || !kind->ok(s))
