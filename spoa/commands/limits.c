@@ -1,24 +1,23 @@
 /*
  * limits: what operators see and change while the gateway runs.
  *
- *   limits_run -> lim_open_redis -> verb: lim_set, lim_block, lim_show, ...
- *       -> lim_each_account   once for each account that the options select
- *       -> lim_change         value before -> audit -> change -> output
+ *   limits_run -> lim_open_redis -> lim_verbs[]
+ *     -> limits_each_account   once for each account that the options select
+ *     -> lim_change            value before -> audit -> change -> output
  *
  * Everything goes through store/tune, one call to Redis after the other:
  *
- *   PREFIX:{ACCOUNT}:set     "=LIMIT[:SCOPE]" -> amount, "!KIND:NAME" ->
- * blocked PREFIX:{ACCOUNT}:limits  what is used; `reset` deletes fields of it
- *   PREFIX:blocked           whose running streams are cut
- *   PREFIX:audit             stream: who changed what
+ *   PREFIX:{ACCOUNT}:set      =LIMIT[:SCOPE] -> amount, !KIND:NAME -> blocked
+ *   PREFIX:{ACCOUNT}:limits   what is used; `reset` deletes fields of it
+ *   PREFIX:blocked            whose running streams are cut
+ *   PREFIX:audit              stream: who changed what
  *
  * The first two are read by the reservation script of every node, so a change
  * holds from the next request on. There is no transaction over accounts: after
  * a failure, what was done before stays done, printed and in the audit.
  */
-#include "commands/limits.h"
+#include "commands/limits_verbs.h"
 
-#include "base/clock.h"
 #include "commands/redis_token.h"
 #include "store/blocked.h"
 #include "store/check.h"
@@ -27,7 +26,6 @@
 #include "base/log.h"
 #include "commands/command.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -63,16 +61,6 @@ static const struct argv_option lim_option_rows[] = {
 
 enum { LIM_N_OPTIONS = sizeof(lim_option_rows) / sizeof(*lim_option_rows) };
 
-/* A run of the command: what every verb uses. */
-struct run {
-	const struct limits_options *o;
-	const struct policy *p;
-	struct tune *tune;       /* the connection to Redis */
-	struct buf *out, *error; /* the caller's */
-	struct buf reply;        /* the last answer of Redis */
-	char who[256];           /* USER@HOST, for the audit */
-};
-
 /* -------------------------------------------------------------- accounts */
 
 /* The account that a consumer is charged to (store/store.h). */
@@ -82,7 +70,8 @@ static struct str lim_account_of(const struct policy_consumer *c)
 }
 
 /* True also when the options name no limit. */
-static bool lim_has_limit(const struct run *r, const struct policy_consumer *c)
+static bool lim_has_limit(const struct limits_run *r,
+                          const struct policy_consumer *c)
 {
 	size_t i;
 
@@ -92,19 +81,18 @@ static bool lim_has_limit(const struct run *r, const struct policy_consumer *c)
 	return r->o->limit.len == 0;
 }
 
-static bool lim_is_selected(const struct run *r,
+static bool lim_is_selected(const struct limits_run *r,
                             const struct policy_consumer *c)
 {
 	return lim_has_limit(r, c) &&
 	       (r->o->consumer.len == 0 || str_eq(r->o->consumer, c->name));
 }
 
-typedef bool lim_account_fn(struct run *r, struct str account);
-
 /* Is it the account of a selected consumer before number `i`? Consumers of one
  * team share an account, which must be changed once: a second change would
  * write the new value into the audit as the one before. */
-static bool lim_was_visited(const struct run *r, size_t i, struct str account)
+static bool lim_was_visited(const struct limits_run *r, size_t i,
+                            struct str account)
 {
 	const struct policy_consumer *c = r->p->consumers;
 	size_t j;
@@ -116,9 +104,7 @@ static bool lim_was_visited(const struct run *r, size_t i, struct str account)
 	return false;
 }
 
-/* Calls `fn` once for each account that --limit and --consumer select, until it
- * fails. False with a sentence when they select none. */
-static bool lim_each_account(struct run *r, lim_account_fn *fn)
+bool limits_each_account(struct limits_run *r, limits_account_fn *fn)
 {
 	const struct policy *p = r->p;
 	size_t i, n = 0;
@@ -143,7 +129,7 @@ static bool lim_each_account(struct run *r, lim_account_fn *fn)
 
 /* For the audit. It is what the operator's machine says: Redis knows a change
  * by the login of the gateway only. */
-static void lim_name_operator(struct run *r)
+static void lim_name_operator(struct limits_run *r)
 {
 	const struct passwd *pw = getpwuid(getuid());
 	char host[128] = "";
@@ -170,7 +156,7 @@ struct lim_change {
 };
 
 /* The arguments of scripts/audit.lua. */
-static bool lim_audit_change(struct run *r, const struct lim_change *c,
+static bool lim_audit_change(struct limits_run *r, const struct lim_change *c,
                              struct str before)
 {
 	const struct str entry[] = {str_c(r->who), str_c(r->o->verb),
@@ -187,7 +173,7 @@ static bool lim_audit_change(struct run *r, const struct lim_change *c,
 }
 
 /* VERB, ACCOUNT, FIELD and BEFORE -> AFTER, with tabs between: for scripts. */
-static void lim_print_change(struct run *r, const struct lim_change *c,
+static void lim_print_change(struct limits_run *r, const struct lim_change *c,
                              struct str before)
 {
 	struct str after = c->value.len > 0 ? c->value : STR("-");
@@ -203,7 +189,7 @@ static void lim_print_change(struct run *r, const struct lim_change *c,
 
 /* The audit comes before the change: an entry of a change that then failed does
  * no harm, a change without an entry must not be possible. */
-static bool lim_change(struct run *r, const struct lim_change *c)
+static bool lim_change(struct limits_run *r, const struct lim_change *c)
 {
 	struct buf before;
 	bool ok;
@@ -221,8 +207,8 @@ static bool lim_change(struct run *r, const struct lim_change *c)
 }
 
 /* Sets a field of PREFIX:{ACCOUNT}:set; an empty value removes it. */
-static bool lim_set_field(struct run *r, struct str account, struct str field,
-                          struct str value)
+static bool lim_set_field(struct limits_run *r, struct str account,
+                          struct str field, struct str value)
 {
 	const struct str get[] = {STR("get"), field, STR_NONE};
 	const struct str put[] = {STR("put"), field, value};
@@ -241,7 +227,7 @@ static bool lim_set_field(struct run *r, struct str account, struct str field,
 
 /* Writes LIMIT or LIMIT:SCOPE behind a mark into `space`, and returns it: the
  * field of decide/reserve, which is the same without the mark. */
-static struct str lim_write_field(const struct run *r, const char *mark,
+static struct str lim_write_field(const struct limits_run *r, const char *mark,
                                   struct buf *space)
 {
 	buf_fmt(space, "%s%" STR_FMT, mark, STR_ARG(r->o->limit));
@@ -252,8 +238,7 @@ static struct str lim_write_field(const struct run *r, const char *mark,
 
 /* -------------------------------------------------------------------- set */
 
-static const struct policy_limit *lim_find_limit(const struct policy *p,
-                                                 struct str name)
+const struct policy_limit *limits_find(const struct policy *p, struct str name)
 {
 	size_t i;
 
@@ -268,9 +253,9 @@ static const struct policy_limit *lim_find_limit(const struct policy *p,
  * LIMIT_AMOUNT_MAX, fractions of what is counted whole. A double holds every
  * whole number up to LIMIT_AMOUNT_MAX (10^15 < 2^53). `!(units >= 1)` is also
  * true for NaN. */
-static bool lim_read_amount(struct run *r, struct buf *out)
+static bool lim_read_amount(struct limits_run *r, struct buf *out)
 {
-	const struct policy_limit *l = lim_find_limit(r->p, r->o->limit);
+	const struct policy_limit *l = limits_find(r->p, r->o->limit);
 	bool usd = l->unit == UNIT_USD;
 	char *end = NULL;
 	double d, units;
@@ -290,7 +275,7 @@ static bool lim_read_amount(struct run *r, struct buf *out)
 	return buf_fmt(out, "%.0f", units);
 }
 
-static bool lim_set_account(struct run *r, struct str account)
+static bool lim_set_account(struct limits_run *r, struct str account)
 {
 	struct buf field, amount;
 	bool ok;
@@ -307,7 +292,7 @@ static bool lim_set_account(struct run *r, struct str account)
 
 /* Forgets what is used: of the scope that `field` ends with when --scope is
  * given, else of all scopes of the limit. */
-static bool lim_forget_usage(struct run *r, struct str account,
+static bool lim_forget_usage(struct limits_run *r, struct str account,
                              struct str field)
 {
 	const struct str look[] = {STR("usage"), r->o->limit, field};
@@ -324,7 +309,7 @@ static bool lim_forget_usage(struct run *r, struct str account,
 	return lim_change(r, &c);
 }
 
-static bool lim_reset_account(struct run *r, struct str account)
+static bool lim_reset_account(struct limits_run *r, struct str account)
 {
 	struct buf field;
 	bool ok;
@@ -336,9 +321,10 @@ static bool lim_reset_account(struct run *r, struct str account)
 }
 
 /* For verbs that are about a limit: --limit must name one. */
-static bool lim_each_account_of_limit(struct run *r, lim_account_fn *fn)
+static bool lim_each_account_of_limit(struct limits_run *r,
+                                      limits_account_fn *fn)
 {
-	if (!lim_find_limit(r->p, r->o->limit)) {
+	if (!limits_find(r->p, r->o->limit)) {
 		buf_fmt(r->error,
 		        "--limit: found \"%" STR_FMT
 		        "\", expected a limit of the "
@@ -346,15 +332,15 @@ static bool lim_each_account_of_limit(struct run *r, lim_account_fn *fn)
 		        STR_ARG(r->o->limit));
 		return false;
 	}
-	return lim_each_account(r, fn);
+	return limits_each_account(r, fn);
 }
 
-static bool lim_set(struct run *r)
+static bool lim_set(struct limits_run *r)
 {
 	return lim_each_account_of_limit(r, lim_set_account);
 }
 
-static bool lim_reset(struct run *r)
+static bool lim_reset(struct limits_run *r)
 {
 	return lim_each_account_of_limit(r, lim_reset_account);
 }
@@ -362,7 +348,7 @@ static bool lim_reset(struct run *r)
 /* ------------------------------------------------------------------ block */
 
 /* One function serves `block` and `unblock`. */
-static bool lim_is_block(const struct run *r)
+static bool lim_is_block(const struct limits_run *r)
 {
 	return strcmp(r->o->verb, "block") == 0;
 }
@@ -370,7 +356,7 @@ static bool lim_is_block(const struct run *r)
 /* Writes "!KIND:NAME", the field in the settings of an account. Without the
  * mark it is the name in PREFIX:blocked, a list of lines: so control
  * characters, a newline for one, are refused. */
-static bool lim_write_blocked_field(struct run *r, struct buf *out)
+static bool lim_write_blocked_field(struct limits_run *r, struct buf *out)
 {
 	const struct limits_options *o = r->o;
 	struct str name;
@@ -395,7 +381,7 @@ static bool lim_write_blocked_field(struct run *r, struct buf *out)
 	return true;
 }
 
-static bool lim_block_account(struct run *r, struct str account)
+static bool lim_block_account(struct limits_run *r, struct str account)
 {
 	struct buf field;
 	bool ok;
@@ -411,7 +397,7 @@ static bool lim_block_account(struct run *r, struct str account)
 /* Cuts running streams, or ends that. The order is that nobody who was admitted
  * is cut: `block` first refuses new requests, then cuts; `unblock` first ends
  * the cutting, waits until every HAProxy has read that, then admits. */
-static bool lim_block_streams(struct run *r)
+static bool lim_block_streams(struct limits_run *r)
 {
 	static const struct timespec spread = {
 		.tv_sec = BLOCKED_SPREAD_MS / 1000,
@@ -436,7 +422,7 @@ static bool lim_block_streams(struct run *r)
 /* The reservation script reads the settings of one account only, so a blocked
  * caller is written to each account it may be charged to: to that of
  * --consumer, else to all. */
-static bool lim_block(struct run *r)
+static bool lim_block(struct limits_run *r)
 {
 	const struct limits_options *o = r->o;
 
@@ -447,117 +433,25 @@ static bool lim_block(struct run *r)
 		return false;
 	}
 	if (lim_is_block(r))
-		return lim_each_account(r, lim_block_account) &&
+		return limits_each_account(r, lim_block_account) &&
 		       lim_block_streams(r);
-	return lim_block_streams(r) && lim_each_account(r, lim_block_account);
-}
-
-/* ------------------------------------------------------------------- show */
-
-/* Takes the text up to the first `end` off *rest, and `end` with it. */
-static struct str lim_split(struct str *rest, char end)
-{
-	size_t n = str_find(*rest, end);
-	struct str word = str_first(*rest, n);
-
-	*rest = str_from(*rest, n < rest->len ? n + 1 : n);
-	return word;
-}
-
-/* A line "use" of scripts/tune.lua: FIELD, KIND, COUNT. Kind 0 is a bucket (a
- * minute), whose count is its level: what is left. All others count what is
- * used. A limit that is not in this configuration is shown without its amount.
- */
-static void lim_show_use(struct run *r, struct str account, struct str line)
-{
-	static const char *const units[] = {"requests", "tokens", "nano-usd",
-	                                    "concurrent"};
-	struct str field = lim_split(&line, '\t');
-	bool bucket = str_eq(lim_split(&line, '\t'), STR("0"));
-	struct str name = str_first(field, str_find(field, ':'));
-	const struct policy_limit *l = lim_find_limit(r->p, name);
-
-	buf_fmt(r->out, "%" STR_FMT "\t%" STR_FMT "\t%s %" STR_FMT,
-	        STR_ARG(account), STR_ARG(field), bucket ? "left" : "used",
-	        STR_ARG(line));
-	if (l)
-		buf_fmt(r->out, "\tconfigured %" PRIu64 " %s", l->amount,
-		        units[l->unit]);
-	buf_fmt(r->out, "\n");
-}
-
-/* A line "set" of scripts/tune.lua: FIELD, VALUE. The field begins with '=' for
- * an amount, with '!' for a blocked caller. */
-static void lim_show_setting(struct run *r, struct str account, struct str line)
-{
-	struct str field = lim_split(&line, '\t');
-	bool blocked = str_starts(field, STR("!"));
-
-	buf_fmt(r->out, "%" STR_FMT "\t%" STR_FMT "\t%s", STR_ARG(account),
-	        STR_ARG(str_from(field, 1)), blocked ? "blocked" : "set ");
-	if (!blocked)
-		buf_add_str(r->out, line);
-	buf_fmt(r->out, "\n");
-}
-
-static bool lim_show_account(struct run *r, struct str account)
-{
-	const struct str list[] = {STR("list")};
-	struct str rest;
-
-	if (!tune_ask(r->tune, account, list, 1, &r->reply, r->error))
-		return false;
-	for (rest = buf_str(&r->reply); rest.len > 0;) {
-		struct str line = lim_split(&rest, '\n');
-
-		if (str_eq(lim_split(&line, '\t'), STR("use")))
-			lim_show_use(r, account, line);
-		else
-			lim_show_setting(r, account, line);
-	}
-	return true;
-}
-
-static bool lim_show(struct run *r)
-{
-	return lim_each_account(r, lim_show_account);
-}
-
-/* ------------------------------------------------------------------ audit */
-
-/* Lines of scripts/audit.lua, whose first column is the time in milliseconds.
- */
-static bool lim_audit(struct run *r)
-{
-	struct str rest;
-
-	if (!tune_audit(r->tune, NULL, 0, &r->reply, r->error))
-		return false;
-	for (rest = buf_str(&r->reply); rest.len > 0;) {
-		struct str line = lim_split(&rest, '\n');
-		char time[25];
-		uint64_t ms = 0;
-
-		str_to_u64(lim_split(&line, '\t'), &ms);
-		clock_iso8601((int64_t)ms, time);
-		buf_fmt(r->out, "%s\t%" STR_FMT "\n", time, STR_ARG(line));
-	}
-	return true;
+	return lim_block_streams(r) &&
+	       limits_each_account(r, lim_block_account);
 }
 
 /* ---------------------------------------------------------------- command */
 
 static const struct {
 	const char *name;
-	bool (*run)(struct run *r);
+	bool (*run)(struct limits_run *r);
 	const char *help;
 } lim_verbs[] = {
-	{"show", lim_show, "what is used and what is set; [--consumer]"},
+	{"show", limits_show, "what is used and what is set; [--consumer]"},
 	{"set", lim_set, "--limit, --amount; [--scope] [--consumer]"},
 	{"reset", lim_reset, "forget usage: --limit; [--scope] [--consumer]"},
 	{"block", lim_block, "one of --consumer, --app, --agent"},
 	{"unblock", lim_block, "one of --consumer, --app, --agent"},
-	{"audit", lim_audit, "who changed what, newest last"},
+	{"audit", limits_audit, "who changed what, newest last"},
 };
 
 enum { LIM_N_VERBS = sizeof(lim_verbs) / sizeof(*lim_verbs) };
@@ -615,7 +509,7 @@ void limits_usage(struct buf *out)
 
 /* Connects as the configuration says. *token stays NULL where that names no
  * credential; it is the caller's to free, also on failure. */
-static bool lim_open_redis(struct run *r, struct policy *p,
+static bool lim_open_redis(struct limits_run *r, struct policy *p,
                            struct redis_token **token)
 {
 	if (p->redis.credential) {
@@ -630,7 +524,7 @@ static bool lim_open_redis(struct run *r, struct policy *p,
 bool limits_run(const struct limits_options *o, struct policy *p,
                 struct buf *out, struct buf *error)
 {
-	struct run r = {.o = o, .p = p, .out = out, .error = error};
+	struct limits_run r = {.o = o, .p = p, .out = out, .error = error};
 	struct redis_token *token = NULL;
 	bool ok;
 
