@@ -54,6 +54,13 @@ layer_of() { # FOLDER: its height, 1 is the lowest
     done
 }
 
+# One spelling, so that no include is missed below: in one line, files of spoa/
+# in quotes and with their folder.
+complain "not '#include \"FOLDER/FILE.h\"' or '#include <FILE>'" \
+    "$(grep -nE '^[[:space:]]*(#|%:).*(include|import)|#[[:space:]]*\\$' \
+    $(find spoa -name '*.[ch]') | grep -vE \
+    ':#include ("[a-z]+/[a-z0-9_]+\.h"|<[A-Za-z0-9_/.-]+>)( /\*.*)?$|__has_include')"
+
 upward=''
 for folder in $(find spoa -mindepth 1 -maxdepth 1 -type d -printf '%f\n'); do
     own=$(layer_of "$folder")
@@ -64,6 +71,11 @@ for folder in $(find spoa -mindepth 1 -maxdepth 1 -type d -printf '%f\n'); do
             upward+="$file includes $included"$'\n'
     done < <(grep -roE --include='*.[ch]' '^#include "[^"]+"' "spoa/$folder" |
         sed -E 's/:#include "(.*)"/ \1/')
+    # the compiler also finds spoa/FOLDER/FILE.h in <>
+    while read -r file included; do
+        [ ! -e "spoa/$included" ] || upward+="$file includes <$included>"$'\n'
+    done < <(grep -roE --include='*.[ch]' '^#include <[^>]+>' "spoa/$folder" |
+        sed -E 's/:#include <(.*)>/ \1/')
 done
 complain "includes that go up (layers, lowest first: ${layers//$'\n'/})" \
     "${upward%$'\n'}"
@@ -73,19 +85,57 @@ complain "includes that go up (layers, lowest first: ${layers//$'\n'/})" \
 statics() {
     find spoa -name '*.c' | sort | while read -r file; do
         # a long return type may stand on a line of its own
-        sed -zE 's/(\nstatic [^;{}()=\n]*)\n/\1 /g' "$file" |
-            sed -nE "s|^static [^=;(]*[ *]([a-z0-9_]+)\\(.*|$file \\1|p"
+        sed -zE 's/__attribute__\(\([^\n]*\)\)//g; s/\ninline static /\nstatic /g
+            s/(\nstatic [^;{}()=\n]*)\n/\1 /g' "$file" |
+            sed -nE "s|^static [^=;(]*[ *]([A-Za-z0-9_]+) *\\(.*|$file \\1|p"
     done | sort -u
 }
+# "FILE PREFIX"; a name without '_' is its own.
+prefixes=$(statics | sed -E 's/ ([A-Za-z0-9]+_?).*/ \1/' | sort -u)
 
-complain "static functions of two files with one prefix" "$(statics |
-    sed -E 's/ ([a-z0-9]+_).*/ \1/' | sort -u | awk '
+complain "static functions of two files with one prefix" "$(awk '
         { files[$2] = files[$2] " " $1; n[$2]++ }
-        END { for (p in n) if (n[p] > 1) print p ":" files[p] }' | sort)"
-complain "static functions of one file with several prefixes" "$(statics |
-    sed -E 's/ ([a-z0-9]+_).*/ \1/' | sort -u | awk '
+        END { for (p in n) if (n[p] > 1) print p ":" files[p] }' \
+    <<<"$prefixes" | sort)"
+complain "static functions of one file with several prefixes" "$(awk '
         { prefixes[$1] = prefixes[$1] " " $2; n[$1]++ }
-        END { for (f in n) if (n[f] > 1) print f ":" prefixes[f] }' | sort)"
+        END { for (f in n) if (n[f] > 1) print f ":" prefixes[f] }' \
+    <<<"$prefixes" | sort)"
+complain "static functions with the name of another module" "$(awk '
+        { module = prefix = $2; sub(/.*\//, "", module); sub(/\.[ch]$/, "", module)
+          sub(/_$/, "", prefix) }
+        $1 == "file" { at[module] = at[module] " " $2; next }
+        { own = $1; sub(/.*\//, "", own); sub(/\.c$/, "", own) }
+        own != prefix && prefix in at { print $1 ": " $2 " is of" at[prefix] }' \
+    <(find spoa -name '*.[ch]' -printf 'file %p\n') - <<<"$prefixes" | sort)"
+
+# The page of each folder is how a stranger gets from a name to its file: a row
+# for each file, with the prefix of its static functions.
+rows=$(grep -E '^\| .*`' spoa/*/README.md | sed -E 's/README\.md://')
+row_of() { # FILE: its row in the table of its folder
+    local name=${1##*/}
+    name="${1%/*}/"'\| .*`'"${name%.*}"'(\.[ch])?`[^|]* \|'
+    [[ $'\n'$rows =~ $'\n'($name[^$'\n']*) ]] && echo "${BASH_REMATCH[1]}"
+}
+complain "files without a row in the README of their folder" "$(
+    for file in $(find spoa -mindepth 2 -name '*.[ch]'); do
+        [ "${file%.c}" = "$file" ] && [ -e "${file%.h}.c" ] && continue
+        row_of "$file" >/dev/null || echo "$file"
+    done)"
+complain "prefixes that differ from the README of the folder" "$(
+    while read -r file prefix; do
+        [[ $(row_of "$file") = *"\`$prefix\`"* ]] || echo "$file: $prefix"
+    done <<<"$prefixes")"
+
+# What has a name with '_' in these pages is in the code, in drawings as well.
+names=$(grep -ohE '\b[A-Za-z_][A-Za-z0-9_]+' $(find spoa lua haproxy-conf tests \
+    -name '*.[ch]' -o -name '*.lua' -o -name '*.cfg' -o -name '*.conf') | sort -u)
+complain "names in a README that are not in the code" "$(
+    for page in $(find spoa -name '*.md'); do
+        sed 's/[a-z_]*{[^}]*}[a-z_]*//g' "$page" | grep -oE '\b[a-z0-9]+_[a-z0-9_]*[a-z0-9]\b' |
+            sort -u | comm -23 - <(printf '%s\n' "$names") |
+            grep -vE '^(test|fuzz)_' | sed "s|^|$page: |"
+    done)"
 
 for script in $scripts; do
     complain "$script" "$(bash -n "$script" 2>&1)"
