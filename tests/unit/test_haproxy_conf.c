@@ -203,12 +203,34 @@ static void line_has_the_version_that_is_read(void **state)
 	free(line);
 }
 
+/* A row of the ticket that nobody gives a value would be empty in every line of
+ * the ledger. */
+static void every_field_of_a_ticket_is_filled(void **state)
+{
+	static const char *const fields[] = {
+#define NAME(kind, name, where) #name,
+		TICKET_FIELDS(NAME)
+#undef NAME
+	};
+	char *code = text_of("spoa/decide/answer.c", NULL), want[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
+		snprintf(want, sizeof(want), "\n\tt->%s = ", fields[i]);
+		if (!strstr(code, want))
+			fail_msg("ans_fill_ticket() says nothing of %s",
+			         fields[i]);
+	}
+	free(code);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_variable_is_known_and_read),
 		cmocka_unit_test(line_has_the_members_that_are_read),
 		cmocka_unit_test(line_has_the_version_that_is_read),
+		cmocka_unit_test(every_field_of_a_ticket_is_filled),
 	};
 
 	return cmocka_run_group_tests(tests, load, unload);
