@@ -35,14 +35,8 @@ bool form_is(struct str content_type)
  * accepted: parsers differ on it. */
 static bool form_is_boundary(struct str s)
 {
-	for (size_t i = 0; i < s.len; i++) {
-		char c = s.p[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-		      (c >= '0' && c <= '9') || memchr("'()+_,-./:=?", c, 12)))
-			return false;
-	}
-	return s.len > 0 && s.len <= BOUNDARY_MAX;
+	return s.len > 0 && s.len <= BOUNDARY_MAX &&
+	       str_has_only(s, "'()+_,-./:=?");
 }
 
 /* The value of the parameter `boundary`, without quotes. Empty when it is

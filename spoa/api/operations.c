@@ -333,15 +333,8 @@ static enum api_surface oper_find_surface(struct str lead,
  * keys of the store. */
 static bool oper_is_id(struct str s)
 {
-	for (size_t i = 0; i < s.len; i++) {
-		char c = s.p[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-		      (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-		      c == '.'))
-			return false;
-	}
-	return s.len > 0 && s.len <= API_ID_LEN && !oper_is_dots(s);
+	return s.len > 0 && s.len <= API_ID_LEN && str_has_only(s, "-_.") &&
+	       !oper_is_dots(s);
 }
 
 /* Remove the last segment and its slash from the end of *s and return the

@@ -108,17 +108,7 @@ void log_at(enum log_level level, const char *area, const char *fmt, ...)
  * character. */
 static bool log_is_plain(struct str s)
 {
-	size_t i;
-
-	for (i = 0; i < s.len; i++) {
-		char c = s.p[i];
-		bool alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-		             (c >= 'a' && c <= 'z');
-
-		if (!alnum && !memchr("-_.:/@+,*", c, 9))
-			return false;
-	}
-	return true;
+	return str_has_only(s, "-_.:/@+,*");
 }
 
 static void log_begin_field(struct buf *line, const char *key)

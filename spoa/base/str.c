@@ -13,6 +13,30 @@ static int str_lower(unsigned char c)
 	return c >= 'A' && c <= 'Z' ? c + 32 : c;
 }
 
+bool str_has_only(struct str s, const char *more)
+{
+	for (size_t i = 0; i < s.len; i++)
+		/* strchr() would find the NUL at the end of `more` */
+		if (!str_is_alnum(s.p[i]) &&
+		    (s.p[i] == '\0' || !strchr(more, s.p[i])))
+			return false;
+	return true;
+}
+
+bool str_is_one_line(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
+			return false;
+	return true;
+}
+
+void str_copy_lower(char *to, struct str s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		to[i] = (char)str_lower((unsigned char)s.p[i]);
+}
+
 bool str_starts(struct str s, struct str prefix)
 {
 	return s.len >= prefix.len && str_eq(str_first(s, prefix.len), prefix);

@@ -69,6 +69,24 @@ static inline struct str str_first(struct str s, size_t n)
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
 
+static inline bool str_is_alnum(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c >= '0' && c <= '9');
+}
+
+/* True when s has no bytes but letters and digits of ASCII and those of `more`.
+ * An empty text has none that it may not have. */
+bool str_has_only(struct str s, const char *more);
+
+/* True when s has no control character (below 0x20, DEL): in a header, a path
+ * or a log line it cannot end the line and begin another one. */
+bool str_is_one_line(struct str s);
+
+/* Copy s to `to`, which has room for s.len bytes, with the letters of ASCII in
+ * lower case. Adds no NUL. */
+void str_copy_lower(char *to, struct str s);
+
 /* str_eq and str_starts without regard to the case of ASCII letters. */
 bool str_eq_nocase(struct str a, struct str b);
 bool str_starts_nocase(struct str s, struct str prefix);

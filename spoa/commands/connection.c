@@ -102,16 +102,8 @@ void connection_usage(struct buf *out)
 
 static bool cnx_is_name(struct str s)
 {
-	size_t i;
-
-	for (i = 0; i < s.len; i++) {
-		char c = s.p[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-		      (c >= '0' && c <= '9') || c == '-' || c == '_'))
-			return false;
-	}
-	return s.len > 0 && s.len <= CONNECTION_NAME_MAX;
+	return s.len > 0 && s.len <= CONNECTION_NAME_MAX &&
+	       str_has_only(s, "-_");
 }
 
 /* What Azure would refuse, or accept and then fail with at the first request:

@@ -360,7 +360,6 @@ static bool lim_write_blocked_field(struct limits_run *r, struct buf *out)
 {
 	const struct limits_options *o = r->o;
 	struct str name;
-	size_t i;
 
 	if (o->consumer.len > 0)
 		buf_fmt(out, "!consumer:%" STR_FMT, STR_ARG(o->consumer));
@@ -369,10 +368,8 @@ static bool lim_write_blocked_field(struct limits_run *r, struct buf *out)
 	else
 		buf_fmt(out, "!agent:%" STR_FMT, STR_ARG(o->agent));
 	name = buf_str(out);
-	for (i = 0; i < name.len; i++)
-		if ((unsigned char)name.p[i] < ' ' || name.p[i] == 0x7f)
-			out->failed = true;
-	if (out->failed || name.len > BLOCKED_NAME_MAX) {
+	if (out->failed || !str_is_one_line(name) ||
+	    name.len > BLOCKED_NAME_MAX) {
 		buf_fmt(r->error,
 		        "expected a name of at most 500 bytes without control "
 		        "characters\n");

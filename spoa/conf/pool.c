@@ -96,13 +96,10 @@ struct str pool_str(struct pool *p, struct str s)
 struct str pool_lower(struct pool *p, struct str s)
 {
 	char *z = pool_alloc(p, s.len + 1, 1);
-	size_t i;
 
 	if (!z)
 		return STR_NONE;
-	for (i = 0; i < s.len; i++)
-		z[i] = s.p[i] >= 'A' && s.p[i] <= 'Z' ? (char)(s.p[i] + 32)
-		                                      : s.p[i];
+	str_copy_lower(z, s);
 	return str_of(z, s.len);
 }
 

@@ -6,16 +6,7 @@
 
 static bool crep_is_plain(struct str key)
 {
-	size_t i;
-
-	for (i = 0; i < key.len; i++) {
-		char c = key.p[i];
-
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-		      (c >= '0' && c <= '9') || c == '_' || c == '-'))
-			return false;
-	}
-	return key.len > 0;
+	return key.len > 0 && str_has_only(key, "_-");
 }
 
 /* Recursive, because the chain is linked from the inside out. Its depth is that

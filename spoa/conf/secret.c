@@ -11,16 +11,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-static bool sec_is_clean(struct str s)
-{
-	size_t i;
-
-	for (i = 0; i < s.len; i++)
-		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
-			return false;
-	return true;
-}
-
 /* Check a secret from either source and copy it into the pool. `what` is the
  * name of the variable or file, for the message; the value is never quoted. */
 static bool sec_accept(struct pool *pool, struct report *rep,
@@ -36,7 +26,7 @@ static bool sec_accept(struct pool *pool, struct report *rep,
 		wrong = "is empty";
 	else if (value.len > SECRET_MAX)
 		wrong = "is too long";
-	else if (!sec_is_clean(value))
+	else if (!str_is_one_line(value))
 		wrong = "holds control characters";
 	if (wrong) {
 		report_error(rep, at,

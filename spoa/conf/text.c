@@ -28,12 +28,6 @@ static bool ctxt_all_chars(struct str s, size_t max, bool (*ok)(char c))
 	return s.len > 0 && s.len <= max;
 }
 
-static bool ctxt_is_alnum(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       (c >= '0' && c <= '9');
-}
-
 static bool ctxt_is_text_char(char c)
 {
 	return (unsigned char)c >= ' ' && c != 0x7f;
@@ -41,12 +35,12 @@ static bool ctxt_is_text_char(char c)
 
 static bool ctxt_is_name_char(char c)
 {
-	return ctxt_is_alnum(c) || c == '.' || c == '_' || c == '-';
+	return str_is_alnum(c) || c == '.' || c == '_' || c == '-';
 }
 
 static bool ctxt_is_resource_char(char c)
 {
-	return ctxt_is_alnum(c) || c == '_' || c == '-';
+	return str_is_alnum(c) || c == '_' || c == '-';
 }
 
 static bool ctxt_is_model_char(char c)
@@ -68,7 +62,7 @@ static bool ctxt_is_file_char(char c)
 
 static bool ctxt_is_header_char(char c)
 {
-	return ctxt_is_alnum(c) || c == '-';
+	return str_is_alnum(c) || c == '-';
 }
 
 static bool ctxt_is_word(struct str s)

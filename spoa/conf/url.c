@@ -6,12 +6,6 @@
 
 enum { HOST_MAX = 253 }; /* characters of a DNS name: RFC 1035, section 2.3.4 */
 
-static bool url_is_alnum(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       (c >= '0' && c <= '9');
-}
-
 /* A numeric address into bytes; their number is 4 or 16, or 0 for a name.
  * inet_pton() is strict: "127.1" and "0x7f000001" are no addresses. */
 static size_t url_parse_ip(struct str host, uint8_t out[16])
@@ -67,7 +61,7 @@ static bool url_is_host(struct str s)
 	if (s.len == 0 || s.len > HOST_MAX || s.p[0] == '.' || s.p[0] == '-')
 		return false;
 	for (i = 0; i < s.len; i++)
-		if (!url_is_alnum(s.p[i]) && s.p[i] != '.' && s.p[i] != '-')
+		if (!str_is_alnum(s.p[i]) && s.p[i] != '.' && s.p[i] != '-')
 			return false;
 	return true;
 }
@@ -137,7 +131,7 @@ static bool url_is_path(struct str s)
 	size_t i;
 
 	for (i = 0; i < s.len; i++)
-		if (!url_is_alnum(s.p[i]) && !memchr("/-._~%+,:@=", s.p[i], 11))
+		if (!str_is_alnum(s.p[i]) && !memchr("/-._~%+,:@=", s.p[i], 11))
 			return false;
 	return true;
 }

@@ -440,26 +440,15 @@ static const struct ans_var {
 	{"warning", ON_ALLOW, .text = ans_warning},
 };
 
-/* HAProxy puts these into headers, paths and log lines. */
-static bool ans_is_one_line(struct str s)
-{
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-
-		if (c < ' ' || c == 0x7f)
-			return false;
-	}
-	return true;
-}
-
-/* False when the variable is needed and cannot be written. */
+/* HAProxy puts texts into headers, paths and log lines. False when the variable
+ * is needed and cannot be written. */
 static bool ans_write_text(struct ans_writer *w, const struct ans_var *v)
 {
 	struct str s;
 
 	buf_clear(&w->scratch);
 	s = v->text(w);
-	if (s.len > 0 && !w->scratch.failed && ans_is_one_line(s)) {
+	if (s.len > 0 && !w->scratch.failed && str_is_one_line(s)) {
 		ack_set_str(&w->ack, v->name, s);
 		return true;
 	}

@@ -153,15 +153,10 @@ static struct str clm_keep(struct draft *d, struct str s)
 static struct str clm_keep_lower(struct draft *d, struct str s)
 {
 	char *p = clm_reserve(d, s.len);
-	size_t i;
 
 	if (!p)
 		return STR_NONE;
-	for (i = 0; i < s.len; i++) {
-		bool upper = s.p[i] >= 'A' && s.p[i] <= 'Z';
-
-		p[i] = (char)(s.p[i] | (upper ? 0x20 : 0));
-	}
+	str_copy_lower(p, s);
 	return str_of(p, s.len);
 }
 

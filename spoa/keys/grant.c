@@ -39,8 +39,7 @@ enum {
  * no name of a key file. */
 static bool grant_is_plain(char c)
 {
-	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-	       (c >= 'a' && c <= 'z') || c == '-' || c == '.' || c == '_';
+	return str_is_alnum(c) || c == '-' || c == '.' || c == '_';
 }
 
 /* Percent-encoding (RFC 3986, 2.1) of all that is not unreserved. A blank is
@@ -279,18 +278,6 @@ static void (*const grant_asks[])(struct ask *a) = {
 	[CRED_ARC] = grant_ask_arc,
 };
 
-/* Without control characters: a line break in a header would end it and begin
- * another one. */
-static bool grant_is_one_line(struct str s)
-{
-	size_t i;
-
-	for (i = 0; i < s.len; i++)
-		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
-			return false;
-	return true;
-}
-
 /* NULL for an empty buffer, and without memory. */
 static char *grant_dup_buf(const struct buf *b)
 {
@@ -307,8 +294,8 @@ static bool grant_store_request(struct grant *g, const struct ask *a)
 		buf_fmt(a->why, "the request for a token is too long");
 		return false;
 	}
-	if (!grant_is_one_line(buf_str(&a->header)) ||
-	    !grant_is_one_line(buf_str(&a->url))) {
+	if (!str_is_one_line(buf_str(&a->header)) ||
+	    !str_is_one_line(buf_str(&a->url))) {
 		buf_fmt(a->why, "a control character in what goes into the "
 		                "request for a token");
 		return false;
@@ -410,7 +397,7 @@ static bool grant_read_arc_key(struct grant *g, const char *path,
 		key = str_trim(str_of(mem, len));
 	if (!wrong && len > GRANT_ARC_KEY_MAX)
 		wrong = "it is longer than a key of the Arc agent";
-	if (!wrong && (key.len == 0 || !grant_is_one_line(key)))
+	if (!wrong && (key.len == 0 || !str_is_one_line(key)))
 		wrong = "it holds no key";
 	if (wrong) {
 		buf_fmt(why, "%.200s cannot be used: %s", path, wrong);
@@ -514,16 +501,8 @@ static int64_t grant_add_jitter(int64_t renew_in_s, int64_t lifetime_s)
  * is put into. */
 static bool grant_is_b64token(struct str s)
 {
-	size_t i;
-
-	for (i = 0; i < s.len; i++) {
-		char c = s.p[i];
-
-		if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-		      (c >= 'a' && c <= 'z') || memchr("-._~+/=", c, 7)))
-			return false;
-	}
-	return s.len > 0 && s.len <= GRANT_TOKEN_MAX;
+	return s.len > 0 && s.len <= GRANT_TOKEN_MAX &&
+	       str_has_only(s, "-._~+/=");
 }
 
 static const char *grant_read_answer(const struct json *root, int64_t now_s,

@@ -246,17 +246,12 @@ static enum jose_status jose_read_payload(const struct json *payload,
                                           struct jose_token *out)
 {
 	struct str tid, ver;
-	size_t i;
 
 	if (!jose_has_one_tid(payload))
 		return JOSE_MALFORMED;
 	if (json_str(json_get(payload, "tid"), &tid) && str_is_guid(tid) &&
 	    tid.len < sizeof(out->tid)) {
-		for (i = 0; i < tid.len; i++) {
-			bool upper = tid.p[i] >= 'A' && tid.p[i] <= 'Z';
-
-			out->tid[i] = (char)(tid.p[i] | (upper ? 0x20 : 0));
-		}
+		str_copy_lower(out->tid, tid);
 		out->tid[tid.len] = '\0';
 	}
 	if (json_str(json_get(payload, "ver"), &ver) &&

@@ -6,16 +6,7 @@
 /* The characters of HAProxy's unique-id, %[uuid()], and some more. */
 bool check_id(struct str s)
 {
-	size_t i;
-
-	for (i = 0; i < s.len; i++) {
-		char c = s.p[i];
-
-		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') &&
-		    !(c >= '0' && c <= '9') && c != '-')
-			return false;
-	}
-	return s.len > 0 && s.len <= STORE_ID_MAX;
+	return s.len > 0 && s.len <= STORE_ID_MAX && str_has_only(s, "-");
 }
 
 /* A bad name is a mistake in the configuration of HAProxy (unique-id-format) or

@@ -55,6 +55,26 @@ static void str_numbers(void **state)
 	assert_int_equal(v, 7);
 }
 
+static void str_classes(void **state)
+{
+	char lower[4];
+
+	(void)state;
+	assert_true(str_has_only(STR("azAZ09-_"), "_-"));
+	assert_true(str_has_only(STR_NONE, ""));
+	assert_false(str_has_only(STR("a.b"), "_-"));
+	assert_false(str_has_only(STR("a\0b"), "_-"));
+	assert_false(str_has_only(STR("a\x80"), "_-"));
+	for (const char *p = "@[`{/:"; *p; p++) /* beside the ranges */
+		assert_false(str_has_only(str_of(p, 1), ""));
+	assert_true(str_is_one_line(STR("a b\xc3\xa4~")));
+	assert_false(str_is_one_line(STR("a\nb")));
+	assert_false(str_is_one_line(STR("a\0b")));
+	assert_false(str_is_one_line(STR("\x7f")));
+	str_copy_lower(lower, STR("A[z\xc4"));
+	assert_memory_equal(lower, "a[z\xc4", 4);
+}
+
 static void str_globs(void **state)
 {
 	(void)state;
@@ -410,6 +430,7 @@ int main(void)
 		cmocka_unit_test(str_parts),
 		cmocka_unit_test(str_words),
 		cmocka_unit_test(str_numbers),
+		cmocka_unit_test(str_classes),
 		cmocka_unit_test(str_globs),
 		cmocka_unit_test(str_hex_and_guid),
 		cmocka_unit_test(secrets_compare_by_content),
