@@ -139,8 +139,8 @@ static void agt_on_keys_changed(void *ctx, struct str tenant_id)
  *
  * The store does not know how tokens are fetched, so they pass through here:
  *
- *   keys/outbound --on_redis_renewed--> redis_link_renew
- *   keys/outbound <---on_redis_login--- store/redis_link, as it connects */
+ *   keys/outbound --agt_on_redis_renewed--> redis_link_renew
+ *   keys/outbound <---agt_on_redis_login--- store/redis_link, as it connects */
 
 static bool agt_on_redis_login(void *ctx, struct redis_login *who)
 {

@@ -177,7 +177,7 @@ static enum form_status form_read_parts(struct str s, struct str delimiter,
 		if (str_starts(s, STR("--")) && s.len > 2 &&
 		    !str_starts(STR("--\r\n"), s))
 			return form_fail(out,
-			                 "something stands behind the form");
+			                 "there are bytes behind the form");
 		if (str_starts(s, STR("--")))
 			return FORM_OK;
 		if (s.len < 2)

@@ -368,7 +368,7 @@ static bool scan_add_key(struct scanner *c, struct scan_level *o,
 	for (size_t i = 0; i < o->n_keys; i++)
 		if (o->keys[i].hash == key.hash &&
 		    jscan_compare(o->keys[i].raw, key.raw) == 0)
-			return scan_fail(c, "a key stands twice", c->s.at);
+			return scan_fail(c, "a key occurs twice", c->s.at);
 	if (o->n_keys == SCAN_MAX_KEYS)
 		return scan_fail(c, "an object has too many keys", c->s.at);
 	o->keys[o->n_keys++] = key;

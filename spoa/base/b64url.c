@@ -1,4 +1,12 @@
-/* base/b64url: base64url without padding. */
+/*
+ * base/b64url: base64url without padding.
+ *
+ *   bytes      |aaaaaabb|bbbbcccc|ccdddddd|     8 bits each
+ *   characters |aaaaaa|bbbbbb|cccccc|dddddd|     6 bits each
+ *
+ * `acc` has the bits that were read and not written yet, the newest lowest;
+ * older ones above them are cut off by the masks.
+ */
 #include "base/b64url.h"
 
 static const char b64u_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -30,6 +38,7 @@ bool b64url_write(struct buf *out, struct str bytes)
 	return true;
 }
 
+/* RFC 4648, table 2; -1 for any other character, also for padding. */
 static int b64u_value(char c)
 {
 	if (c >= 'A' && c <= 'Z')

@@ -90,7 +90,7 @@ static bool json_check_keys(struct json_checker *c)
 	for (size_t i = 1; i < n; i++)
 		if (jscan_compare(k[i - 1].raw, k[i].raw) == 0)
 			return json_fail(c,
-			                 "the key stands twice in its object",
+			                 "the key occurs twice in its object",
 			                 k[i].at);
 	return true;
 }

@@ -65,7 +65,7 @@ struct map_iter {
 struct map_node *map_next(const struct map *m, struct map_iter *it);
 
 /* The iterator has a named type because cppcheck cannot parse a struct that is
- * defined inside `for (...)`. A map_each cannot stand inside another one. */
+ * defined inside `for (...)`. A map_each cannot be nested. */
 #define map_each(m, node)                                                      \
 	for (struct map_iter it_ = {0}; ((node) = map_next((m), &it_)) != NULL;)
 

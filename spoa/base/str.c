@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+/* Of ASCII; bytes of other letters stay as they are. */
 static int str_lower(unsigned char c)
 {
 	return c >= 'A' && c <= 'Z' ? c + 32 : c;
@@ -86,6 +87,7 @@ bool str_has_word(struct str s, char sep, struct str needle)
 	return false;
 }
 
+/* What editors and HTTP leave at the ends of a text. */
 static bool str_is_blank(char c)
 {
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
@@ -146,6 +148,7 @@ char *str_dup(struct str s)
 	return z;
 }
 
+/* The length may be told: those of keys and digests are known to everybody. */
 bool str_eq_secret(struct str a, struct str b)
 {
 	unsigned char diff = 0;

@@ -268,7 +268,8 @@ static bool lim_read_amount(struct limits_run *r, struct buf *out)
 	    (!usd && units != d)) {
 		buf_fmt(r->error,
 		        "--amount: found \"%" STR_FMT "\", expected a number "
-		        "above 0, whole but for usd, or configured\n",
+		        "above 0 (a whole one, unless the limit is in usd) or "
+		        "`configured`\n",
 		        STR_ARG(r->o->amount));
 		return false;
 	}

@@ -294,6 +294,8 @@ static void clrs_build_match(struct build *b, const struct raw_match *raw,
 
 /* -------------------------------------------------------------- consumers */
 
+/* A consumer is matched by any of its list. `match` may also be one object
+ * instead of a list; the place of an error then has no index. */
 static void clrs_build_matches(struct build *b, const struct raw_consumer *raw,
                                const struct place *top,
                                struct policy_consumer *c)
@@ -380,6 +382,8 @@ static bool clrs_matches_consumer(const struct build *b, struct str glob)
 	return false;
 }
 
+/* By public names, as decide/authorize does: an alias is resolved before rules
+ * are asked, so a rule that names one would never hold. */
 static bool clrs_matches_model(const struct build *b, struct str glob)
 {
 	size_t i;
@@ -494,8 +498,7 @@ static void clrs_build_amount(struct build *b, const struct place *top,
 }
 
 /* A concurrency limit has no window. For all other units the window is
- * required: a wrong default would
- * change a limit by orders of magnitude. */
+ * required: a wrong default would change a limit by orders of magnitude. */
 static void clrs_build_window(struct build *b, const struct place *top,
                               const struct raw_limit *raw,
                               struct policy_limit *l)
@@ -518,6 +521,7 @@ static void clrs_build_window(struct build *b, const struct place *top,
 		             "day, month");
 }
 
+/* Above 1 the warning would come after the refusal, so never. */
 static void clrs_build_warn_at(struct build *b, const struct place *top,
                                const struct raw_limit *raw,
                                struct policy_limit *l)

@@ -333,44 +333,6 @@ static void cchk_warn_amounts(struct build *b)
 	}
 }
 
-/* Except on the surface "azure", the upstream reads the deployment's name from
- * the `model` of the body, which the gateway does not change. So the name that
- * callers use must be the deployment's name. */
-static bool cchk_is_model_name(const struct policy *p,
-                               const struct policy_model *m, struct str name)
-{
-	return policy_model(p, name) == m;
-}
-
-static void cchk_warn_deployments(struct build *b)
-{
-	const struct policy *p = b->policy;
-	struct place section = cchk_section("models");
-	size_t i, j;
-
-	for (i = 0; i < p->n_models; i++) {
-		const struct policy_model *m = &p->models[i];
-		struct place top = place_key(&section, m->name);
-		struct place list = place_key(&top, STR("deployments"));
-
-		for (j = 0; j < m->n_deployments; j++) {
-			const struct policy_deployment *d = &m->deployments[j];
-			struct place item = place_index(&list, j);
-			struct place at = place_key(&item, STR("name"));
-
-			if (d->surface == SURFACE_AZURE ||
-			    cchk_is_model_name(p, m, d->name))
-				continue;
-			report_warning(b->rep, &at,
-			               "it can never be used: on this surface "
-			               "the body names the deployment, and "
-			               "\"%" STR_FMT "\" is neither the name "
-			               "nor an alias of the model",
-			               STR_ARG(d->name));
-		}
-	}
-}
-
 static void cchk_warn_if_unused(struct build *b, const char *section,
                                 struct str name, bool used)
 {
@@ -461,6 +423,5 @@ void check_policy(struct build *b)
 	cchk_warn_consumers(b);
 	cchk_warn_rules(b);
 	cchk_warn_amounts(b);
-	cchk_warn_deployments(b);
 	cchk_warn_unused(b);
 }

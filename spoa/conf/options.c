@@ -464,7 +464,8 @@ static const struct option opt_limit_rows[] = {
 	{"window", OPT_ENUM, AT(raw_limit, window), .names = opt_windows,
          .def = "\"minute\"",
          .help = "minute refills steadily; hour, day and month are fixed, "
-                 "UTC; required but for concurrent, which has none"},
+                 "UTC; required, except for concurrent limits, which must not "
+                 "have one"},
 	{"warn_at", OPT_NUMBER, AT(raw_limit, warn_at), .def = "0",
          .help = "a share from 0 to 1: answers carry a warning once so much "
                  "of it is used; 0: never"},

@@ -11,6 +11,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* Of one process and one thread: workers load their own policy, so the counter
+ * needs no atomics. */
 struct policy *policy_ref(struct policy *p)
 {
 	if (p)

@@ -1,4 +1,11 @@
-/* conf/pool: the memory of one policy, in blocks that are freed together. */
+/*
+ * conf/pool: the memory of one policy, in blocks that are freed together.
+ *
+ *   blocks --> newest | used | free |  --> older | used | lost |  --> NULL
+ *
+ * Only the newest block is allocated from. Memory comes zeroed, which the raw
+ * structs rely on: an option that is not given is 0, NULL or false.
+ */
 #include "conf/pool.h"
 
 #include <stdalign.h>
@@ -29,6 +36,7 @@ void pool_free(struct pool *p)
 
 	if (!p)
 		return;
+	/* it is not known which of the strings are secrets, so all are wiped */
 	for (b = p->blocks; b; b = next) {
 		next = b->next;
 		explicit_bzero(b->mem, b->size);
@@ -82,6 +90,7 @@ void *pool_alloc(struct pool *p, size_t n, size_t size)
 	return at;
 }
 
+/* One byte more, which stays 0: paths and URLs go to functions of libc. */
 struct str pool_str(struct pool *p, struct str s)
 {
 	char *z = pool_alloc(p, s.len + 1, 1);

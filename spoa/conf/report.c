@@ -1,9 +1,21 @@
-/* conf/report: the errors and warnings of a configuration. */
+/*
+ * conf/report: the errors and warnings of a configuration.
+ *
+ *   place_key(place_key(place_index(..)))    a chain on the stack, inside out
+ *        | report_path
+ *        v
+ *   g.json: models["gpt-4.1"].deployments[0].name: found .., expected ..
+ *
+ * All places of a run are told at once, so an operator needs one attempt and
+ * not one for each mistake.
+ */
 #include "conf/report.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
+/* Such a key is written behind a dot; with any other, '.' and '[' in it would
+ * look like parts of the path, so it is quoted. */
 static bool crep_is_plain(struct str key)
 {
 	return key.len > 0 && str_has_only(key, "_-");
@@ -33,6 +45,7 @@ void report_path(struct buf *out, const struct place *at)
 static void crep_write_line(struct report *r, const char *kind,
                             const struct place *at, const char *fmt, va_list ap)
 {
+	/* a longer sentence is cut; the place before it is not */
 	char text[1024];
 
 	vsnprintf(text, sizeof(text), fmt, ap);

@@ -19,6 +19,8 @@ static bool sec_accept(struct pool *pool, struct report *rep,
 {
 	const char *wrong = NULL;
 
+	/* editors and `echo` put a line end there; other blanks at the end may
+	 * be a part of the secret */
 	while (value.len > 0 && (value.p[value.len - 1] == '\n' ||
 	                         value.p[value.len - 1] == '\r'))
 		value.len--;

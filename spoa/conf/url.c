@@ -1,4 +1,13 @@
-/* conf/url: parse the URLs and addresses of a configuration. */
+/*
+ * conf/url: parse the URLs and addresses of a configuration.
+ *
+ *   SCHEME :// USER[:PASSWORD] @ HOST[:PORT] /PATH      url_parse
+ *              url_parse_user    url_address
+ *                                  [IPv6][:PORT]        url_parse_v6
+ *
+ * Narrower than RFC 3986: what another parser of the same text (HAProxy, curl,
+ * hiredis) could read as another host is refused.
+ */
 #include "conf/url.h"
 
 #include <arpa/inet.h>
@@ -108,6 +117,8 @@ bool url_address(struct str s, struct str *host, uint16_t *port)
 
 	if (s.len == 0)
 		return false;
+	/* without brackets an IPv6 address has more than one ':', and which of
+	 * them begins the port would be a guess */
 	if (s.p[0] == '[') {
 		if (!url_parse_v6(s, host, &number))
 			return false;
@@ -173,6 +184,7 @@ bool url_parse(struct str s, struct url *out)
 	return true;
 }
 
+/* Tokens and keys may be sent in clear text only where nobody else reads. */
 bool url_is_safe(const struct url *u)
 {
 	return str_eq(u->scheme, STR("https")) ||

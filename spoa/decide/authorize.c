@@ -100,8 +100,9 @@ enum step_result decide_authorize(struct request *r)
 {
 	struct str model = r->call.model_name;
 
-	/* an alias must not lead around a rule; the name that an object has is
-	 * used where the policy does not know its model any more */
+	/* Rules are about public names: an alias must not be a way around
+	 * them. The model that made an object may have left the policy; its
+	 * name, which the store keeps, is judged then. */
 	if (r->call.model)
 		model = r->call.model->name;
 	r->caller.consumer = authorize_consumer(r->policy, r->caller.identity);

@@ -1,7 +1,7 @@
 /*
  * decide/session: a caller that comes with the secret of a realtime session.
  *
- *   POST /realtime/client_secrets, with a token or key: decided as ever
+ *   POST /realtime/client_secrets, with a token or key: like any request
  *     answer --> HAProxy: SHA-256 of the secret --NOTIFY created--> store
  *   POST /realtime/calls, "Bearer SECRET" --decide_session--> store: its caller
  *

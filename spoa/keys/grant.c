@@ -245,8 +245,8 @@ static void grant_sign_assertion(struct ask *a, struct str pem)
 	struct buf assertion;
 	const char *why;
 
-	/* with the assertion anybody is this app until it ends: no growing,
-	 * which would leave a copy */
+	/* A credential until it ends. All memory at once: growing would leave
+	 * a copy in freed memory. */
 	buf_init(&assertion, JOSE_ASSERTION_MAX);
 	why = buf_reserve(&assertion, JOSE_ASSERTION_MAX)
 	              ? jose_sign(&j, &assertion)

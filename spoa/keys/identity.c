@@ -1,4 +1,10 @@
-/* keys/identity: the caller of a request, as its credentials have proved it. */
+/*
+ * keys/identity: the caller of a request, as its credentials have proved it.
+ *
+ * Made by keys/claims in one block of memory, so that the last reference frees
+ * it with one free(). The cache of keys/inbound and every request that runs
+ * with it hold a reference each.
+ */
 #include "keys/identity.h"
 
 #include <assert.h>

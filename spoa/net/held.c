@@ -1,4 +1,12 @@
-/* net/held: bytes of a connection that cannot be parsed yet. */
+/*
+ * net/held: bytes of a connection that cannot be parsed yet.
+ *
+ *   shared read buffer --held_add--> | p .. len | room .. size |
+ *   next bytes ---------held_fill-->             ^ until the frame is whole
+ *
+ * Most frames arrive whole and are parsed where they were read, so only a
+ * connection that has an incomplete frame, or is full, owns such memory.
+ */
 #include "net/held.h"
 
 #include <stdlib.h>

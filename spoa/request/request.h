@@ -38,7 +38,7 @@ enum {
 	 * URL that haproxy.cfg lets in (4 kB) fit together; what is left is for
 	 * what the steps build. More is denied as DENY_WORKSPACE. */
 	REQUEST_ARENA = 24576,
-	/* Rows of steps[] in decide/step.c. Here, because a request has a
+	/* Rows of step_table[] in decide/step.c. Here, because a request has a
 	 * time for each step and request/ must not include decide/. */
 	REQUEST_N_STEPS = 9,
 	/* Deployments that one request may try, in the order of target[]. */
@@ -164,7 +164,8 @@ enum verdict {
 	VERDICT_ANSWER = 3, /* the gateway answers itself: discovery */
 };
 
-/* Written by decide/verdict alone, but for the two fields that are marked. */
+/* Written by decide/verdict alone, except for the two fields that are marked.
+ */
 struct request_verdict {
 	enum verdict verdict;
 	int status;             /* of HTTP */
@@ -204,7 +205,7 @@ struct request {
 	struct request_verdict verdict;
 
 	/* How far decide/pipeline is, and what a parked step waits for. */
-	unsigned step;         /* row of steps[] that is run or parked */
+	unsigned step;         /* row of step_table[] that is run or parked */
 	bool parked;           /* a waker is known, the deadline runs */
 	bool woken;            /* this step was parked and is run again */
 	const char *waits_for; /* constant; in the message of a timeout */

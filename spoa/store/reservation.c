@@ -1,4 +1,10 @@
-/* store/reservation: helpers for a reservation that outlives its request. */
+/*
+ * store/reservation: helpers for a reservation that outlives its request.
+ *
+ *   reservation_copy       store/redis, store/writes: a reserve in flight
+ *   reservation_give_back  decide/reserve: denied, or nobody was told
+ *                          usage/settle: HAProxy says that it did not wait
+ */
 #include "store/reservation.h"
 
 #include <stdlib.h>
@@ -68,6 +74,8 @@ void reservation_give_back(struct store_memory *m, struct store_redis *redis,
 {
 	static const struct store_usage nothing;
 
+	/* whoever settles first takes the reservation out of the store, so a
+	 * second call and a settlement that comes as well do no harm */
 	if (local)
 		store_memory_settle(m, account, id, &nothing);
 	else

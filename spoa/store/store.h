@@ -191,7 +191,8 @@ bool store_redis_connected(const struct store_redis *s);
  *
  * When the deadline or the request has ended first, or the connection is lost,
  * the store gives the reservation back itself: such an answer is settled with
- * zero use, and a call without an answer is cancelled. A slow Redis leaves no charges behind. */
+ * zero use, and a call without an answer is cancelled. A slow Redis leaves no
+ * charges behind. */
 bool store_redis_reserve(struct store_redis *s,
                          const struct store_reservation *r,
                          store_reserve_cb *cb, void *ctx, uint64_t ref);

@@ -36,7 +36,8 @@ enum { REC_N_FIELDS = sizeof(rec_fields) / sizeof(*rec_fields) };
 struct rec_reader {
 	struct usage_record *rec;
 	uint32_t seen; /* one bit a field */
-	size_t next;   /* field that is expected: they come in our order */
+	size_t next;   /* the field expected next: haproxy.cfg writes them
+	                * in the order of the table */
 	char *room;    /* for texts: in all, as much as the line is long */
 };
 
@@ -56,8 +57,8 @@ static int64_t rec_number(struct str s, int64_t absent)
 	return negative ? -(int64_t)u : (int64_t)u;
 }
 
-/* False when a ticket is none of ours. A number that is none counts as absent:
- * the request has ended all the same, and is to be settled. */
+/* False when a ticket cannot be read. A number that cannot be read counts as
+ * absent: the request has ended in any case and must be settled. */
 static bool rec_store(struct usage_record *rec, const struct field *f,
                       char *value, size_t len)
 {
@@ -79,7 +80,7 @@ static bool rec_store(struct usage_record *rec, const struct field *f,
 	case FIELD_FLAG:
 		*(bool *)at = str_eq(s, STR("1"));
 		return true;
-	case FIELD_TICKET: /* decoded where it stands */
+	case FIELD_TICKET: /* decoded in place */
 		return ticket_read(s, value, at);
 	case FIELD_OPERATION: /* not of a line */
 		break;
@@ -87,7 +88,7 @@ static bool rec_store(struct usage_record *rec, const struct field *f,
 	return false;
 }
 
-/* REC_N_FIELDS: none of ours. */
+/* REC_N_FIELDS when the table has no field of this name. */
 static size_t rec_find(const struct rec_reader *r, struct str name)
 {
 	for (size_t i = 0; i < REC_N_FIELDS; i++) {
@@ -160,8 +161,8 @@ static uint64_t rec_larger(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-/* A detail of the input or output, in whichever group it stands: the APIs
- * differ in the name. */
+/* A detail of the input or output, from the first group that has it: the APIs
+ * name the groups differently. */
 static uint64_t rec_detail(const struct json *usage,
                            const char *const groups[3], const char *name,
                            bool *bad)
@@ -323,9 +324,10 @@ static bool rec_was_refused(const struct usage_record *rec)
 	return rec->status >= 400 && rec->status != 504 && !client_left;
 }
 
-/* HAProxy's second letter says how far it was: R, it had no complete request; Q
- * and C, no connection to the upstream. Then nothing was sent there, and it is
- * not sent again after it was once (`retry-on conn-failure`). */
+/* HAProxy's second termination letter is the state it was in: R, waiting for
+ * the complete request; Q and C, waiting for a connection to the upstream.
+ * Nothing was sent in these states. No earlier attempt was sent either, because
+ * only connections that failed are tried again (`retry-on conn-failure`). */
 static bool rec_was_unsent(const struct usage_record *rec)
 {
 	const struct str t = rec->termination;
@@ -367,7 +369,8 @@ static bool rec_count_tokens(const struct usage_record *rec,
 		return false;
 	}
 	if (rec_is_media(rec->ticket.operation)) {
-		/* Many models report none. One that was cut short may have. */
+		/* Many models report no usage: a complete answer is charged
+		 * nothing. One that was cut short may have lost a report. */
 		if (str_eq(rec->termination, STR("--")))
 			return false;
 		tokens->output = rec->ticket.reserved;

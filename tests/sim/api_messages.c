@@ -1,7 +1,7 @@
 /*
  * api_messages: Anthropic messages as Foundry serves them.
  *
- * Usage stands twice in a stream: input tokens in message_start, and in
+ * Usage is reported twice in a stream: input tokens in message_start, and in
  * message_delta the output tokens so far, which replace the earlier number.
  * Cached tokens are beside input_tokens here, not inside them.
  */

@@ -9,7 +9,7 @@
 
 enum { IMAGE_BYTES = 600000, SOUND_BYTES = 70000, SECRET_RANDOM = 24 };
 
-/* Usage stands behind the picture (azure.md 4.7). */
+/* The usage comes after the picture (azure.md 4.7). */
 static void answer_image(struct exchange *x)
 {
 	struct sb out = {0};

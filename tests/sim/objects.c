@@ -13,7 +13,8 @@ struct object {
 	struct object *next;
 	char *host, *id;
 	struct sb json;
-	struct sb waiting; /* shown once before; empty: not so */
+	struct sb waiting; /* answer to the first GET; empty: the same as `json`
+	                    */
 	struct sb bytes;   /* of a file */
 };
 

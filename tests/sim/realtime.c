@@ -48,7 +48,7 @@ static bool say(struct session *s, int first, const char *p, size_t len)
 	return ok;
 }
 
-/* One frame of `in`, if it is complete: 1 said, 0 wait, -1 over. */
+/* Send one complete frame of `in` back: 1 sent, 0 incomplete, -1 closed. */
 static int repeat(struct session *s)
 {
 	unsigned char *p = (unsigned char *)s->in.p;

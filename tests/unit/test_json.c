@@ -35,7 +35,7 @@ static void refuse(const char *text, const char *want, size_t want_at)
 	refuse_with(str_c(text), JSON_STRICT, want, want_at);
 }
 
-static const char twice[] = "the key stands twice in its object";
+static const char twice[] = "the key occurs twice in its object";
 
 static void test_duplicate_keys_at_any_level(void **state)
 {

@@ -160,7 +160,7 @@ static void two_arc_challenges_are_none(void **state)
 	assert_int_equal(endpoint.n, 1);
 }
 
-/* A challenge is Arc's way alone: nobody else makes us read files. */
+/* Only the Arc agent may answer with a challenge that names a file to read. */
 static void imds_cannot_challenge(void **state)
 {
 	(void)state;

@@ -540,7 +540,8 @@ static void media_that_were_cut_short_cost_all(void **state)
 	assert_int_equal(t.input + t.output, 0);
 }
 
-/* A usage that is shown once more, and an odd report. */
+/* A usage that was counted with another request, and more cached tokens than
+ * input tokens. */
 static void reports_that_are_not_charged_as_they_are(void **state)
 {
 	struct ticket ticket = ticket_of_chat();

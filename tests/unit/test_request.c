@@ -249,7 +249,7 @@ static void test_required_arguments(void **state)
 static void test_request_id_that_the_store_would_refuse(void **state)
 {
 	static const char longest[] = "0123456789abcdef0123456789abcdef01234567"
-	                              "89abcdef0123456789ABCDE"
+				      "89abcdef0123456789ABCDE"
 				      "F0";
 	const struct {
 		struct str id;
