@@ -17,16 +17,16 @@
 #include "store/blocked.h"
 #include "store/open_reservations.h"
 
-#include <stdio.h>
-
 /* The cell of a gauge that differs between workers. */
 static struct metric *ops_worker_gauge(const struct agent *a, const char *name,
                                        unsigned worker)
 {
-	char labels[32];
+	char space[32];
+	struct buf labels = {
+		.p = space, .cap = sizeof(space), .max = sizeof(space)};
 
-	snprintf(labels, sizeof(labels), "worker=\"%u\"", worker);
-	return metrics_get(a->metrics, name, str_c(labels));
+	metrics_worker(&labels, worker);
+	return metrics_get(a->metrics, name, buf_str(&labels));
 }
 
 void ops_update_gauges(struct agent *a)

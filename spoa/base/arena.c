@@ -19,12 +19,6 @@ void arena_init(struct arena *a, void *mem, size_t size)
 	*a = (struct arena){.mem = mem, .size = size};
 }
 
-void arena_reset(struct arena *a)
-{
-	a->used = 0;
-	a->overflow = false;
-}
-
 /* Allocate without zeroing: arena_str and arena_fmt write every byte. */
 static char *arena_reserve(struct arena *a, size_t len)
 {

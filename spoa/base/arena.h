@@ -7,7 +7,7 @@
  * from the others, and no step of the decision has to free anything.
  *
  * Errors: the first allocation that does not fit sets `overflow`, which stays
- * set until arena_init() or arena_reset(). All later allocations return NULL
+ * set until arena_init(). All later allocations return NULL
  * or an empty str. A caller may therefore make many allocations and check
  * `overflow` once at the end (decide/pipeline turns it into a refusal).
  */
@@ -26,9 +26,6 @@ struct arena {
 /* Allocate from the `size` bytes at `mem`, which must be aligned to 16 bytes
  * and outlive the arena. */
 void arena_init(struct arena *a, void *mem, size_t size);
-
-/* End all allocations and clear `overflow`; the bytes are not wiped. */
-void arena_reset(struct arena *a);
 
 /* `len` zeroed bytes, aligned for any type. NULL on overflow. */
 void *arena_alloc(struct arena *a, size_t len);

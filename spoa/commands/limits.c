@@ -63,12 +63,6 @@ enum { LIM_N_OPTIONS = sizeof(lim_option_rows) / sizeof(*lim_option_rows) };
 
 /* -------------------------------------------------------------- accounts */
 
-/* The account that a consumer is charged to (store/store.h). */
-static struct str lim_account_of(const struct policy_consumer *c)
-{
-	return c->team.len > 0 ? c->team : c->name;
-}
-
 /* True also when the options name no limit. */
 static bool lim_has_limit(const struct limits_run *r,
                           const struct policy_consumer *c)
@@ -99,7 +93,7 @@ static bool lim_was_visited(const struct limits_run *r, size_t i,
 
 	for (j = 0; j < i; j++)
 		if (lim_is_selected(r, &c[j]) &&
-		    str_eq(lim_account_of(&c[j]), account))
+		    str_eq(policy_account(&c[j]), account))
 			return true;
 	return false;
 }
@@ -110,7 +104,7 @@ bool limits_each_account(struct limits_run *r, limits_account_fn *fn)
 	size_t i, n = 0;
 
 	for (i = 0; i < p->n_consumers; i++) {
-		struct str account = lim_account_of(&p->consumers[i]);
+		struct str account = policy_account(&p->consumers[i]);
 
 		if (!lim_is_selected(r, &p->consumers[i]))
 			continue;

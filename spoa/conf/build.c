@@ -6,8 +6,8 @@
 #include "conf/build.h"
 
 /* `list` is untyped, because each section has a struct of its own. */
-bool build_find(const struct raw_list *list, size_t size, struct str name,
-                unsigned *out)
+static bool build_find(const struct raw_list *list, size_t size,
+                       struct str name, unsigned *out)
 {
 	size_t i;
 

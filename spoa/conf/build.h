@@ -38,13 +38,10 @@ void callers_build(struct build *b);     /* after azure: rules name models */
 void check_policy(struct build *b);
 
 /* Index of the element with this name in a list of structs of `size` bytes that
- * begin with a struct raw_head. False when there is none. */
-bool build_find(const struct raw_list *list, size_t size, struct str name,
-                unsigned *out);
-
-/* The same, and an error at `at` when the name does not exist. `what` is the
- * section for the message, "credentials". An empty name is no error here: the
- * key was absent, which conf/read has reported if it is required. */
+ * begin with a struct raw_head. False, and an error at `at`, when there is
+ * none. `what` is the section for the message, "credentials". An empty name is
+ * false without an error: the key was absent, which conf/read has reported if
+ * it is required. */
 bool build_refer(struct build *b, const struct raw_list *list, size_t size,
                  const char *what, struct str name, const struct place *at,
                  unsigned *out);

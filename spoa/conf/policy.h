@@ -110,6 +110,14 @@ struct policy_consumer {
 	bool trust_foundry; /* its x-ms-foundry-* headers are used */
 };
 
+/* Where a consumer is charged: a team shares the limits and the ledger stream
+ * of one account. The name is the hash tag of its Redis keys (store/store.h).
+ */
+static inline struct str policy_account(const struct policy_consumer *c)
+{
+	return c->team.len > 0 ? c->team : c->name;
+}
+
 /* Authorization. The first rule that matches decides; without one the request
  * is denied. */
 struct policy_rule {

@@ -111,10 +111,7 @@ enum step_result decide_authorize(struct request *r)
 		authz_explain(r, "no consumer matches", STR_NONE);
 		return STEP_DONE;
 	}
-	/* a team shares the limits and the ledger of one account */
-	r->caller.account = r->caller.consumer->team.len > 0
-	                            ? r->caller.consumer->team
-	                            : r->caller.consumer->name;
+	r->caller.account = policy_account(r->caller.consumer);
 	if (r->call.api.traits.discover != DISCOVER_NOT)
 		return discover_answer(r);
 	authz_trust_foundry_headers(r);
