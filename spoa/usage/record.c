@@ -80,7 +80,7 @@ static bool rec_store(struct usage_record *rec, const struct field *f,
 		*(bool *)at = str_eq(s, STR("1"));
 		return true;
 	case FIELD_TICKET: /* decoded where it stands */
-		return ticket_read(s, value, at);
+		return ticket_read(s, value, at, &rec->proof);
 	case FIELD_OPERATION: /* not of a line */
 		break;
 	}

@@ -1,6 +1,7 @@
 /* usage/record: HAProxy's end-of-stream line, and what it charges. */
 #include "test.h"
 
+#include "seals.h"
 #include "usage/estimator.h"
 #include "usage/record.h"
 
@@ -190,7 +191,7 @@ static enum record_status parse_with(const char *line, struct ticket t,
 	buf_add_str(&b, str_first(s, at));
 	if (at < s.len) {
 		t.stream = s.p[at + 1] == '1';
-		assert_true(ticket_write(&t, &b));
+		assert_true(ticket_write(&t, test_seal(), STR("id"), &b));
 		buf_add_str(&b, str_from(s, at + 2));
 	}
 	st = record_parse(buf_str(&b), rec);
