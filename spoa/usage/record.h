@@ -27,6 +27,11 @@ enum { RECORD_VERSION = 2 };
 	X(SIGNED, status, LEDGER)     /* to the client; -1: none was sent */   \
 	X(TEXT, termination, LEDGER)  /* HAProxy's two letters; "--": good */  \
 	X(COUNT, retries, INNER)      /* connections tried again */            \
+	/* -1: no connection to the resource was made. Of an answer that        \
+	 * HAProxy replaced by its own, `upstream` is what the resource said;   \
+	 * -1: it has not answered */                                          \
+	X(SIGNED, connect_ms, INNER)                                           \
+	X(SIGNED, upstream, INNER)    /* status of the resource's answer */    \
 	X(COUNT, bytes, LEDGER)       /* sent to the client */                 \
 	X(SIGNED, ttfb_ms, LEDGER)    /* head of the answer; -1: none came */  \
 	X(SIGNED, total_ms, LEDGER)                                            \

@@ -208,7 +208,8 @@ def usage_line(stack, number, tokens=7, key=None, **more):
     key = key or bytes.fromhex(stack.ticket_key())
     said = {"consumer": "demo", "account": "demo", "app": "a", "model": "gpt-4o", "deployment": "gpt-4o-east",
             "resource": "east", "operation": CHAT_OPERATION, "counted": True, "prompt": 1, "reserved": 1, "text_bytes": 5, **more}
-    return {"v": 2, "id": number, "status": 200, "termination": "--", "retries": "0", "bytes": 100, "ttfb_ms": 1,
+    return {"v": 2, "id": number, "status": 200, "termination": "--", "retries": "0", "connect_ms": 1,
+            "upstream": "200", "bytes": 100, "ttfb_ms": 1,
             "total_ms": 2, "verdict": "allow", "code": "-", "ticket": ticket(key, number, **said), "events": "-",
             "usage": json.dumps({"prompt_tokens": tokens, "completion_tokens": tokens})}
 

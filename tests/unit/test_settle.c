@@ -189,8 +189,9 @@ static void send(const char *id, const struct ticket *t, const char *status,
 	buf_init(&line, 65536);
 	buf_fmt(&line,
 	        "{\"v\":2,\"id\":\"%s\",\"status\":%s,\"termination\":\"--\","
-	        "\"verdict\":\"allow\",\"usage\":\"%s\",\"ticket\":\"",
-	        id, status, usage);
+	        "\"connect_ms\":1,\"upstream\":\"%s\",\"verdict\":\"allow\","
+	        "\"usage\":\"%s\",\"ticket\":\"",
+	        id, status, status, usage);
 	assert_true(ticket_write(t, test_seal(), str_c(id), &line));
 	buf_fmt(&line, "\"}\n");
 	assert_false(line.failed);
