@@ -28,6 +28,7 @@
 #include "decide/pipeline.h"
 #include "decide/step.h"
 #include "keys/inbound.h"
+#include "keys/jose.h"
 #include "keys/outbound.h"
 #include "net/acknowledge.h"
 #include "net/fetch.h"
@@ -37,6 +38,7 @@
 #include "store/objects.h"
 #include "store/open_reservations.h"
 #include "store/redis_link.h"
+#include "store/shared_key.h"
 #include "upstream/health.h"
 #include "usage/estimator.h"
 #include "usage/ledger.h"
@@ -249,6 +251,7 @@ bool agent_configure(struct agent *a, struct policy *p)
 		return false;
 	}
 	blocked_configure(a->blocked, p->redis.prefix, p->redis.enabled);
+	shared_key_configure(a->shared_key, p->redis.prefix, p->redis.enabled);
 	ledger_configure(a->ledger, p->ledger.file, p->ledger.max_bytes);
 	if (!objects_configure(a->objects, p->redis.prefix, p->redis.enabled,
 	                       p->objects.ttl_days * UINT64_C(86400000)))
@@ -280,6 +283,19 @@ bool agent_ready(const struct agent *a, const char **why_not)
  * Each part is given the parts it uses as it is made, so the order is that of
  * the layers. After a failure agent_free() frees what there is: every x_free()
  * accepts NULL. */
+
+/* The key that is offered to Redis when no node has made one yet. */
+static struct shared_key *agt_new_shared_key(struct agent *a)
+{
+	uint8_t first[SHARED_KEY_LEN];
+	struct shared_key *k = NULL;
+
+	if (a->seal && jose_random(first, sizeof(first)))
+		k = shared_key_new(a->loop, store_redis_link(a->redis), first,
+		                   seal_set_shared, a->seal);
+	explicit_bzero(first, sizeof(first));
+	return k;
+}
 
 static bool agt_make_parts(struct agent *a)
 {
@@ -322,7 +338,8 @@ static bool agt_make_parts(struct agent *a)
 	redis_link_login(store_redis_link(a->redis), agt_on_redis_login, a);
 	a->objects = objects_new(a->clock, store_redis_link(a->redis));
 	a->blocked = blocked_new(a->loop, store_redis_link(a->redis));
-	if (!a->objects || !a->blocked)
+	a->shared_key = agt_new_shared_key(a);
+	if (!a->objects || !a->blocked || !a->shared_key)
 		return false;
 	jwks.loop = a->loop;
 	jwks.fetch = a->fetch;
@@ -408,6 +425,7 @@ static void agt_lend_parts(struct agent *a)
 	d->outbound = a->outbound;
 	d->objects = s->objects = a->objects;
 	d->blocked = a->blocked;
+	d->seal = s->seal = a->seal;
 	d->memory = s->memory = a->memory;
 	d->redis = s->redis = a->redis;
 	d->open = s->open = a->open;
@@ -429,6 +447,7 @@ struct agent *agent_new(struct policy *p, const struct agent_sockets *s,
 	a->clock = &clock_system;
 	a->metrics = shared->metrics;
 	a->open = shared->open;
+	a->seal = seal_new(shared->seal_key);
 	a->worker = worker;
 	a->n_workers = n_workers;
 	a->policy = policy_ref(p);
@@ -460,6 +479,8 @@ void agent_free(struct agent *a)
 	fetch_free(a->fetch);
 	objects_free(a->objects);
 	blocked_free(a->blocked);
+	shared_key_free(a->shared_key);
+	seal_free(a->seal);
 	store_redis_free(a->redis);
 	store_memory_free(a->memory);
 	ledger_free(a->ledger);

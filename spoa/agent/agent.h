@@ -26,10 +26,12 @@
 #include "net/http.h"
 #include "net/udp.h"
 #include "upstream/feedback.h"
+#include "usage/seal.h"
 #include "usage/settle.h"
 
-struct fetch; /* net/fetch: HTTP exchanges of this worker */
-struct jwks;  /* keys/jwks: signing keys of the tenants */
+struct fetch;      /* net/fetch: HTTP exchanges of this worker */
+struct shared_key; /* store/shared_key: seals the tickets of all nodes */
+struct jwks;       /* keys/jwks: signing keys of the tenants */
 
 /* Sockets opened before the workers are forked, and shared by them; -1 where
  * there is none. */
@@ -40,8 +42,11 @@ struct agent_sockets {
 	int http;  /* listening */
 };
 
-/* What all workers of one process use together: both in shared memory. */
+/* What all workers of one process use together. The pointers are to shared
+ * memory. */
 struct agent_shared {
+	/* made at the start, never told: seals tickets (usage/seal) */
+	uint8_t seal_key[SEAL_KEY_LEN];
 	struct metrics *metrics;
 	struct open_reservations *open;
 };
@@ -70,6 +75,8 @@ struct agent {
 	struct ledger *ledger;
 	struct objects *objects;
 	struct blocked *blocked;
+	struct seal *seal;
+	struct shared_key *shared_key;
 	struct estimator *estimator;
 	struct health *health;
 	struct requests *requests;

@@ -20,6 +20,7 @@
 #include "agent/agent.h"
 #include "base/log.h"
 #include "conf/load.h"
+#include "keys/jose.h"
 #include "net/listen.h"
 #include "store/open_reservations.h"
 #include "base/version.h"
@@ -256,7 +257,9 @@ int workers_run(struct policy *p)
 	wrk_block_signals(&ours);
 	w.shared.metrics = metrics_new();
 	w.shared.open = open_reservations_new();
-	if (!w.shared.metrics || !w.shared.open) {
+	if (!jose_random(w.shared.seal_key, sizeof(w.shared.seal_key))) {
+		log_error("workers", "msg=\"no random bytes for a key\"");
+	} else if (!w.shared.metrics || !w.shared.open) {
 		log_error("workers", "msg=\"no shared memory\"");
 	} else if (wrk_open_sockets(&p->listen, &w.sockets)) {
 		metric_set(metrics_get(w.shared.metrics, "foundry_build_info",

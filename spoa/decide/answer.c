@@ -13,6 +13,7 @@
  */
 #include "decide/answer.h"
 
+#include "decide/decider.h"
 #include "keys/caller.h"
 #include "spop/ack.h"
 #include "usage/ticket.h"
@@ -393,7 +394,7 @@ static struct str ans_ticket(struct ans_writer *w)
 	struct ticket t = {.consumer = STR_NONE};
 
 	ans_fill_ticket(w, &t);
-	ticket_write(&t, &w->scratch);
+	ticket_write(&t, w->r->decider->seal, w->r->facts.id, &w->scratch);
 	return buf_str(&w->scratch);
 }
 

@@ -22,6 +22,7 @@ struct health;            /* upstream/health: circuit breaker */
 struct inbound;           /* keys/inbound: tokens and gateway keys */
 struct objects;           /* store/objects: who owns which id */
 struct open_reservations; /* store/open_reservations: allowed, not ended */
+struct seal;              /* usage/seal: proves tickets */
 struct outbound;          /* keys/outbound: credentials of resources */
 
 struct decider {
@@ -45,6 +46,7 @@ struct decider {
 	struct open_reservations *open; /* pipeline, reserve; shared memory */
 	struct estimator *estimator;    /* estimate */
 	struct health *health;          /* route */
+	const struct seal *seal;        /* answer */
 
 	/* Series that every request touches, so that their names are looked up
 	 * once (decision_log). */

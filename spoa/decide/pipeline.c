@@ -56,6 +56,7 @@ static bool pipe_register_reservation(const struct request *r)
 	const struct request_call *call = &r->call;
 	struct decider *d = r->decider;
 	const struct open_reservation res = {
+		.nonce = r->facts.nonce,
 		.account = who->account,
 		.consumer = who->consumer ? who->consumer->name : STR_NONE,
 		.model = call->model ? call->model->name : call->model_name,

@@ -22,7 +22,9 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/param_build.h>
+#include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,6 +172,18 @@ void jose_sha256(struct str s, uint8_t out[32])
 	if (EVP_Digest(s.len ? s.p : "", s.len, out, NULL, EVP_sha256(),
 	               NULL) != 1)
 		abort();
+}
+
+void jose_hmac_sha256(struct str key, struct str s, uint8_t out[JOSE_HMAC_LEN])
+{
+	if (!HMAC(EVP_sha256(), key.p, (int)key.len, (const uint8_t *)s.p,
+	          s.len, out, NULL))
+		abort();
+}
+
+bool jose_random(void *out, size_t len)
+{
+	return RAND_bytes(out, (int)len) == 1;
 }
 
 /* ----------------------------------------------------------------- form */

@@ -102,6 +102,13 @@ bool jose_claim_strs(const struct jose_claims *c, const char *name,
 /* Without memory this aborts the process: no value may stand for a digest. */
 void jose_sha256(struct str s, uint8_t out[32]);
 
+/* HMAC-SHA256 (RFC 2104). Aborts without memory, as jose_sha256() does. */
+enum { JOSE_HMAC_LEN = 32 };
+void jose_hmac_sha256(struct str key, struct str s, uint8_t out[JOSE_HMAC_LEN]);
+
+/* Random bytes for keys. False when the system has none. */
+bool jose_random(void *out, size_t len);
+
 /* Names and versions of the libraries, for -V; static memory. */
 const char *jose_library(void);
 

@@ -37,6 +37,7 @@ enum {
 
 enum {
 	ARG_ID = 0,
+	ARG_NONCE,
 	ARG_SRC,
 	ARG_METHOD,
 	ARG_PATH,
@@ -66,6 +67,7 @@ static const struct {
 	bool required;
 } req_args[N_ARGS] = {
 	[ARG_ID] = {STR_INIT("id"), TEXT, true},
+	[ARG_NONCE] = {STR_INIT("nonce"), TEXT, false},
 	[ARG_SRC] = {STR_INIT("src"), ADDRESS, false},
 	[ARG_METHOD] = {STR_INIT("method"), TEXT, true},
 	[ARG_PATH] = {STR_INIT("path"), TEXT, false},
@@ -296,6 +298,7 @@ static bool req_copy_head(struct request *r, const struct spop_value *values)
 	if (!check_id(id))
 		return false;
 	f->id = arena_str(&r->arena, id);
+	f->nonce = arena_str(&r->arena, values[ARG_NONCE].bytes);
 	f->src = req_address_text(&r->arena, &values[ARG_SRC]);
 	f->method = arena_str(&r->arena, values[ARG_METHOD].bytes);
 	f->path = arena_str(&r->arena, values[ARG_PATH].bytes);

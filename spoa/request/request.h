@@ -53,7 +53,9 @@ struct requests; /* request/table: where the request lives */
  * session only transcribes. Nothing of it is proved: a header is what the
  * caller sent. */
 struct request_facts {
-	struct str id;  /* unique-id: made by HAProxy, never by a client */
+	struct str id; /* unique-id: made by HAProxy, never by a client */
+	struct str
+		nonce;  /* of HAProxy for this request; nobody else knows it */
 	struct str src; /* textual address; empty behind a unix socket */
 	struct str method;
 	struct str path;  /* as sent, escapes and all; may be empty */

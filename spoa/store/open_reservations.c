@@ -45,8 +45,9 @@ struct ores_slot {
 	enum ores_state state;
 	int worker;     /* see struct open_reservation */
 	uint64_t at_us; /* time of the add or abandon, monotonic */
-	uint16_t id_len, account_len, consumer_len, model_len;
+	uint16_t id_len, account_len, consumer_len, model_len, nonce_len;
 	char id[STORE_ID_MAX];
+	char nonce[OPEN_RESERVATION_NONCE_MAX];
 	char text[OPEN_RESERVATION_TEXT_MAX]; /* account, consumer, model */
 };
 
@@ -175,13 +176,17 @@ static uint16_t ores_append_text(struct ores_slot *p, size_t *at,
 /* `to` NULL: leave a mark. The state is set last: a worker that dies before
  * that leaves the slot free. */
 static void ores_fill_slot(struct open_reservations *t, struct ores_slot *p,
-                           struct str id, const struct open_reservation *to,
-                           uint64_t now_us)
+                           struct str id, struct str nonce,
+                           const struct open_reservation *to, uint64_t now_us)
 {
 	size_t at = 0;
 
 	memcpy(p->id, id.p, id.len);
 	p->id_len = (uint16_t)id.len;
+	nonce = str_first(nonce, OPEN_RESERVATION_NONCE_MAX);
+	if (nonce.len > 0)
+		memcpy(p->nonce, nonce.p, nonce.len);
+	p->nonce_len = (uint16_t)nonce.len;
 	p->at_us = now_us;
 	if (!to) {
 		p->state = ORES_ABANDONED;
@@ -193,6 +198,12 @@ static void ores_fill_slot(struct open_reservations *t, struct ores_slot *p,
 	p->model_len = ores_append_text(p, &at, to->model);
 	p->state = ORES_OPEN;
 	atomic_fetch_add(&t->n_open, 1);
+}
+
+static bool ores_has_nonce(const struct ores_slot *p, struct str nonce)
+{
+	return str_eq_secret(str_of(p->nonce, p->nonce_len),
+	                     str_first(nonce, OPEN_RESERVATION_NONCE_MAX));
 }
 
 static void ores_copy_slot(const struct ores_slot *p,
@@ -227,11 +238,13 @@ bool open_reservations_add(struct open_reservations *t, struct str id,
 	if (!s)
 		return true;
 	p = ores_find_slot(s, id);
-	is_awaited = !p || p->state != ORES_ABANDONED;
+	is_awaited = !p || p->state != ORES_ABANDONED ||
+	             !ores_has_nonce(p, to->nonce);
 	if (p)
 		ores_free_slot(t, p);
 	if (is_awaited)
-		ores_fill_slot(t, ores_make_room(t, s), id, to, now_us);
+		ores_fill_slot(t, ores_make_room(t, s), id, to->nonce, to,
+		               now_us);
 	ores_unlock(s);
 	return is_awaited;
 }
@@ -276,6 +289,7 @@ bool open_reservations_find(struct open_reservations *t, struct str id,
 }
 
 bool open_reservations_abandon(struct open_reservations *t, struct str id,
+                               struct str nonce,
                                struct open_reservation_copy *out,
                                uint64_t now_us)
 {
@@ -286,9 +300,11 @@ bool open_reservations_abandon(struct open_reservations *t, struct str id,
 	if (!s)
 		return false;
 	p = ores_find_slot(s, id);
-	found = ores_read_slot(t, p, out, false);
+	found = p && ores_has_nonce(p, nonce) &&
+	        ores_read_slot(t, p, out, false);
 	if (!p)
-		ores_fill_slot(t, ores_make_room(t, s), id, NULL, now_us);
+		ores_fill_slot(t, ores_make_room(t, s), id, nonce, NULL,
+		               now_us);
 	ores_unlock(s);
 	return found;
 }

@@ -39,6 +39,7 @@ enum {
 	/* account, consumer and model: conf allows 64 + 64 + 128 bytes, and a
 	 * model that is not configured has the caller's spelling */
 	OPEN_RESERVATION_TEXT_MAX = 384,
+	OPEN_RESERVATION_NONCE_MAX = 36, /* a UUID as text */
 };
 
 struct open_reservations;
@@ -46,11 +47,16 @@ struct open_reservations;
 /* The account that is charged, and the store that has the reservation. */
 struct open_reservation {
 	struct str account, consumer, model;
+	/* What HAProxy has told with the NOTIFY and nobody else knows: proves
+	 * that a record without a decision is HAProxy's. At most
+	 * OPEN_RESERVATION_NONCE_MAX bytes are compared. */
+	struct str nonce;
 	int worker; /* number of the worker whose memory store has it; -1:
 	             * Redis has it */
 };
 
-/* Result of a look-up. The names point into `text`, so it may not be moved. */
+/* Result of a look-up. The names point into `text`, so it may not be moved;
+ * the nonce is not told. */
 struct open_reservation_copy {
 	struct open_reservation to;
 	char text[OPEN_RESERVATION_TEXT_MAX];
@@ -80,10 +86,12 @@ bool open_reservations_find(struct open_reservations *t, struct str id,
                             struct open_reservation_copy *out);
 
 /* HAProxy has ended a request without having a decision. True: the request was
- * registered; *out has its account, and it is removed. False: it was not
- * registered; the id is marked, and the next open_reservations_add() of it
- * returns false. */
+ * registered with this nonce; *out has its account, and it is removed. False:
+ * it was not registered; the id is marked, and the next
+ * open_reservations_add() of it with this nonce returns false. A registered
+ * request with another nonce stays as it is: that record is a forgery. */
 bool open_reservations_abandon(struct open_reservations *t, struct str id,
+                               struct str nonce,
                                struct open_reservation_copy *out,
                                uint64_t now_us);
 

@@ -26,10 +26,11 @@ EMBED("script_find_text", "find.lua");
 EMBED("script_tune_text", "tune.lua");
 EMBED("script_audit_text", "audit.lua");
 EMBED("script_blocked_text", "blocked.lua");
+EMBED("script_shared_key_text", "shared_key.lua");
 
 extern const char script_reserve_text[], script_settle_text[],
 	script_bind_text[], script_find_text[], script_tune_text[],
-	script_audit_text[], script_blocked_text[];
+	script_audit_text[], script_blocked_text[], script_shared_key_text[];
 
 struct str script_text(enum script which)
 {
@@ -46,6 +47,8 @@ struct str script_text(enum script which)
 		return str_c(script_audit_text);
 	case SCRIPT_BLOCKED:
 		return str_c(script_blocked_text);
+	case SCRIPT_SHARED_KEY:
+		return str_c(script_shared_key_text);
 	default:
 		return str_c(script_reserve_text);
 	}
@@ -61,6 +64,7 @@ unsigned script_keys(enum script which)
 		return 2;
 	case SCRIPT_AUDIT:
 	case SCRIPT_BLOCKED:
+	case SCRIPT_SHARED_KEY:
 		return 1;
 	default:
 		return 3;

@@ -21,7 +21,9 @@ enum script {
 	SCRIPT_TUNE = 4,
 	SCRIPT_AUDIT = 5,
 	SCRIPT_BLOCKED = 6,
-	SCRIPT_COUNT = 7,
+	/* the key that seals tickets: store/shared_key */
+	SCRIPT_SHARED_KEY = 7,
+	SCRIPT_COUNT = 8,
 };
 
 /* The whole text, a constant. */

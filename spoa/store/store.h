@@ -20,7 +20,8 @@
  *                              after the settle it holds the settle's token
  *   PREFIX:{ACCOUNT}:ledger    stream, one entry per settled request
  *   PREFIX:{ACCOUNT}:set       hash, changes that operators made at run time
- * Keys outside of an account: PREFIX:blocked (store/blocked.h), PREFIX:audit
+ * Keys outside of an account: PREFIX:ticket-key (store/shared_key.h),
+ * PREFIX:blocked (store/blocked.h), PREFIX:audit
  * (store/tune.h) and PREFIX:{o:ID} (store/objects.h).
  *
  * A limit per minute is a token bucket: capacity = amount, refill = amount per

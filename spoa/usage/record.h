@@ -3,8 +3,8 @@
  *
  *   haproxy log-format (JSON, by UDP) -> record_parse -> record_charge
  *
- * The line is hearsay until a reservation with its id is open: anybody on this
- * host could send one. Nothing is charged or counted for an unknown id.
+ * The line is hearsay until its ticket is verified (usage/seal): anybody on
+ * this host could send one. Nothing of it is charged or counted before.
  */
 #ifndef USAGE_RECORD_H
 #define USAGE_RECORD_H
@@ -23,9 +23,15 @@ enum { RECORD_VERSION = 2 };
 #define RECORD_FIELDS(X)                                                       \
 	X(COUNT, v, INNER)                                                     \
 	X(TEXT, id, INNER)            /* of the request; the ledger's own */   \
+	X(TEXT, nonce, INNER)         /* told to the agent and nobody else */  \
 	X(SIGNED, status, LEDGER)     /* to the client; -1: none was sent */   \
 	X(TEXT, termination, LEDGER)  /* HAProxy's two letters; "--": good */  \
 	X(COUNT, retries, INNER)      /* connections tried again */            \
+	/* -1: no connection to the resource was made. Of an answer that        \
+	 * HAProxy replaced by its own, `upstream` is what the resource said;   \
+	 * -1: it has not answered */                                          \
+	X(SIGNED, connect_ms, INNER)                                           \
+	X(SIGNED, upstream, INNER)    /* status of the resource's answer */    \
 	X(COUNT, bytes, LEDGER)       /* sent to the client */                 \
 	X(SIGNED, ttfb_ms, LEDGER)    /* head of the answer; -1: none came */  \
 	X(SIGNED, total_ms, LEDGER)                                            \
@@ -57,6 +63,7 @@ struct usage_record {
 #define RECORD_MEMBER(kind, name, where) FIELD_MEMBER(kind, name)
 	RECORD_FIELDS(RECORD_MEMBER)
 #undef RECORD_MEMBER
+	struct ticket_proof proof; /* of the ticket; empty without one */
 	char *text;      /* owns all texts of the record and its ticket */
 	int64_t ttft_ms; /* first token of a stream; -1: not seen */
 	bool has_usage;  /* `usage` and `usage_first` are tokens: */

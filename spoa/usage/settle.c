@@ -5,6 +5,7 @@
  *
  *   other       not a usage line                     nothing
  *   malformed   cannot be read, or another version   nothing, or a log line
+ *   forged      its ticket is not of this request    nothing
  *   undecided   HAProxy had no decision              reservation given back
  *   refused     the agent refused it                 nothing
  *   open        a background response has begun      objects bound
@@ -22,6 +23,7 @@
 #include "store/reservation.h"
 #include "usage/count.h"
 #include "usage/record.h"
+#include "usage/seal.h"
 #include "usage/settlement.h"
 
 enum {
@@ -42,14 +44,24 @@ enum stl_kind {
 	STL_OTHER = 0,
 	STL_MALFORMED = 1,
 	STL_OTHER_VERSION = 2,
-	STL_UNDECIDED = 3,
-	STL_REFUSED = 4,
-	STL_OPEN = 5,
-	STL_SHOWN = 6,
-	STL_ENDED = 7,
+	STL_FORGED = 3,
+	STL_UNDECIDED = 4,
+	STL_REFUSED = 5,
+	STL_OPEN = 6,
+	STL_SHOWN = 7,
+	STL_ENDED = 8,
 };
 
 /* ---------------------------------------------------------- classification */
+
+/* A ticket came that this agent, or another node, has not made for the request
+ * with this id. */
+static bool stl_is_forged(const struct seal *seal,
+                          const struct usage_record *rec)
+{
+	return rec->proof.mac.len > 0 &&
+	       !seal_verify(seal, rec->id, rec->proof.bytes, rec->proof.mac);
+}
 
 /* HAProxy had no decision. Then it has refused, and nothing was sent. */
 static bool stl_is_undecided(const struct usage_record *rec)
@@ -75,7 +87,8 @@ static bool stl_shows_origin(const struct usage_record *rec)
 	       !str_eq(rec->ticket.origin, rec->id) && rec->has_usage;
 }
 
-static enum stl_kind stl_classify(enum record_status st,
+static enum stl_kind stl_classify(const struct seal *seal,
+                                  enum record_status st,
                                   const struct usage_record *rec)
 {
 	if (st == RECORD_OTHER)
@@ -84,6 +97,8 @@ static enum stl_kind stl_classify(enum record_status st,
 		return STL_OTHER_VERSION;
 	if (st != RECORD_OK)
 		return STL_MALFORMED;
+	if (stl_is_forged(seal, rec))
+		return STL_FORGED;
 	if (stl_is_undecided(rec))
 		return STL_UNDECIDED;
 	/* without a ticket there is no account, so no reservation */
@@ -131,14 +146,16 @@ static void stl_note_version(struct settler *s)
 
 /* HAProxy does not wait for this decision any more. When it was made all the
  * same, it did not arrive: what it had reserved is given back. When it was not
- * made yet, open_reservations_add() will find the mark that is left here. */
+ * made yet, open_reservations_add() will find the mark that is left here. Such
+ * a record has no ticket to prove it; the nonce does, which HAProxy has told to
+ * the agent in the NOTIFY and to nobody else. */
 static void stl_abandon(struct stl_arrival *a)
 {
 	struct settler *s = a->settler;
 	struct usage_record *rec = &a->rec;
 	struct open_reservation_copy f;
 
-	if (!open_reservations_abandon(s->open, rec->id, &f,
+	if (!open_reservations_abandon(s->open, rec->id, rec->nonce, &f,
 	                               clock_mono_us(s->clock)))
 		return;
 	/* the ticket did not arrive either */
@@ -156,8 +173,7 @@ static void stl_abandon(struct stl_arrival *a)
 
 /* What follows from the end of every allowed request. Objects of streams and of
  * answers that are read while they pass are bound here, because their id was
- * not known before. Whoever can send records can say this, but not take
- * anything over: the first binding of an id stays. */
+ * not known before. */
 static void stl_end(struct stl_arrival *a)
 {
 	struct settler *s = a->settler;
@@ -204,6 +220,7 @@ static const struct {
 	[STL_OTHER] = {"other", stl_ignore},
 	[STL_MALFORMED] = {"malformed", stl_ignore},
 	[STL_OTHER_VERSION] = {"malformed", stl_warn_version},
+	[STL_FORGED] = {"forged", stl_ignore},
 	[STL_UNDECIDED] = {"undecided", stl_abandon},
 	[STL_REFUSED] = {"refused", stl_ignore},
 	[STL_OPEN] = {"open", stl_end},
@@ -215,7 +232,7 @@ void settle_datagram(void *settler, struct str datagram)
 {
 	struct stl_arrival a = {.settler = settler, .datagram = datagram};
 	enum record_status st = record_parse(datagram, &a.rec);
-	enum stl_kind kind = stl_classify(st, &a.rec);
+	enum stl_kind kind = stl_classify(a.settler->seal, st, &a.rec);
 
 	if (st == RECORD_OK)
 		stl_note_version(a.settler);

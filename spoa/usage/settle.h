@@ -22,6 +22,7 @@ struct health;
 struct ledger;
 struct objects;
 struct open_reservations;
+struct seal;
 struct settlement;
 
 /* What settling uses. Filled in by the owner, who keeps all of it alive until
@@ -38,6 +39,7 @@ struct settler {
 	struct estimator *estimator;
 	struct health *health;
 	struct ledger *ledger;
+	const struct seal *seal;
 
 	/* private; zero at first */
 	struct settlement *settlements; /* waiting for the store */

@@ -1,19 +1,17 @@
 /*
  * usage/ticket: what the agent wants back at the end of a request.
  *
- *   struct ticket --tkt_pack--> bytes --b64url_write--> text
- *   struct ticket <-tkt_unpack- bytes <--b64url_read--- text
+ *   struct ticket --tkt_pack--> bytes + seal --b64url_write--> text
+ *   struct ticket <-tkt_unpack- bytes | seal <--b64url_read--- text
  *
- * Authentication belongs between the two steps: a MAC over the packed bytes,
- * appended behind them in ticket_write(), compared and cut off in
- * ticket_read() before the first byte is interpreted. Nothing outside these two
- * functions sees the bytes.
+ * The seal is cut off here and verified by usage/settle, which knows the id.
  */
 #include "usage/ticket.h"
 
 #include "base/b64url.h"
 #include "base/utf8.h"
 #include "spop/value.h"
+#include "usage/seal.h"
 
 #define TKT_ROW(kind, name, where) FIELD_ROW(struct ticket, kind, name)
 static const struct field tkt_fields[] = {TICKET_FIELDS(TKT_ROW)};
@@ -117,13 +115,19 @@ static bool tkt_unpack(struct str bytes, struct ticket *out)
 	return !c.bad && cursor_left(&c) == 0;
 }
 
-bool ticket_write(const struct ticket *t, struct buf *out)
+bool ticket_write(const struct ticket *t, const struct seal *seal,
+                  struct str id, struct buf *out)
 {
+	uint8_t mac[SEAL_LEN];
 	char space[TICKET_BYTES_MAX];
 	struct buf bytes = {
 		.p = space, .cap = sizeof(space), .max = sizeof(space)};
 
 	tkt_pack(t, &bytes);
+	if (!bytes.failed) {
+		seal_sign(seal, id, buf_str(&bytes), mac);
+		buf_add(&bytes, mac, sizeof(mac));
+	}
 	if (bytes.failed) {
 		out->failed = true;
 		return false;
@@ -131,15 +135,20 @@ bool ticket_write(const struct ticket *t, struct buf *out)
 	return b64url_write(out, buf_str(&bytes));
 }
 
-bool ticket_read(struct str text, char *room, struct ticket *out)
+bool ticket_read(struct str text, char *room, struct ticket *out,
+                 struct ticket_proof *proof)
 {
 	struct ticket t = {.consumer = STR_NONE};
 	size_t len;
 
-	if (!b64url_read(text, room, &len) || len > TICKET_BYTES_MAX)
+	if (!b64url_read(text, room, &len) || len > TICKET_BYTES_MAX ||
+	    len < SEAL_LEN)
 		return false;
+	len -= SEAL_LEN;
 	if (!tkt_unpack(str_of(room, len), &t))
 		return false;
 	*out = t;
+	*proof = (struct ticket_proof){str_of(room, len),
+	                               str_of(room + len, SEAL_LEN)};
 	return true;
 }

@@ -18,19 +18,21 @@
  *     COUNT, OPERATION   varint (spop/cursor)
  *     FLAG               varint, 0 or 1
  *
+ * and behind them the seal (usage/seal), SEAL_LEN bytes, which proves that the
+ * ticket was made for the request with the id of the usage line.
+ *
  * New rows go to the end of the table. A ticket of an older agent then has
  * fewer fields, of which the missing ones are absent: requests that are under
  * way while the agent is replaced are settled. Any other change of the table is
  * a new TICKET_VERSION.
- *
- * A ticket is not authenticated: like the rest of a usage line it is hearsay
- * until a reservation with the id of the line is open for its account.
  */
 #ifndef USAGE_TICKET_H
 #define USAGE_TICKET_H
 
 #include "base/buf.h"
 #include "usage/field.h"
+
+struct seal;
 
 enum {
 	TICKET_VERSION = 1,
@@ -71,18 +73,28 @@ struct ticket {
 #undef TICKET_MEMBER
 };
 
-/* Append the text of `t`. A text of it that is not valid UTF-8 or has a control
- * character is written as empty, because ticket_read() would refuse all of the
- * ticket. False, with out->failed set, when the ticket has more than
- * TICKET_BYTES_MAX bytes or `out` has no room. */
-bool ticket_write(const struct ticket *t, struct buf *out);
+/* What proves a ticket, for seal_verify(). Views into the room it was decoded
+ * in. */
+struct ticket_proof {
+	struct str bytes; /* that were sealed */
+	struct str mac;   /* SEAL_LEN bytes */
+};
 
-/* Read what ticket_write() has made. The bytes are decoded into `room`, which
+/* Append the text of `t`, sealed for the request `id`. A text of it that is not
+ * valid UTF-8 or has a control character is written as empty, because
+ * ticket_read() would refuse all of the ticket. False, with out->failed set,
+ * when the ticket has more than TICKET_BYTES_MAX bytes or `out` has no room. */
+bool ticket_write(const struct ticket *t, const struct seal *seal,
+                  struct str id, struct buf *out);
+
+/* Read what ticket_write() has made. Nothing of it may be believed before
+ * seal_verify() has accepted *proof. The bytes are decoded into `room`, which
  * has at least text.len bytes, may be the memory of `text`, and must live as
  * long as *out: its texts point there. False, with *out untouched, for anything
  * that ticket_write() cannot have made: another version, a length beyond the
  * end, bytes behind the last field, more fields than the table has, an unknown
  * operation, a text with a control character or invalid UTF-8. */
-bool ticket_read(struct str text, char *room, struct ticket *out);
+bool ticket_read(struct str text, char *room, struct ticket *out,
+                 struct ticket_proof *proof);
 
 #endif

@@ -340,6 +340,7 @@ class Stack:
         if change:
             change(self.config)
         self.with_redis = redis_server
+        self.shared_key = None
 
     # ---- starting and stopping
 
@@ -482,7 +483,15 @@ class Stack:
     def clear(self):
         """Faults, records and counts in Redis of earlier tests are gone."""
         self.sim.reset()
+        key = self.ticket_key()
         self.redis.flushall()
+        self.redis.set("gw:ticket-key", key)
+
+    def ticket_key(self):
+        """What seals tickets, in hexadecimal (store/shared_key); known also when Redis has lost it."""
+        if not self.shared_key:
+            self.shared_key = wait_until("the key of the tickets", lambda: self.redis.get("gw:ticket-key"))
+        return self.shared_key
 
     def check_alive(self):
         for name, child in self.children.items():

@@ -1,6 +1,7 @@
 """Steps that tests of several modules share: changes of the configuration, exact sums, blocked
 callers, and requests that run in the background."""
 import base64
+import hmac
 import json
 import re
 import socket
@@ -187,26 +188,29 @@ def varint(n):
     return bytes(out + [n])
 
 
-def ticket(**values):
-    """What the agent writes for HAProxy to print (spoa/usage/ticket.h)."""
+def ticket(key, number, **values):
+    """What the agent writes for HAProxy to print (spoa/usage/ticket.h), sealed for a request (usage/seal.h)."""
     fields = ticket_fields()
     assert set(values) <= {name for _, name in fields}
     out = bytes([1, len(fields)])
     for kind, name in fields:
         value = values.get(name, "" if kind == "TEXT" else 0)
         out += varint(len(value.encode())) + value.encode() if kind == "TEXT" else varint(int(value))
-    return base64.urlsafe_b64encode(out).decode().rstrip("=")
+    mac = hmac.digest(key, number.encode() + b"\0" + out, "sha256")[:16]
+    return base64.urlsafe_b64encode(out + b"\1" + mac).decode().rstrip("=")
 
 
 CHAT_OPERATION = 1  # api/operations.h
 
 
-def usage_line(number, tokens=7, **more):
+def usage_line(stack, number, tokens=7, key=None, **more):
     """A line of haproxy.cfg; `more` goes to the ticket."""
+    key = key or bytes.fromhex(stack.ticket_key())
     said = {"consumer": "demo", "account": "demo", "app": "a", "model": "gpt-4o", "deployment": "gpt-4o-east",
             "resource": "east", "operation": CHAT_OPERATION, "counted": True, "prompt": 1, "reserved": 1, "text_bytes": 5, **more}
-    return {"v": 2, "id": number, "status": 200, "termination": "--", "retries": "0", "bytes": 100, "ttfb_ms": 1,
-            "total_ms": 2, "verdict": "allow", "code": "-", "ticket": ticket(**said), "events": "-",
+    return {"v": 2, "id": number, "status": 200, "termination": "--", "retries": "0", "connect_ms": 1,
+            "upstream": "200", "bytes": 100, "ttfb_ms": 1,
+            "total_ms": 2, "verdict": "allow", "code": "-", "ticket": ticket(key, number, **said), "events": "-",
             "usage": json.dumps({"prompt_tokens": tokens, "completion_tokens": tokens})}
 
 

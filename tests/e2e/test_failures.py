@@ -476,7 +476,7 @@ def test_replayed_usage_record_counts_once(day):
     total = used(day, answer)
     unknown = usage_records(day, "unknown")
     for _ in range(3):
-        send_usage(day, usage_line(request_id(answer), tokens=1000))
+        send_usage(day, usage_line(day, request_id(answer), tokens=1000))
     wait_until("the replays to be told apart", lambda: usage_records(day, "unknown") == unknown + 3)
     assert spent(day) == total
     assert day.children["agent"].log().count(f"info usage id={request_id(answer)} ") == 1
@@ -487,7 +487,7 @@ def test_forged_usage_record_of_an_unknown_request_changes_nothing(day):
     unknown = usage_records(day, "unknown")
     tokens, keys = day.metric("foundry_tokens_total"), set(day.redis.keys())
     for account in ("demo", "tiny", "no-such-account"):
-        send_usage(day, usage_line(str(uuid.uuid4()), tokens=100000, account=account))
+        send_usage(day, usage_line(day, str(uuid.uuid4()), tokens=100000, account=account))
     wait_until("the forgeries to be told apart", lambda: usage_records(day, "unknown") == unknown + 3)
     assert spent(day) == total
     assert day.metric("foundry_tokens_total") == tokens
@@ -498,10 +498,29 @@ def test_forged_usage_record_for_the_account_of_another_changes_nothing(day):
     slow_streams(day)
     stream = Stream(day).wait_begun()
     unknown = usage_records(day, "unknown")
-    send_usage(day, usage_line(stream.id, account="tiny"))
+    send_usage(day, usage_line(day, stream.id, account="tiny"))
     wait_until("the forgery to be told apart", lambda: usage_records(day, "unknown") == unknown + 1)
     assert stream.complete()
     assert used(day, stream.id) == spent(day)
+
+
+def test_caller_on_the_host_cannot_settle_its_own_stream(day):
+    """It knows its x-request-id and the usage port, but neither a key nor the nonce of HAProxy."""
+    slow_streams(day)
+    stream = Stream(day).wait_begun()
+    own = usage_line(day, stream.id, tokens=0, key=b"a guess of 32 bytes")
+    of_another = {**usage_line(day, str(uuid.uuid4()), tokens=0), "id": stream.id}
+    cut = {**usage_line(day, stream.id, tokens=0), "ticket": usage_line(day, stream.id)["ticket"][:-4]}
+    undecided = {"v": 2, "id": stream.id, "status": 503, "verdict": "-", "code": "decision_unavailable"}
+    reserved = spent(day)
+    for line in (own, of_another, cut, undecided, {**undecided, "nonce": str(uuid.uuid4())}):
+        before = usage_records(day)
+        send_usage(day, line)
+        wait_until("the line to be counted", lambda: usage_records(day) == before + 1)
+    assert usage_records(day, "forged") >= 2
+    assert spent(day) == reserved
+    assert stream.complete()
+    assert used(day, stream.id) == spent(day) > 0
 
 
 @pytest.mark.parametrize("junk", [b"", b"{", b'{"v":2', b'{"v":2,"id":5}', b'{"v":0,"id":"x"}', b"<134>hello",

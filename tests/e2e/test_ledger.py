@@ -162,6 +162,7 @@ def test_requests_counted_without_redis_have_one_line_each(make_stack):
         config["limits"]["demo-tokens"]["on_store_failure"] = "local"
 
     stack = make_stack(change=change)
+    stack.ticket_key()
     stack.children["redis"].stop()
     answers = [stack.chat() for _ in range(20)]
     assert [a.status_code for a in answers] == [200] * len(answers)
@@ -171,7 +172,7 @@ def test_requests_counted_without_redis_have_one_line_each(make_stack):
     assert stack.metric("foundry_reservations_open") == 0
     # the same records again, to either worker, are not counted
     for line in list(ledger.values()) * 3:
-        send_usage(stack, usage_line(line["id"], account="demo"))
+        send_usage(stack, usage_line(stack, line["id"]))
     stack.start_redis()
     wait_until("all of them", lambda: usage_records(stack, "unknown") == 3 * len(answers))
     assert lines(stack) == list(ledger.values())

@@ -2,6 +2,7 @@
  * usage/record and usage/ticket must survive them. */
 #include "base/b64url.h"
 #include "usage/record.h"
+#include "usage/seal.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -12,26 +13,35 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
  * spelling, and one of an older agent becomes one of this agent. */
 static void one_ticket(struct str text)
 {
+	static const uint8_t key[SEAL_KEY_LEN];
+	struct seal *seal = seal_new(key);
+	struct ticket_proof first, second;
 	struct buf again, third;
 	struct ticket t, u;
 	char *room = malloc(text.len + 1), *room2;
 
 	buf_init(&again, 65536);
 	buf_init(&third, 65536);
-	if (room && ticket_read(text, room, &t)) {
-		assert(ticket_write(&t, &again) || again.failed);
+	if (seal && room && ticket_read(text, room, &t, &first)) {
+		seal_verify(seal, STR("id"), first.bytes, first.mac);
+		assert(ticket_write(&t, seal, STR("id"), &again) ||
+		       again.failed);
 		room2 = malloc(again.len + 1);
 		if (room2 && !again.failed) {
-			assert(ticket_read(buf_str(&again), room2, &u));
-			assert(ticket_write(&u, &third));
+			assert(ticket_read(buf_str(&again), room2, &u,
+			                   &second));
+			assert(ticket_write(&u, seal, STR("id"), &third));
 			assert(str_eq(buf_str(&again), buf_str(&third)));
 			/* a shorter one was an older one */
-			assert(again.len > text.len ||
-			       str_eq(buf_str(&again), text));
+			assert(second.bytes.len > first.bytes.len ||
+			       str_eq(second.bytes, first.bytes));
+			assert(seal_verify(seal, STR("id"), second.bytes,
+			                   second.mac));
 		}
 		free(room2);
 	}
 	free(room);
+	seal_free(seal);
 	buf_done(&again);
 	buf_done(&third);
 }

@@ -1,12 +1,15 @@
 /* decide/answer: what HAProxy is told of a verdict. */
 #include "test.h"
 
+#include "seals.h"
 #include "base/json.h"
 #include "decide/answer.h"
+#include "decide/decider.h"
 #include "spop/frame.h"
 #include "usage/ticket.h"
 
 static struct request r;
+static struct decider decider;
 static struct policy_consumer consumer;
 static struct policy_model model;
 static struct policy_deployment deployment;
@@ -28,6 +31,8 @@ static void start(void)
 	r.conn.stream_id = 300;
 	r.conn.frame_id = 7;
 	r.ack_limit = 8192;
+	decider.seal = test_seal();
+	r.decider = &decider;
 	r.facts.id = STR("id-1");
 	r.call.api.operation = API_CHAT;
 }
@@ -116,11 +121,14 @@ static struct ticket ticket(void)
 {
 	static char room[2 * TICKET_BYTES_MAX];
 	const struct spop_value *v = var("ticket");
+	struct ticket_proof proof;
 	struct ticket t;
 
 	assert_non_null(v);
 	assert_in_range(v->bytes.len, 1, sizeof(room));
-	assert_true(ticket_read(v->bytes, room, &t));
+	assert_true(ticket_read(v->bytes, room, &t, &proof));
+	assert_true(
+		seal_verify(test_seal(), r.facts.id, proof.bytes, proof.mac));
 	return t;
 }
 

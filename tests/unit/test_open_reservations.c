@@ -10,7 +10,12 @@
 #include <unistd.h>
 
 static const struct open_reservation somebody = {
-	STR_INIT("team"), STR_INIT("bot"), STR_INIT("gpt-4o"), 3};
+	.account = STR_INIT("team"),
+	.consumer = STR_INIT("bot"),
+	.model = STR_INIT("gpt-4o"),
+	.nonce = STR_INIT("n"),
+	.worker = 3,
+};
 
 static int setup(void **state)
 {
@@ -54,12 +59,28 @@ static void abandoned_after_the_decision(void **state)
 	struct open_reservation_copy f;
 
 	put(g, "1", 10);
-	assert_true(open_reservations_abandon(g, STR("1"), &f, 20));
+	assert_true(open_reservations_abandon(g, STR("1"), STR("n"), &f, 20));
 	assert_true(str_eq(f.to.account, STR("team")));
 	assert_int_equal(open_reservations_count(g), 0);
 	/* the same record again gives nothing back */
-	assert_false(open_reservations_abandon(g, STR("1"), &f, 30));
-	assert_false(open_reservations_abandon(g, STR("1"), &f, 30));
+	assert_false(open_reservations_abandon(g, STR("1"), STR("n"), &f, 30));
+	assert_false(open_reservations_abandon(g, STR("1"), STR("n"), &f, 30));
+}
+
+static void abandoned_with_another_nonce(void **state)
+{
+	struct open_reservations *g = *state;
+	struct open_reservation_copy f;
+
+	/* after the decision: nothing is given back */
+	put(g, "1", 10);
+	assert_false(open_reservations_abandon(g, STR("1"), STR("m"), &f, 20));
+	assert_false(open_reservations_abandon(g, STR("1"), STR_NONE, &f, 20));
+	assert_true(open_reservations_find(g, STR("1"), &f));
+	/* before it: the decision is made all the same */
+	assert_false(open_reservations_abandon(g, STR("2"), STR("m"), &f, 10));
+	assert_true(put(g, "2", 20));
+	assert_true(open_reservations_find(g, STR("2"), &f));
 }
 
 static void abandoned_before_the_decision(void **state)
@@ -67,7 +88,7 @@ static void abandoned_before_the_decision(void **state)
 	struct open_reservations *g = *state;
 	struct open_reservation_copy f;
 
-	assert_false(open_reservations_abandon(g, STR("1"), &f, 10));
+	assert_false(open_reservations_abandon(g, STR("1"), STR("n"), &f, 10));
 	assert_int_equal(open_reservations_count(g), 0);
 	assert_false(open_reservations_remove(g, STR("1"), NULL));
 	assert_false(put(g, "1", 20));
@@ -90,7 +111,7 @@ static void what_does_not_fit_is_not_remembered(void **state)
 {
 	static const char long_name[OPEN_RESERVATION_TEXT_MAX + 1];
 	static const struct open_reservation too_long = {
-		{long_name, sizeof(long_name)}, {NULL, 0}, {NULL, 0}, -1};
+		.account = {long_name, sizeof(long_name)}, .worker = -1};
 	struct open_reservations *g = *state;
 
 	assert_true(open_reservations_add(g, STR("1"), &too_long, 10));
@@ -149,7 +170,7 @@ static void what_nothing_settles_expires_once(void **state)
 		snprintf(id, sizeof(id), "%u", i);
 		put(g, id, i < 400 ? 10 : 20);
 	}
-	open_reservations_abandon(g, STR("never"), &f, 10);
+	open_reservations_abandon(g, STR("never"), STR("n"), &f, 10);
 	assert_true(open_reservations_remove(g, STR("7"), NULL));
 	assert_int_equal(sweep_all(g, 10 + life), 0);
 	assert_int_equal(open_reservations_count(g), 999);
@@ -172,7 +193,7 @@ static void work(struct open_reservations *g, int begun)
 		put(g, id, i);
 		if (open_reservations_find(g, str_c(id), &f))
 			assert_int_equal(f.to.worker, 3);
-		open_reservations_abandon(g, str_c(id), &f, i);
+		open_reservations_abandon(g, str_c(id), STR("n"), &f, i);
 		if (i == 64 && write(begun, "", 1) != 1)
 			_exit(1);
 	}
@@ -219,6 +240,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with_table(it_is_there_until_its_end),
 		with_table(abandoned_after_the_decision),
+		with_table(abandoned_with_another_nonce),
 		with_table(abandoned_before_the_decision),
 		with_table(the_same_id_is_one),
 		with_table(what_does_not_fit_is_not_remembered),

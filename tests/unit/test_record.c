@@ -1,6 +1,8 @@
 /* usage/record: HAProxy's end-of-stream line, and what it charges. */
 #include "test.h"
 
+#include "seals.h"
+#include "terminations.h"
 #include "usage/estimator.h"
 #include "usage/record.h"
 
@@ -148,10 +150,13 @@ static void a_report_that_is_none(void **state)
 /* A line of haproxy.cfg. Its ticket is written by parse(): "@1" for a stream,
  * "@0" for another answer. */
 #define LINE(status, termination, stream, events, bytes, usage)                \
-	LINE_AT("12", status, termination, stream, events, bytes, usage)
-#define LINE_AT(ttfb, status, termination, stream, events, bytes, usage)       \
+	LINE_OF("3", "12", status, status, termination, stream, events, bytes, \
+	        usage)
+#define LINE_OF(connect, ttfb, upstream, status, termination, stream, events,  \
+                bytes, usage)                                                  \
 	"{\"v\":2,\"id\":\"11111111-2222-3333-4444-555555555555\","            \
 	"\"status\":" status ",\"termination\":\"" termination "\","           \
+	"\"connect_ms\":" connect ",\"upstream\":\"" upstream "\","            \
 	"\"verdict\":\"allow\",\"ticket\":\"@" stream "\","                    \
 	"\"usage\":\"" usage "\",\"usage_first\":\"\","                        \
 	"\"events\":\"" events "\",\"bytes\":" bytes ","                       \
@@ -190,7 +195,7 @@ static enum record_status parse_with(const char *line, struct ticket t,
 	buf_add_str(&b, str_first(s, at));
 	if (at < s.len) {
 		t.stream = s.p[at + 1] == '1';
-		assert_true(ticket_write(&t, &b));
+		assert_true(ticket_write(&t, test_seal(), STR("id"), &b));
 		buf_add_str(&b, str_from(s, at + 2));
 	}
 	st = record_parse(buf_str(&b), rec);
@@ -434,69 +439,46 @@ static void a_plain_answer_without_usage_is_estimated_by_bytes(void **state)
 	assert_int_equal(t.output, 100);
 }
 
-static void cost_nothing(const char *const lines[], size_t n)
+/* The prompt is charged for whatever reached a resource, and nothing for what
+ * did not or was refused by it. */
+static void what_was_sent_costs_the_prompt(void **state)
 {
-	size_t i;
-
-	for (i = 0; i < n; i++) {
+	(void)state;
+	for (size_t i = 0; i < sizeof(terminations) / sizeof(*terminations);
+	     i++) {
+		const struct termination *e = &terminations[i];
 		struct usage_tokens t;
+		struct store_usage u;
+		char line[512];
 		bool estimated;
-		struct store_usage u = charge_of(lines[i], &t, &estimated);
 
-		assert_false(estimated);
-		assert_int_equal(t.input, 0);
-		assert_int_equal(u.requests, 0);
-		assert_int_equal(u.tokens, 0);
-		assert_int_equal(u.nano_usd, 0);
+		snprintf(line, sizeof(line),
+		         "{\"v\":2,\"id\":\"x\",\"status\":%d,"
+		         "\"termination\":\"%s\",\"connect_ms\":%d,"
+		         "\"upstream\":\"%s\",\"ttfb_ms\":%d,"
+		         "\"verdict\":\"allow\",\"ticket\":\"@1\"}",
+		         e->status, e->state, e->connect_ms, e->upstream,
+		         e->ttfb_ms);
+		u = charge_of(line, &t, &estimated);
+		if (t.input != (e->truth == SENT ? 108 : 0) ||
+		    u.requests != (e->truth == SENT))
+			fail_msg("%s: %llu tokens charged", line,
+			         (unsigned long long)t.input);
 	}
 }
 
-static void what_the_upstream_refused_costs_nothing(void **state)
+/* A short answer whose head has come is charged as it was reserved. */
+static void answer_that_its_client_did_not_wait_for(void **state)
 {
-	static const char *const lines[] = {
-		LINE("400", "--", "0", "", "300", ""),
-		LINE("429", "--", "1", "", "300", ""),
-		LINE("500", "--", "0", "", "300", ""),
-		LINE("503", "SC", "0", "", "300", ""),
-		LINE("400", "CL", "0", "", "300", ""),
-	};
+	struct usage_tokens t;
+	bool estimated;
 
 	(void)state;
-	cost_nothing(lines, sizeof(lines) / sizeof(*lines));
-}
-
-static void what_was_never_sent_costs_nothing(void **state)
-{
-	static const char *const lines[] = {
-		LINE("-1", "CR", "1", "", "0", ""),
-		LINE("-1", "CQ", "0", "", "0", ""),
-		LINE("-1", "CC", "1", "", "0", ""),
-	};
-
-	(void)state;
-	cost_nothing(lines, sizeof(lines) / sizeof(*lines));
-}
-
-static void no_answer_costs_the_prompt(void **state)
-{
-	static const char *const lines[] = {
-		LINE("-1", "CH", "1", "", "0", ""),
-		LINE("400", "CH", "0", "", "273", ""),
-		LINE_AT("-1", "400", "CL", "0", "", "376", ""),
-		LINE("504", "sH", "0", "", "300", ""),
-	};
-	size_t i;
-
-	(void)state;
-	for (i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
-		struct usage_tokens t;
-		bool estimated;
-
-		charge_of(lines[i], &t, &estimated);
-		assert_true(estimated);
-		assert_int_equal(t.input, 108);
-		assert_int_equal(t.output, 0);
-	}
+	charge_of(LINE_OF("3", "12", "200", "500", "IH", "0", "", "273", ""),
+	          &t, &estimated);
+	assert_true(estimated);
+	assert_int_equal(t.input, 108);
+	assert_int_equal(t.output, 1000);
 }
 
 /* Three pictures, and the client hangs up while the model looks at them: the
@@ -514,8 +496,8 @@ static void pictures_cost_what_was_reserved_for_them(void **state)
 	ticket.reserved = ticket.prompt + 1000;
 	estimator_free(e);
 	assert_int_equal(ticket.prompt, 100 + 8 + 3 * 765);
-	charge_with(LINE("400", "CH", "0", "", "0", ""), ticket, &t,
-	            &estimated);
+	charge_with(LINE_OF("3", "-1", "-", "400", "CH", "0", "", "0", ""),
+	            ticket, &t, &estimated);
 	assert_true(estimated);
 	assert_int_equal(t.input, ticket.prompt);
 	assert_int_equal(t.output, 0);
@@ -586,9 +568,8 @@ int main(void)
 		cmocka_unit_test(events_nobody_saw_are_estimated_by_bytes),
 		cmocka_unit_test(
 			a_plain_answer_without_usage_is_estimated_by_bytes),
-		cmocka_unit_test(what_the_upstream_refused_costs_nothing),
-		cmocka_unit_test(what_was_never_sent_costs_nothing),
-		cmocka_unit_test(no_answer_costs_the_prompt),
+		cmocka_unit_test(what_was_sent_costs_the_prompt),
+		cmocka_unit_test(answer_that_its_client_did_not_wait_for),
 		cmocka_unit_test(pictures_cost_what_was_reserved_for_them),
 		cmocka_unit_test(media_that_were_cut_short_cost_all),
 		cmocka_unit_test(reports_that_are_not_charged_as_they_are),

@@ -2,6 +2,7 @@
  * memory. (Redis: tests/e2e.) */
 #include "test.h"
 
+#include "seals.h"
 #include "base/log.h"
 #include "conf/load.h"
 #include "store/objects.h"
@@ -72,6 +73,7 @@ static int fresh(void **state)
 		.objects = objects_new(&test_clock, NULL),
 		.estimator = estimator_new(),
 		.health = health_new(&test_clock),
+		.seal = test_seal(),
 	};
 	s->ledger = ledger_new(&test_clock, s->metrics);
 	return s->metrics && s->memory && s->open && s->objects &&
@@ -124,6 +126,8 @@ static int64_t spent(void)
 	return LIMIT - left();
 }
 
+#define NONCE "5f1c"
+
 /* As decide/reserve and decide/pipeline do. */
 static void reserve(const char *id)
 {
@@ -138,7 +142,8 @@ static void reserve(const char *id)
 	                                    .n_charges = 1};
 	const struct open_reservation open = {.account = STR("demo"),
 	                                      .consumer = STR("demo"),
-	                                      .model = STR("gpt-4o")};
+	                                      .model = STR("gpt-4o"),
+	                                      .nonce = STR(NONCE)};
 	struct store_result res;
 
 	store_memory_reserve(settler.memory, &r, &res);
@@ -184,9 +189,10 @@ static void send(const char *id, const struct ticket *t, const char *status,
 	buf_init(&line, 65536);
 	buf_fmt(&line,
 	        "{\"v\":2,\"id\":\"%s\",\"status\":%s,\"termination\":\"--\","
-	        "\"verdict\":\"allow\",\"usage\":\"%s\",\"ticket\":\"",
-	        id, status, usage);
-	assert_true(ticket_write(t, &line));
+	        "\"connect_ms\":1,\"upstream\":\"%s\",\"verdict\":\"allow\","
+	        "\"usage\":\"%s\",\"ticket\":\"",
+	        id, status, status, usage);
+	assert_true(ticket_write(t, test_seal(), str_c(id), &line));
 	buf_fmt(&line, "\"}\n");
 	assert_false(line.failed);
 	settle_datagram(&settler, buf_str(&line));
@@ -256,8 +262,9 @@ static void lines_with_nothing_to_settle(void **state)
 static void undecided_is_given_back(void **state)
 {
 	static const char line[] =
-		"{\"v\":2,\"id\":\"a\",\"status\":503,\"verdict\":\"-\","
-		"\"code\":\"decision_unavailable\",\"ticket\":\"-\"}";
+		"{\"v\":2,\"id\":\"a\",\"nonce\":\"" NONCE "\",\"status\":503,"
+		"\"verdict\":\"-\",\"code\":\"decision_unavailable\","
+		"\"ticket\":\"-\"}";
 
 	(void)state;
 	reserve("a");
@@ -332,6 +339,51 @@ static void lines_of_another_version(void **state)
 }
 
 /* Of a stream: its id was in the answer. */
+/* One who knows the id of a request, but has no ticket of it. */
+static void forged_lines_settle_nothing(void **state)
+{
+	static const uint8_t guess[SEAL_KEY_LEN] = "a guess";
+	struct seal *own = seal_new(guess);
+	const struct ticket t = chat();
+	struct buf line;
+
+	(void)state;
+	reserve("a");
+	reserve("b");
+	for (int i = 0; i < 2; i++) {
+		buf_init(&line, 65536);
+		buf_fmt(&line, "{\"v\":2,\"id\":\"a\",\"status\":200,"
+		               "\"verdict\":\"allow\",\"ticket\":\"");
+		/* with a key of one's own; of another request */
+		ticket_write(&t, i ? test_seal() : own, i ? STR("b") : STR("a"),
+		             &line);
+		buf_fmt(&line, "\"}");
+		settle_datagram(&settler, buf_str(&line));
+		buf_done(&line);
+	}
+	assert_int_equal(counted("forged"), 2);
+	assert_int_equal(spent(), 2 * RESERVED);
+	send("a", &t, "200", USAGE);
+	assert_int_equal(counted("settled"), 1);
+	seal_free(own);
+}
+
+/* HAProxy says that it has no decision: it must know the nonce of the NOTIFY,
+ * which nobody is told. */
+static void forged_abandon_gives_nothing_back(void **state)
+{
+	(void)state;
+	reserve("a");
+	say("{\"v\":2,\"id\":\"a\",\"status\":503,\"code\":"
+	    "\"decision_unavailable\"}");
+	say("{\"v\":2,\"id\":\"a\",\"nonce\":\"guess\",\"status\":503,"
+	    "\"code\":\"decision_unavailable\"}");
+	assert_int_equal(spent(), RESERVED);
+	say("{\"v\":2,\"id\":\"a\",\"nonce\":\"" NONCE "\",\"status\":503,"
+	    "\"code\":\"decision_unavailable\"}");
+	assert_int_equal(spent(), 0);
+}
+
 static void object_of_a_stream_is_bound(void **state)
 {
 	struct ticket t = chat();
@@ -344,7 +396,7 @@ static void object_of_a_stream_is_bound(void **state)
 	buf_init(&line, 65536);
 	buf_fmt(&line, "{\"v\":2,\"id\":\"a\",\"status\":200,\"verdict\":"
 	               "\"allow\",\"object\":\"resp_1\",\"ticket\":\"");
-	assert_true(ticket_write(&t, &line));
+	assert_true(ticket_write(&t, test_seal(), STR("a"), &line));
 	buf_fmt(&line, "\"}");
 	settle_datagram(&settler, buf_str(&line));
 	buf_done(&line);
@@ -367,6 +419,8 @@ int main(void)
 		TEST(background_response),
 		TEST(background_response_that_failed),
 		TEST(lines_of_another_version),
+		TEST(forged_lines_settle_nothing),
+		TEST(forged_abandon_gives_nothing_back),
 		TEST(object_of_a_stream_is_bound),
 	};
 

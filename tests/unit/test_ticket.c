@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "base/b64url.h"
+#include "seals.h"
 #include "usage/ticket.h"
 
 #include <stdlib.h>
@@ -34,6 +35,7 @@ static const struct ticket sample = {
 /* The texts of what was read, and of what was written. */
 static struct buf text;
 static char room[2 * TICKET_BYTES_MAX];
+static struct ticket_proof proof;
 
 static int setup(void **state)
 {
@@ -52,7 +54,7 @@ static int teardown(void **state)
 static struct str written(const struct ticket *t)
 {
 	buf_clear(&text);
-	assert_true(ticket_write(t, &text));
+	assert_true(ticket_write(t, test_seal(), STR("id"), &text));
 	return buf_str(&text);
 }
 
@@ -67,30 +69,36 @@ static bool reads(struct str s, struct ticket *out)
 	assert_non_null(exact);
 	if (s.len > 0)
 		memcpy(exact, s.p, s.len);
-	ok = ticket_read(str_of(exact, s.len), room, out);
+	ok = ticket_read(str_of(exact, s.len), room, out, &proof);
 	free(exact);
 	return ok;
 }
 
+/* With a seal behind the bytes, which reading does not verify. */
 static bool bytes_read(struct str bytes, struct ticket *out)
 {
-	struct buf b;
+	static const char mac[SEAL_LEN];
+	struct buf b, sealed;
 	bool ok;
 
 	buf_init(&b, 65536);
-	assert_true(b64url_write(&b, bytes));
+	buf_init(&sealed, 65536);
+	buf_add_str(&sealed, bytes);
+	buf_add(&sealed, mac, sizeof(mac));
+	assert_true(b64url_write(&b, buf_str(&sealed)));
 	ok = reads(buf_str(&b), out);
+	buf_done(&sealed);
 	buf_done(&b);
 	return ok;
 }
 
-/* The bytes of a ticket; `space` has room for them. */
+/* The bytes of a ticket without its seal; `space` has room for all. */
 static struct str bytes_of(const struct ticket *t, char *space)
 {
 	size_t len;
 
 	assert_true(b64url_read(written(t), space, &len));
-	return str_of(space, len);
+	return str_of(space, len - SEAL_LEN);
 }
 
 static void is_same(const struct ticket *a, const struct ticket *b)
@@ -130,13 +138,61 @@ static void comes_back_as_it_was(void **state)
 	is_same(&back, &none);
 }
 
+static void seal_is_of_one_request_and_key(void **state)
+{
+	static const uint8_t keys[3][SEAL_KEY_LEN] = {"one", "two", "three"};
+	struct seal *a = seal_new(keys[0]), *b = seal_new(keys[1]);
+	struct ticket back;
+	char mac[SEAL_LEN];
+
+	(void)state;
+	assert_true(reads(written(&sample), &back));
+	assert_true(
+		seal_verify(test_seal(), STR("id"), proof.bytes, proof.mac));
+	assert_false(
+		seal_verify(test_seal(), STR("ie"), proof.bytes, proof.mac));
+	assert_false(
+		seal_verify(test_seal(), STR("i"), proof.bytes, proof.mac));
+	assert_false(
+		seal_verify(test_seal(), STR_NONE, proof.bytes, proof.mac));
+	assert_false(seal_verify(a, STR("id"), proof.bytes, proof.mac));
+	assert_false(seal_verify(test_seal(), STR("id"),
+	                         str_from(proof.bytes, 1), proof.mac));
+	for (size_t i = 0; i < SEAL_LEN; i++) {
+		memcpy(mac, proof.mac.p, SEAL_LEN);
+		mac[i] ^= 1;
+		assert_false(seal_verify(test_seal(), STR("id"), proof.bytes,
+		                         str_of(mac, SEAL_LEN)));
+		assert_false(seal_verify(test_seal(), STR("id"), proof.bytes,
+		                         str_of(mac, i)));
+	}
+	/* two nodes: each has a key of its own until they share one */
+	seal_sign(a, STR("id"), STR("x"), (uint8_t *)mac);
+	assert_false(
+		seal_verify(b, STR("id"), STR("x"), str_of(mac, SEAL_LEN)));
+	seal_set_shared(a, keys[2]);
+	seal_set_shared(b, keys[2]);
+	assert_true(seal_verify(a, STR("id"), STR("x"), str_of(mac, SEAL_LEN)));
+	seal_sign(a, STR("id"), STR("x"), (uint8_t *)mac);
+	assert_true(seal_verify(b, STR("id"), STR("x"), str_of(mac, SEAL_LEN)));
+	/* a new shared key: what is under way stays good, once */
+	seal_set_shared(b, keys[1]);
+	assert_true(seal_verify(b, STR("id"), STR("x"), str_of(mac, SEAL_LEN)));
+	seal_set_shared(b, keys[0]);
+	assert_false(
+		seal_verify(b, STR("id"), STR("x"), str_of(mac, SEAL_LEN)));
+	seal_free(a);
+	seal_free(b);
+	seal_free(NULL);
+}
+
 static void may_be_read_where_it_stands(void **state)
 {
 	struct ticket back;
 	struct str s = written(&sample);
 
 	(void)state;
-	assert_true(ticket_read(s, text.p, &back));
+	assert_true(ticket_read(s, text.p, &back, &proof));
 	is_same(&back, &sample);
 }
 
@@ -338,12 +394,13 @@ static void one_that_is_too_large(void **state)
 	for (n = TICKET_BYTES_MAX - 64; n < TICKET_BYTES_MAX; n++) {
 		t.consumer = str_of(name, n);
 		buf_clear(&text);
-		if (!ticket_write(&t, &text))
+		if (!ticket_write(&t, test_seal(), STR("id"), &text))
 			break;
 		assert_true(reads(buf_str(&text), &back));
 		is_same(&back, &t);
 	}
-	assert_in_range(n, TICKET_BYTES_MAX - 32, TICKET_BYTES_MAX - 1);
+	assert_in_range(n, TICKET_BYTES_MAX - 32 - SEAL_LEN,
+	                TICKET_BYTES_MAX - 1 - SEAL_LEN);
 	assert_true(text.failed);
 	assert_int_equal(text.len, 0);
 }
@@ -354,7 +411,7 @@ static void no_room_for_it(void **state)
 	struct buf small = {.p = space, .cap = 16, .max = 16};
 
 	(void)state;
-	assert_false(ticket_write(&sample, &small));
+	assert_false(ticket_write(&sample, test_seal(), STR("id"), &small));
 	assert_true(small.failed);
 }
 
@@ -398,6 +455,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(comes_back_as_it_was),
+		cmocka_unit_test(seal_is_of_one_request_and_key),
 		cmocka_unit_test(may_be_read_where_it_stands),
 		cmocka_unit_test(needs_no_quoting),
 		cmocka_unit_test(format_of_version_1),
