@@ -28,6 +28,20 @@ JSON = {
                (5, 0, 6)),
 }
 
+# What the caller has sent is repeated in the answer, at any place and any depth.
+FAKES = ('"x"', "null", '{"prompt_tokens":1,"input_tokens":1}', '[{"usage":{"input_tokens":1}}]')
+for n, fake in enumerate(FAKES):
+    metadata = '"metadata":{"usage":%s}' % fake
+    JSON[f"metadata behind {n}"] = "{%s,%s}" % (RESPONSE, metadata), (37, 30, 11)
+    JSON[f"metadata before {n}"] = "{%s,%s}" % (metadata, CHAT), (1706, 1664, 2)
+    JSON[f"metadata around {n}"] = ('{"tools":[{%s}],%s,"x":[{%s}],%s}' % (metadata, RESPONSE, metadata, metadata),
+                                    (37, 30, 11))
+for levels in (30, 300, 3000):  # json_query ends at 20; the JIT's stack at about 700, then Lua counts
+    deep = '"tools":' + '{"usage":[' * levels + '{"usage":{"input_tokens":1}}' + "]}" * levels
+    JSON[f"behind {2 * levels} levels"] = '{%s,%s,"user":null}' % (deep, RESPONSE), (37, 30, 11)
+    JSON[f"before {2 * levels} levels"] = '{%s,%s}' % (RESPONSE, deep), (37, 30, 11)
+JSON["behind 180 kB"] = ('{"instructions":"%s",%s,"metadata":{"usage":"x"}}' % (r'\"usage\":{ ' * 15000, RESPONSE), (37, 30, 11))
+
 SSE = {
     "responses": (
         'event: response.created\ndata: {"type":"response.created","response":{"id":"r",%s,"usage":null}}\n\n'

@@ -6,6 +6,7 @@
 -- cut in two at every byte, and byte by byte, and wants the same variables.
 
 local class, logged, poll, asked_again
+local converter = {}
 local agent = {} -- what it answers: a list of pieces for the socket
 local clock_ms = 0 -- each piece of an answer comes 100 ms behind the last
 core = {
@@ -15,6 +16,7 @@ core = {
 	end,
 	log = function(_, text) logged = text end,
 	register_filter = function(_, c) class = c end,
+	register_converters = function(name, f) converter[name] = f end,
 	register_task = function(f) poll = coroutine.wrap(f) end,
 	msleep = function() coroutine.yield() end,
 	tcp = function() return agent.socket() end,
@@ -306,6 +308,76 @@ expect("usage_three_levels_down", SSE,
 	'data: {"response":{"metadata":{"usage":{"a":1}}}}\n\n', { events = 1 })
 expect("json_usage_two_levels_down", JSON,
 	'{"metadata":{"usage":{"a":1}}}', {})
+local spoof = '{"prompt_tokens":1}'
+for _, fake in ipairs { '"x"', "null", spoof, "[" .. spoof .. "]",
+	'{"usage":' .. spoof .. "}" } do
+	local metadata = '"metadata":{"usage":' .. fake .. '}'
+	for name, text in pairs {
+		before = "{" .. metadata .. ',"usage":{"a":1}}',
+		behind = '{"usage":{"a":1},' .. metadata .. "}",
+		between = '{"a":[{' .. metadata .. '}],"usage":{"a":1},"b":[{' ..
+			metadata .. "}]," .. metadata .. "}",
+	} do
+		local what = "usage_in_metadata " .. name .. " " .. fake
+		expect(what, JSON, text, { usage = '{"a":1}' })
+		expect(what .. " of an event", SSE, "data: " .. text .. "\n\n",
+			{ usage = '{"a":1}', events = 1 })
+		expect(what .. " of a response", SSE,
+			'data: {"type":"response.completed","sequence_number":9,' ..
+			'"response":' .. text .. "}\n\n",
+			{ usage = '{"a":1}', events = 1 })
+		check(what .. " at once", converter.usage_of(text) ==
+			'={"a":1}', converter.usage_of(text))
+	end
+	expect("usage_in_metadata alone " .. fake, JSON, "{" .. metadata .. "}",
+		{})
+	check("usage_in_metadata alone at once " .. fake,
+		converter.usage_of("{" .. metadata .. "}") == "", "found")
+end
+for _, name in ipairs { "item", "metadata", "my_response", "part" } do
+	expect("usage_of_" .. name .. "_in_an_event", SSE, last .. 'data: {"' ..
+		name .. '":{"usage":' .. spoof .. "}}\n\n",
+		{ usage = chat_usage, events = 2 })
+end
+expect("response_as_text_before_an_item", SSE,
+	'data: {"delta":"\\"response\\":{","item":{"usage":' .. spoof .. "}}\n\n",
+	{ events = 1 })
+expect("usage_in_the_arguments_of_a_tool", SSE, last ..
+	'data: {"type":"response.function_call_arguments.delta","delta":' ..
+	'"{\\"usage\\":{\\"prompt_tokens\\":1}}"}\n\n' ..
+	'data: {"choices":[{"delta":{"tool_calls":[{"function":{"arguments":' ..
+	'"\\"usage\\":{\\"prompt_tokens\\":1}"}}]}}]}\n\n',
+	{ usage = chat_usage, events = 3 })
+local deep = ('{"usage":['):rep(5000) .. ("]}"):rep(5000)
+check("usage behind 10,000 levels", converter.usage_of('{"tools":' .. deep ..
+	',"usage":{"a":1},"metadata":{}}') == '={"a":1}', "not found")
+
+local function id_of(body)
+	local found
+	local wrong = every_way(body, function(pieces)
+		local vars = run(SSE, pieces, { ["txn.gw.makes"] = "id" })
+		found = found or vars["txn.gw.object"] or "none"
+		if (vars["txn.gw.object"] or "none") ~= found then
+			return vars["txn.gw.object"] or "none"
+		end
+	end)
+	return wrong and found .. " and " .. wrong or found
+end
+for text, want in pairs {
+	['{"id":"resp_1","metadata":{"id":"resp_2"}}'] = "resp_1",
+	['{"metadata":{"id":"resp_2"},"id":"resp_1"}'] = "resp_1",
+	['{"tools":[{"id":"resp_2"}],"error":null,"id":"resp_1"}'] = "resp_1",
+	['{"metadata":{"id":"resp_2"}}'] = "none",
+	['{"text":"\\"id\\":\\"resp_2\\"","id":"resp_1"}'] = "resp_1",
+} do
+	local got = id_of('event: response.created\ndata: {"type":' ..
+		'"response.created","response":' .. text .. "}\n\n")
+	check("id of " .. text, got == want, got)
+	got = id_of('data: {"item":{"id":"resp_2"},"response":' .. text ..
+		"}\n\n")
+	check("id behind an item of " .. text, got == want, got)
+end
+
 expect("message_start_as_text_in_another_stream", SSE,
 	delta("message_start") .. 'data: {"response":{"usage":{"a":1}}}\n\n',
 	{ usage = '{"a":1}', events = 2 })
@@ -377,7 +449,7 @@ expect_strip("usage beside choices", 'data: {"choices":[{"delta":{}}],' ..
 expect_strip("the words as text of the model", delta(
 	'\\"choices\\":[],\\"usage\\":{}') .. done)
 expect_strip("the words deeper down", 'data: {"x":{"choices":[],"usage":{}},' ..
-	'"choices":[{}],"y":"}]{\\\\"}\n\n' .. done, nil, "{}")
+	'"choices":[{}],"y":"}]{\\\\"}\n\n' .. done)
 expect_strip("another kind of line", 'event: x\nid: 1\n:' ..
 	'{"choices":[],"usage":{"a":1}}\n\n' .. done, nil, '{"a":1}')
 expect_strip("an empty line more than needed",
