@@ -98,3 +98,20 @@ def test_usage_of_a_stream(played, name):
     for pieces in ([text], [text[i : i + step] for i in range(0, len(text), step)]):
         origin.script = pieces
         assert charged(stack, model="same", **STREAMED) == ("s.east", want, text)
+
+
+@pytest.mark.parametrize("held", ("held", "passing"))
+def test_usage_behind_the_buffer(played, held):
+    """A response that is longer than HAProxy's buffer, also where the rules waited for it to learn its id: what the
+    request sends along is repeated in it."""
+    stack, origin = played
+    origin.kind = "application/json"
+    text = '{"id":"resp_1","instructions":"%s",%s,"metadata":{"usage":"x"}}' % (r"\"usage\":{ " * 30000, RESPONSE)
+    origin.script = [text[i : i + 50000] for i in range(0, len(text), 50000)]
+    body = {"model": "nickname", "input": "x" * 70000, "store": held == "held"}
+    for model in ("nickname", "same"):
+        answer = stack.request("POST", "/openai/v1/responses", json={**body, "model": model})
+        assert answer.status_code == 200 and answer.text == text
+        usage = stack.usage(request_id(answer))
+        assert tuple(int(usage[k]) for k in ("input", "cached", "output")) == (37, 30, 11)
+        assert "estimated" not in usage
