@@ -218,4 +218,5 @@ function Strip:flush()
 	return held
 end
 
-return { Edits = Edits, Strip = Strip, member = member }
+return { Edits = Edits, Strip = Strip, member = member,
+	skip_value = skip_value }

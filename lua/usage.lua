@@ -17,6 +17,8 @@
 --   backend s.NAME
 --       filter lua.usage
 --
+-- WebSockets of the realtime API are read by realtime.lua.
+--
 -- The filter does four more things, because a second Lua filter would cost as
 -- much again (45-70 us of CPU a request, haproxy.md 0.14):
 --   txn.gw.edits        set: edits the request's body (edits.lua)
@@ -57,6 +59,7 @@ local TAIL = 7
 local folder = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
 local edits = dofile(folder .. "edits.lua")
 local blocked = dofile(folder .. "blocked.lua")
+local realtime = dofile(folder .. "realtime.lua")
 
 local byte, find, match, sub = string.byte, string.find, string.match,
 	string.sub
@@ -352,7 +355,10 @@ local function begin_answer(self, txn, msg)
 	if not websocket and (status < 200 or status > 299) then return end
 	self.watched = true
 	filter.register_data_filter(self, msg.channel)
-	if websocket then return end
+	if websocket then
+		self.session = realtime.Session.new(Reader, edits)
+		return
+	end
 	local headers = msg:get_headers()
 	local kind = headers["content-type"]
 	kind = kind and kind[0] and kind[0]:lower() or ""
@@ -430,7 +436,7 @@ end
 local function call_guarded(self, f, txn, msg)
 	local ok, err = pcall(f, self, txn, msg)
 	if not ok then
-		self.reader = nil
+		self.reader, self.session = nil, nil
 		core.log(core.err, "usage.lua: " .. tostring(err) ..
 			"; this answer is charged by estimate")
 	end
@@ -457,9 +463,28 @@ function Filter:http_payload(txn, msg)
 	end
 end
 
+-- The methods of the channel refuse to work in an HTTP proxy. Those of the
+-- message do, also after status 101, as soon as they are told the filter; no
+-- document promises that, so tests/e2e/test_realtime.py holds it.
+local function read_websocket(self, txn, channel)
+	local msg = txn.http_res
+	msg.__filter = channel.__filter
+	local data = msg:body()
+	if data and data ~= "" then self.session:feed(data) end
+end
+
 -- After status 101: bytes of a WebSocket, or a call for none in a second.
 function Filter:tcp_payload(txn, channel)
-	if channel:is_resp() then check_blocked(self, txn) end
+	if not channel:is_resp() then return end
+	check_blocked(self, txn)
+	if self.session then
+		call_guarded(self, read_websocket, txn, channel)
+	end
+end
+
+local function publish_session(self, txn)
+	local usage = self.session:usage()
+	if usage then txn:set_var("txn.gw.usage", usage) end
 end
 
 -- The answer may be complete while its request is not: its timer must not
@@ -474,6 +499,8 @@ end
 function Filter:end_analyze(txn, channel)
 	if self.reader and channel:is_resp() then
 		call_guarded(self, publish_usage, txn)
+	elseif self.session and channel:is_resp() then
+		call_guarded(self, publish_session, txn)
 	end
 	return filter.CONTINUE
 end
