@@ -432,13 +432,14 @@ local function publish_usage(self, txn)
 end
 
 -- Calls f so that an error does not break the transaction. No usage is
--- published after one: the agent then charges by estimate.
+-- published after one, and the agent charges by estimate; but a session that
+-- cannot be read any more has used what was read.
 local function call_guarded(self, f, txn, msg)
 	local ok, err = pcall(f, self, txn, msg)
 	if not ok then
-		self.reader, self.session = nil, nil
+		self.reader, self.session_over = nil, true
 		core.log(core.err, "usage.lua: " .. tostring(err) ..
-			"; this answer is charged by estimate")
+			"; what follows of this answer is not counted")
 	end
 end
 
@@ -477,7 +478,7 @@ end
 function Filter:tcp_payload(txn, channel)
 	if not channel:is_resp() then return end
 	check_blocked(self, txn)
-	if self.session then
+	if self.session and not self.session_over then
 		call_guarded(self, read_websocket, txn, channel)
 	end
 end
