@@ -116,6 +116,17 @@ local function skip_value(s, p)
 	return p
 end
 
+-- Where the value of a member begins. `p` is behind the brace that opens the
+-- object; nil when the object has no such member, or has none yet.
+local function member(s, p, name)
+	while p do
+		local key, value = match(s, '^[%s,]*"([%w_]+)"%s*:%s*()', p)
+		if not key then return nil end
+		if key == name then return value end
+		p = skip_value(s, value)
+	end
+end
+
 -- Is this line the chunk that include_usage adds (azure.md 4.9): an empty list
 -- of choices, and a usage? Azure's first chunk has no choices either, but it
 -- has prompt_filter_results, and the client needs it. Two searches for the
@@ -207,4 +218,5 @@ function Strip:flush()
 	return held
 end
 
-return { Edits = Edits, Strip = Strip }
+return { Edits = Edits, Strip = Strip, member = member,
+	skip_value = skip_value }

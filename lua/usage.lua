@@ -17,22 +17,25 @@
 --   backend s.NAME
 --       filter lua.usage
 --
--- The filter does three more things, because a second Lua filter would cost as
+-- WebSockets of the realtime API are read by realtime.lua.
+--
+-- The filter does four more things, because a second Lua filter would cost as
 -- much again (45-70 us of CPU a request, haproxy.md 0.14):
 --   txn.gw.edits        set: edits the request's body (edits.lua)
 --   txn.gw.strip_usage  set: takes the usage chunk out of a stream (edits.lua)
 --   txn.gw.makes        "id": finds the id of a response --> txn.gw.object
+--   lua.usage_of        a converter for haproxy.cfg: the usage of a JSON text
 --   txn.gw.consumer, app_scope, agent_scope
 --                       blocked: cuts the stream (blocked.lua), and sets
 --                       txn.gw.code to caller_blocked
 --
 -- The usage is only found here; the agent parses it. It counts when it is a
--- member of the outermost object, or in a stream of one directly in that
--- ("response", "message"), and when its line arrived whole. Answers repeat what
--- the caller sent, a schema for instance: a "usage" in there would be charged
--- instead of the real one as soon as the caller hangs up before the end. How
--- deep a usage is nested is counted from the brackets that close behind it, so
--- the many bytes before it are only searched for a word.
+-- member of the outermost object, or in a stream of its "response" or
+-- "message", and when its line arrived whole. Answers repeat what the caller
+-- sent, metadata and schemas for instance: a "usage" in there must not take the
+-- place of the real one, wherever either stands. How deep a usage is nested is
+-- counted from the brackets that close behind it, so the many bytes before it
+-- are only searched for a word.
 --
 -- Runs on Lua 5.3 and 5.4. Callbacks of a filter must not yield (haproxy.md
 -- 5.1). An error in one breaks the transaction, so each runs in pcall, with two
@@ -43,11 +46,12 @@
 -- Bytes of a usage object; a longer one is not published, and the agent charges
 -- by estimate. The record that carries it has 8192 (net/udp).
 local MAX_TEXT = 2000
--- Bytes from the start of a stream that may name Anthropic's message_start.
-local HEAD = 160
+-- Bytes from the start of an event in which "response" or "message" begins;
+-- before it come its type and a number.
+local HEAD = 512
 -- Bytes from the start of an answer that are searched for the id of a response.
 local BEGINNING = 8192
-local ID = '"id"%s*:%s*"(resp_[%w_.-]+)"'
+local ID = '^"(resp_[%w_.-]+)"'
 -- Bytes kept from one chunk to the next: a byte and `"usage`, so that the word
 -- and the quote before it are found when a chunk ends within.
 local TAIL = 7
@@ -55,8 +59,10 @@ local TAIL = 7
 local folder = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
 local edits = dofile(folder .. "edits.lua")
 local blocked = dofile(folder .. "blocked.lua")
+local realtime = dofile(folder .. "realtime.lua")
 
-local byte, find, sub = string.byte, string.find, string.sub
+local byte, find, match, sub = string.byte, string.find, string.match,
+	string.sub
 
 local QUOTE, BACKSLASH, NEWLINE = 34, 92, 10
 local OPEN_BRACE, OPEN_BRACKET, COLON = 123, 91, 58
@@ -80,7 +86,7 @@ function Reader.new(sse)
 	return setmetatable({
 		sse = sse,
 		events = 0,
-		head = sse and "" or nil,
+		head = "", -- of a line that has begun in an earlier chunk
 		tail = sse and "\n" or "",
 		mode = "search",
 		-- not a blank; in SSE a newline ends the value, too
@@ -94,16 +100,29 @@ end
 function Reader:settle()
 	if self.mode == "after" then
 		local depth = -self.level
-		if depth == 1 or (depth == 2 and self.sse) then
-			if depth == 2 and self.anthropic then
-				self.usage_first = self.text
-			else
-				self.usage = self.text
-			end
+		if depth == 1 or (depth == 2 and self:is_in("response")) then
+			self.usage = self.text
+		elseif depth == 2 and self:is_in("message") then
+			self.usage_first = self.text -- the input; output comes later
 		end
 	end
 	self.mode, self.want, self.text, self.from = "search", nil, nil, nil
-	self.in_string, self.escaped = nil, nil
+	self.in_string, self.escaped, self.line = nil, nil, nil
+end
+
+-- Does the line of the usage carry an object of this name? No API has an object
+-- beside it.
+function Reader:is_in(name)
+	local p = self.line and match(self.line, "^data:%s*{()")
+	local value = p and edits.member(self.line, p, name)
+	return value and byte(self.line, value) == OPEN_BRACE
+end
+
+-- The beginning of the line that has position i.
+function Reader:line_of(s, i)
+	local start = match(sub(s, 1, i), "^.*\n()")
+	if start then return sub(s, start, start + HEAD - 1) end
+	return sub(self.head .. sub(s, #self.tail + 1), 1, HEAD)
 end
 
 -- One step each: takes the chunk and a position in it, and returns the next
@@ -133,6 +152,9 @@ function Reader:expect(s, p)
 	if found then
 		self.mode, self.level, self.text = "object", 0, ""
 		self.from = i
+		if self.sse and not self.line then
+			self.line = self:line_of(s, i)
+		end
 	end
 	return i
 end
@@ -208,20 +230,23 @@ function Reader:count(s, n)
 	end
 end
 
--- Anthropic's stream tells the input in its first event, and the output later.
-function Reader:look_at_head(chunk)
-	self.head = sub(self.head .. chunk, 1, HEAD)
-	if find(self.head, '"type"%s*:%s*"message_start"') then
-		self.anthropic = true
+-- The chunk may end within a line: keeps how that line begins.
+function Reader:keep_head(chunk)
+	if not find(chunk, "\n", 1, true) then
+		if #self.head < HEAD then
+			self.head = sub(self.head .. sub(chunk, 1, HEAD), 1, HEAD)
+		end
+	elseif byte(chunk, -1) == NEWLINE then
+		self.head = ""
+	else
+		self.head = sub(match(chunk, "\n([^\n]*)$"), 1, HEAD)
 	end
-	if self.anthropic or #self.head == HEAD then self.head = nil end
 end
 
 -- Takes the next bytes of the answer.
 function Reader:feed(chunk)
 	local n = #self.tail
 	local s = self.tail .. chunk
-	if self.head then self:look_at_head(chunk) end
 	local p = n + 1
 	if self.mode == "object" then
 		self.from = p
@@ -242,10 +267,19 @@ function Reader:feed(chunk)
 	self:keep(s)
 	if self.sse then
 		self:count(s, n)
+		self:keep_head(chunk)
 		-- every API names the pieces of its answer so: the first token
 		self.speaks = self.speaks or find(s, '"delta"', 1, true) ~= nil
 	end
 	self.tail = sub(s, -TAIL)
+end
+
+-- The usage of a whole JSON text behind a "=", else an empty text.
+local function usage_of(text)
+	local r = Reader.new(false)
+	r:feed(text)
+	r:settle()
+	return r.usage and "=" .. r.usage or ""
 end
 
 -- ---- filter: one object per stream, between HAProxy and a reader
@@ -307,15 +341,24 @@ local function edit_request(self, msg)
 end
 
 local function begin_answer(self, txn, msg)
-	-- haproxy.cfg read it; and behind wait-for-body 2.6 raises an error
-	-- when Lua reads headers (haproxy.md 4.5)
-	if txn:get_var("txn.gw.by_rules") then return end
+	-- A short JSON answer, which haproxy.cfg has read; or the beginning of
+	-- a long one, whose usage is further behind. Behind wait-for-body 2.6
+	-- raises an error when Lua reads headers (haproxy.md 4.5).
+	if txn:get_var("txn.gw.by_rules") then
+		self.watched = true
+		self.reader = Reader.new(false)
+		filter.register_data_filter(self, msg.channel)
+		return
+	end
 	local status = tonumber(msg:get_stline().code) -- comes as a string
 	local websocket = status == 101
 	if not websocket and (status < 200 or status > 299) then return end
 	self.watched = true
 	filter.register_data_filter(self, msg.channel)
-	if websocket then return end
+	if websocket then
+		self.session = realtime.Session.new(Reader, edits)
+		return
+	end
 	local headers = msg:get_headers()
 	local kind = headers["content-type"]
 	kind = kind and kind[0] and kind[0]:lower() or ""
@@ -334,10 +377,19 @@ local function begin_answer(self, txn, msg)
 	if txn:get_var("txn.gw.makes") == "id" then self.beginning = "" end
 end
 
--- Text of the caller cannot look like an id: its quotes would be escaped.
+-- The id of the first event's response, and no other: objects of the caller may
+-- be repeated in it and have one, too.
+local function response_id(s)
+	local p = match(s, "^data:%s*{()") or match(s, "\ndata:%s*{()")
+	p = p and edits.member(s, p, "response")
+	p = p and match(s, "^{()", p)
+	p = p and edits.member(s, p, "id")
+	return p and match(s, ID, p)
+end
+
 local function find_object_id(self, txn, data)
-	self.beginning = self.beginning .. sub(data, 1, BEGINNING)
-	local id = find(self.beginning, ID) and self.beginning:match(ID)
+	self.beginning = sub(self.beginning .. data, 1, BEGINNING)
+	local id = response_id(self.beginning)
 	if id then txn:set_var("txn.gw.object", id) end
 	if id or #self.beginning >= BEGINNING then self.beginning = nil end
 end
@@ -380,13 +432,14 @@ local function publish_usage(self, txn)
 end
 
 -- Calls f so that an error does not break the transaction. No usage is
--- published after one: the agent then charges by estimate.
+-- published after one, and the agent charges by estimate; but a session that
+-- cannot be read any more has used what was read.
 local function call_guarded(self, f, txn, msg)
 	local ok, err = pcall(f, self, txn, msg)
 	if not ok then
-		self.reader = nil
+		self.reader, self.session_over = nil, true
 		core.log(core.err, "usage.lua: " .. tostring(err) ..
-			"; this answer is charged by estimate")
+			"; what follows of this answer is not counted")
 	end
 end
 
@@ -411,9 +464,28 @@ function Filter:http_payload(txn, msg)
 	end
 end
 
+-- The methods of the channel refuse to work in an HTTP proxy. Those of the
+-- message do, also after status 101, as soon as they are told the filter; no
+-- document promises that, so tests/e2e/test_realtime.py holds it.
+local function read_websocket(self, txn, channel)
+	local msg = txn.http_res
+	msg.__filter = channel.__filter
+	local data = msg:body()
+	if data and data ~= "" then self.session:feed(data) end
+end
+
 -- After status 101: bytes of a WebSocket, or a call for none in a second.
 function Filter:tcp_payload(txn, channel)
-	if channel:is_resp() then check_blocked(self, txn) end
+	if not channel:is_resp() then return end
+	check_blocked(self, txn)
+	if self.session and not self.session_over then
+		call_guarded(self, read_websocket, txn, channel)
+	end
+end
+
+local function publish_session(self, txn)
+	local usage = self.session:usage()
+	if usage then txn:set_var("txn.gw.usage", usage) end
 end
 
 -- The answer may be complete while its request is not: its timer must not
@@ -428,9 +500,12 @@ end
 function Filter:end_analyze(txn, channel)
 	if self.reader and channel:is_resp() then
 		call_guarded(self, publish_usage, txn)
+	elseif self.session and channel:is_resp() then
+		call_guarded(self, publish_session, txn)
 	end
 	return filter.CONTINUE
 end
 
+core.register_converters("usage_of", usage_of)
 core.register_filter("usage", Filter, function(f) return f end)
 core.register_task(blocked.follow)

@@ -143,7 +143,7 @@ static const struct operation oper_rows[] = {
 	ROW(API_REALTIME, "POST", "/realtime/calls", .model = MODEL_OBJECT,
             .body = BODY_SDP, .by_secret = true),
 	ROW(API_REALTIME, "GET", "/realtime", .model = MODEL_QUERY,
-            .upgrade = true),
+            .tokens = TOKENS_REPORTED, .upgrade = true),
 
 	ROW(API_MODELS, "GET", "/deployments/{model}",
             .discover = DISCOVER_AZURE),

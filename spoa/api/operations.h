@@ -75,7 +75,8 @@ enum api_body {
 enum api_tokens {
 	TOKENS_NONE = 0,
 	TOKENS_TEXT = 1,     /* an estimate from the text, if none reported */
-	TOKENS_REPORTED = 2, /* only reported ones: images, audio */
+	TOKENS_REPORTED = 2, /* only reported ones: images, audio,
+	                      * a WebSocket of the realtime API */
 };
 
 /* The members of a successful answer whose values are ids of new objects; they

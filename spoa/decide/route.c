@@ -145,10 +145,15 @@ static enum step_result rte_deny_no_candidate(struct request *r)
 	                    operations_name(r->call.api.operation));
 }
 
+/* Bytes of a request whose answer fits a buffer, also when all of it is
+ * repeated there three times as long. */
+enum { RTE_SHORT_MAX = 65536 };
+
 /* Which of the two backends of a resource (upstream/render). s.NAME reads the
  * answer with a Lua filter while it passes: for streams, for WebSockets (cut
  * when their caller is blocked), and for answers that may not fit a buffer:
- * embeddings, images, and those to requests that did not fit one either.
+ * embeddings, images, and those to large requests, of which Responses repeats
+ * instructions, tools and metadata, perhaps with more escapes.
  * r.NAME waits for the answer and reads it with rules of haproxy.cfg, which
  * costs a fraction, and serves the rest. */
 static bool rte_needs_filter(const struct request *r)
@@ -161,6 +166,7 @@ static bool rte_needs_filter(const struct request *r)
 	if (call->traits.body == BODY_ANY || call->traits.body == BODY_SDP)
 		return false;
 	return r->facts.scan.stream || r->facts.body_cut ||
+	       r->facts.body_len > RTE_SHORT_MAX ||
 	       call->operation == API_EMBEDDINGS ||
 	       call->operation == API_IMAGES ||
 	       str_eq(operations_query_get(r->facts.query, STR("stream")),

@@ -343,7 +343,7 @@ static bool rec_was_refused(const struct usage_record *rec)
 /* Their bytes say nothing about tokens. */
 static bool rec_is_media(enum api_operation op)
 {
-	return op == API_IMAGES || op == API_AUDIO;
+	return op == API_IMAGES || op == API_AUDIO || op == API_REALTIME;
 }
 
 /* Output tokens of an answer whose usage was not reported: it was cut short, or

@@ -471,6 +471,34 @@ def test_background_response_is_charged_once(gw, alice):
     assert [line["id"] for line in gw.lines("usage")].count(request_id(answer)) == 1
 
 
+METADATA = [{"usage": "x"}, {"usage": {"input_tokens": 1, "prompt_tokens": 1}}, {"a": {"usage": {"output_tokens": 0}}}]
+REASONED = {"x-sim-tokens": "10", "x-sim-reasoning-tokens": "20000"}
+
+
+@pytest.mark.parametrize("metadata", METADATA, ids=str)
+@pytest.mark.parametrize("stream", (False, True))
+def test_usage_in_metadata_hides_nothing(gw, alice, metadata, stream):
+    """Answers repeat the metadata of their request, behind the usage or before it."""
+    asked = {"metadata": metadata, "store": True, "stream": stream}
+    chat = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
+    for path, body in (("responses", MINI), ("chat/completions", chat)):
+        answer = alice.good("POST", f"{V1}/{path}", json={**body, **asked}, headers=REASONED)
+        assert stream or answer.json()["metadata"] == metadata
+        line = gw.usage(request_id(answer))
+        assert (line["output"], line["reasoning"], line.get("estimated")) == ("20010", "20000", None)
+
+
+@pytest.mark.parametrize("metadata", METADATA, ids=str)
+def test_usage_in_metadata_of_a_background_response(gw, alice, metadata):
+    answer = alice.good("POST", f"{V1}/responses", json={**MINI, "background": True, "metadata": metadata},
+                        headers=REASONED)
+    for _ in range(2):  # the first shows that it is in progress
+        shown = alice.good("GET", f"{V1}/responses/{answer.json()['id']}")
+    assert shown.json()["metadata"] == metadata
+    line = gw.usage(request_id(answer))
+    assert (line["output"], line.get("estimated")) == ("20010", None)
+
+
 def test_response_that_is_not_stored_cannot_be_read(gw, alice):
     name = alice.response(store=False)
     assert alice.ask("GET", f"{V1}/responses/{name}").status_code == 404

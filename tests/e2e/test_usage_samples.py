@@ -28,6 +28,20 @@ JSON = {
                (5, 0, 6)),
 }
 
+# What the caller has sent is repeated in the answer, at any place and any depth.
+FAKES = ('"x"', "null", '{"prompt_tokens":1,"input_tokens":1}', '[{"usage":{"input_tokens":1}}]')
+for n, fake in enumerate(FAKES):
+    metadata = '"metadata":{"usage":%s}' % fake
+    JSON[f"metadata behind {n}"] = "{%s,%s}" % (RESPONSE, metadata), (37, 30, 11)
+    JSON[f"metadata before {n}"] = "{%s,%s}" % (metadata, CHAT), (1706, 1664, 2)
+    JSON[f"metadata around {n}"] = ('{"tools":[{%s}],%s,"x":[{%s}],%s}' % (metadata, RESPONSE, metadata, metadata),
+                                    (37, 30, 11))
+for levels in (30, 300, 3000):  # json_query ends at 20; the JIT's stack at about 700, then Lua counts
+    deep = '"tools":' + '{"usage":[' * levels + '{"usage":{"input_tokens":1}}' + "]}" * levels
+    JSON[f"behind {2 * levels} levels"] = '{%s,%s,"user":null}' % (deep, RESPONSE), (37, 30, 11)
+    JSON[f"before {2 * levels} levels"] = '{%s,%s}' % (RESPONSE, deep), (37, 30, 11)
+JSON["behind 180 kB"] = ('{"instructions":"%s",%s,"metadata":{"usage":"x"}}' % (r'\"usage\":{ ' * 15000, RESPONSE), (37, 30, 11))
+
 SSE = {
     "responses": (
         'event: response.created\ndata: {"type":"response.created","response":{"id":"r",%s,"usage":null}}\n\n'
@@ -84,3 +98,20 @@ def test_usage_of_a_stream(played, name):
     for pieces in ([text], [text[i : i + step] for i in range(0, len(text), step)]):
         origin.script = pieces
         assert charged(stack, model="same", **STREAMED) == ("s.east", want, text)
+
+
+@pytest.mark.parametrize("held", ("held", "passing"))
+def test_usage_behind_the_buffer(played, held):
+    """A response that is longer than HAProxy's buffer, also where the rules waited for it to learn its id: what the
+    request sends along is repeated in it."""
+    stack, origin = played
+    origin.kind = "application/json"
+    text = '{"id":"resp_1","instructions":"%s",%s,"metadata":{"usage":"x"}}' % (r"\"usage\":{ " * 30000, RESPONSE)
+    origin.script = [text[i : i + 50000] for i in range(0, len(text), 50000)]
+    body = {"model": "nickname", "input": "x" * 70000, "store": held == "held"}
+    for model in ("nickname", "same"):
+        answer = stack.request("POST", "/openai/v1/responses", json={**body, "model": model})
+        assert answer.status_code == 200 and answer.text == text
+        usage = stack.usage(request_id(answer))
+        assert tuple(int(usage[k]) for k in ("input", "cached", "output")) == (37, 30, 11)
+        assert "estimated" not in usage

@@ -35,14 +35,23 @@ class WebSocket:
         lines = self.head.decode().split("\r\n")
         return next(line.split(": ")[1] for line in lines if line.lower().startswith(name))
 
-    def hear(self):
-        """The payload of the next frame, which is short and not masked."""
-        while len(self.buf) < 2 or len(self.buf) < 2 + self.buf[1]:
+    def _need(self, n):
+        while len(self.buf) < n:
             self._more()
-        n = self.buf[1]
-        text, self.buf = self.buf[2:2 + n], self.buf[2 + n:]
+
+    def hear(self):
+        """The payload of the next frame, which is not masked."""
+        self._need(2)
+        n, head = self.buf[1], 2
+        if n == 126:
+            self._need(4)
+            n, head = int.from_bytes(self.buf[2:4], "big"), 4
+        self._need(head + n)
+        text, self.buf = self.buf[head:head + n], self.buf[head + n:]
         return text
 
     def say(self, text):
         mask = b"\x01\x02\x03\x04"
-        self.s.sendall(bytes([0x81, 0x80 | len(text)]) + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(text)))
+        n = len(text)
+        head = bytes([0x81, 0x80 | n]) if n < 126 else bytes([0x81, 0xFE]) + n.to_bytes(2, "big")
+        self.s.sendall(head + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(text)))

@@ -135,7 +135,8 @@ rm -rf "$out" && mkdir -p "$out" && chmod 777 "$out"
 docker run --rm --network host --read-only --entrypoint export-haproxy \
     -v "$fixtures:/etc/foundry-gateway:ro" -v "$out:/out" "$image" /out ||
     fail "export-haproxy failed"
-for file in haproxy.cfg backends.cfg spoe-gateway.conf usage.lua edits.lua blocked.lua; do
+for file in haproxy.cfg backends.cfg spoe-gateway.conf usage.lua edits.lua blocked.lua \
+    realtime.lua; do
     [ -s "$out/$file" ] || fail "export-haproxy wrote no $file"
 done
 say "image: works read-only, without capabilities, as $(inside 'id -un')"

@@ -252,8 +252,10 @@ static void chat_whole(struct exchange *x)
 		whole_message(a, &out);
 		sb_lit(&out, "}");
 	}
-	sb_fmt(&out, "],\"created\":%lld,\"id\":\"chatcmpl-%s\",\"model\":",
+	sb_fmt(&out, "],\"created\":%lld,\"id\":\"chatcmpl-%s\",\"metadata\":",
 	       (long long)a->created, a->id);
+	sb_add(&out, a->metadata.p, a->metadata.len);
+	sb_lit(&out, ",\"model\":");
 	sb_json(&out, a->model.p, a->model.len);
 	sb_lit(&out, ",\"object\":\"chat.completion\","
 	             "\"prompt_filter_results\":" PROMPT_FILTERS_SAFE ","

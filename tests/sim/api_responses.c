@@ -103,7 +103,9 @@ static void response_json(const struct ask *a, const char *status,
 		usage_json(a, out);
 	else
 		sb_lit(out, "null");
-	sb_lit(out, ",\"user\":null,\"metadata\":{}}");
+	sb_lit(out, ",\"user\":null,\"metadata\":");
+	sb_add(out, a->metadata.p, a->metadata.len);
+	sb_lit(out, "}");
 }
 
 static void begin(struct ask *a, const char *type, struct sb *out)

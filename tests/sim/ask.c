@@ -78,6 +78,12 @@ static void read_body(struct ask *a, const struct jdoc *d)
 	i = jdoc_get_as(d, 0, "encoding_format", J_STRING);
 	a->base64 = i >= 0 && d->tok[i].end - d->tok[i].start == 6 &&
 	            memcmp(d->text + d->tok[i].start, "base64", 6) == 0;
+	i = jdoc_get_as(d, 0, "metadata", J_OBJECT);
+	if (i >= 0)
+		sb_add(&a->metadata, d->text + d->tok[i].start,
+		       d->tok[i].end - d->tok[i].start);
+	else
+		sb_lit(&a->metadata, "{}");
 	count_prompt(a, d);
 }
 
@@ -165,6 +171,7 @@ void ask_free(struct ask *a)
 		return;
 	sb_free(&a->deployment);
 	sb_free(&a->model);
+	sb_free(&a->metadata);
 	free(a->own_text);
 	free(a->tool);
 	free(a->piece);

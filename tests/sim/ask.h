@@ -40,8 +40,9 @@ struct ask {
 	long dims;
 	long prompt_tokens, completion_tokens; /* of one choice */
 	long cached_tokens, reasoning_tokens;
-	long max_tokens; /* as asked; -1: not said */
-	char *tool;      /* answer by calling this function; NULL: by text */
+	long max_tokens;    /* as asked; -1: not said */
+	struct sb metadata; /* JSON of the caller, repeated in answers */
+	char *tool;         /* answer by calling this function; NULL: by text */
 	/* what is said: pieces of `text`, again and again */
 	const char *text;
 	char *own_text;

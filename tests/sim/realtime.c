@@ -1,5 +1,8 @@
 /*
- * realtime: a WebSocket that repeats what it hears (RFC 6455).
+ * realtime: a WebSocket that repeats what it hears (RFC 6455). To
+ * response.create it answers with a response and its usage, as OpenAI documents
+ * response.done: 100 tokens in, of which 60 are audio and 20 cached, and 50
+ * out, of which 40 are audio.
  */
 #include "realtime.h"
 
@@ -28,6 +31,20 @@ static void end(struct session *s)
 	free(s);
 }
 
+/* Its usage is in the shape of the API reference. */
+static const char response_done[] =
+	"{\"type\":\"response.done\",\"event_id\":\"event_1\",\"response\":"
+	"{\"object\":\"realtime.response\",\"id\":\"resp_1\",\"status\":"
+	"\"completed\",\"status_details\":null,\"output\":[{\"id\":\"item_1\","
+	"\"type\":\"message\",\"status\":\"completed\",\"role\":\"assistant\","
+	"\"content\":[{\"type\":\"output_audio\",\"transcript\":"
+	"\"say \\\"usage\\\":{\\\"input_tokens\\\":1}\"}]}],\"usage\":"
+	"{\"total_tokens\":150,\"input_tokens\":100,\"output_tokens\":50,"
+	"\"input_token_details\":{\"text_tokens\":40,\"audio_tokens\":60,"
+	"\"cached_tokens\":20,\"cached_tokens_details\":{\"text_tokens\":20,"
+	"\"audio_tokens\":0}},\"output_token_details\":{\"text_tokens\":10,"
+	"\"audio_tokens\":40}},\"metadata\":{\"usage\":\"x\"}}}";
+
 static bool say(struct session *s, int first, const char *p, size_t len)
 {
 	struct sb out = {0};
@@ -46,6 +63,15 @@ static bool say(struct session *s, int first, const char *p, size_t len)
 	ok = send(s->io.fd, out.p, out.len, MSG_NOSIGNAL) == (ssize_t)out.len;
 	sb_free(&out);
 	return ok;
+}
+
+static bool answer(struct session *s, int first, const char *p, size_t len)
+{
+	static const char asked[] = "{\"type\":\"response.create\"}";
+
+	if (len == sizeof(asked) - 1 && memcmp(p, asked, len) == 0)
+		return say(s, 0x81, response_done, sizeof(response_done) - 1);
+	return say(s, first, p, len);
 }
 
 /* Send one complete frame of `in` back: 1 sent, 0 incomplete, -1 closed. */
@@ -67,7 +93,7 @@ static int repeat(struct session *s)
 		return 0;
 	for (size_t i = 0; i < len; i++)
 		p[head + i] ^= p[head - 4 + i % 4];
-	if (!say(s, p[0], (char *)p + head, len) || (p[0] & 0x0f) == 8)
+	if (!answer(s, p[0], (char *)p + head, len) || (p[0] & 0x0f) == 8)
 		return -1;
 	memmove(s->in.p, s->in.p + head + len, s->in.len - head - len);
 	s->in.len -= head + len;

@@ -6,6 +6,7 @@
 -- cut in two at every byte, and byte by byte, and wants the same variables.
 
 local class, logged, poll, asked_again
+local converter = {}
 local agent = {} -- what it answers: a list of pieces for the socket
 local clock_ms = 0 -- each piece of an answer comes 100 ms behind the last
 core = {
@@ -15,6 +16,7 @@ core = {
 	end,
 	log = function(_, text) logged = text end,
 	register_filter = function(_, c) class = c end,
+	register_converters = function(name, f) converter[name] = f end,
 	register_task = function(f) poll = coroutine.wrap(f) end,
 	msleep = function() coroutine.yield() end,
 	tcp = function() return agent.socket() end,
@@ -306,6 +308,76 @@ expect("usage_three_levels_down", SSE,
 	'data: {"response":{"metadata":{"usage":{"a":1}}}}\n\n', { events = 1 })
 expect("json_usage_two_levels_down", JSON,
 	'{"metadata":{"usage":{"a":1}}}', {})
+local spoof = '{"prompt_tokens":1}'
+for _, fake in ipairs { '"x"', "null", spoof, "[" .. spoof .. "]",
+	'{"usage":' .. spoof .. "}" } do
+	local metadata = '"metadata":{"usage":' .. fake .. '}'
+	for name, text in pairs {
+		before = "{" .. metadata .. ',"usage":{"a":1}}',
+		behind = '{"usage":{"a":1},' .. metadata .. "}",
+		between = '{"a":[{' .. metadata .. '}],"usage":{"a":1},"b":[{' ..
+			metadata .. "}]," .. metadata .. "}",
+	} do
+		local what = "usage_in_metadata " .. name .. " " .. fake
+		expect(what, JSON, text, { usage = '{"a":1}' })
+		expect(what .. " of an event", SSE, "data: " .. text .. "\n\n",
+			{ usage = '{"a":1}', events = 1 })
+		expect(what .. " of a response", SSE,
+			'data: {"type":"response.completed","sequence_number":9,' ..
+			'"response":' .. text .. "}\n\n",
+			{ usage = '{"a":1}', events = 1 })
+		check(what .. " at once", converter.usage_of(text) ==
+			'={"a":1}', converter.usage_of(text))
+	end
+	expect("usage_in_metadata alone " .. fake, JSON, "{" .. metadata .. "}",
+		{})
+	check("usage_in_metadata alone at once " .. fake,
+		converter.usage_of("{" .. metadata .. "}") == "", "found")
+end
+for _, name in ipairs { "item", "metadata", "my_response", "part" } do
+	expect("usage_of_" .. name .. "_in_an_event", SSE, last .. 'data: {"' ..
+		name .. '":{"usage":' .. spoof .. "}}\n\n",
+		{ usage = chat_usage, events = 2 })
+end
+expect("response_as_text_before_an_item", SSE,
+	'data: {"delta":"\\"response\\":{","item":{"usage":' .. spoof .. "}}\n\n",
+	{ events = 1 })
+expect("usage_in_the_arguments_of_a_tool", SSE, last ..
+	'data: {"type":"response.function_call_arguments.delta","delta":' ..
+	'"{\\"usage\\":{\\"prompt_tokens\\":1}}"}\n\n' ..
+	'data: {"choices":[{"delta":{"tool_calls":[{"function":{"arguments":' ..
+	'"\\"usage\\":{\\"prompt_tokens\\":1}"}}]}}]}\n\n',
+	{ usage = chat_usage, events = 3 })
+local deep = ('{"usage":['):rep(5000) .. ("]}"):rep(5000)
+check("usage behind 10,000 levels", converter.usage_of('{"tools":' .. deep ..
+	',"usage":{"a":1},"metadata":{}}') == '={"a":1}', "not found")
+
+local function id_of(body)
+	local found
+	local wrong = every_way(body, function(pieces)
+		local vars = run(SSE, pieces, { ["txn.gw.makes"] = "id" })
+		found = found or vars["txn.gw.object"] or "none"
+		if (vars["txn.gw.object"] or "none") ~= found then
+			return vars["txn.gw.object"] or "none"
+		end
+	end)
+	return wrong and found .. " and " .. wrong or found
+end
+for text, want in pairs {
+	['{"id":"resp_1","metadata":{"id":"resp_2"}}'] = "resp_1",
+	['{"metadata":{"id":"resp_2"},"id":"resp_1"}'] = "resp_1",
+	['{"tools":[{"id":"resp_2"}],"error":null,"id":"resp_1"}'] = "resp_1",
+	['{"metadata":{"id":"resp_2"}}'] = "none",
+	['{"text":"\\"id\\":\\"resp_2\\"","id":"resp_1"}'] = "resp_1",
+} do
+	local got = id_of('event: response.created\ndata: {"type":' ..
+		'"response.created","response":' .. text .. "}\n\n")
+	check("id of " .. text, got == want, got)
+	got = id_of('data: {"item":{"id":"resp_2"},"response":' .. text ..
+		"}\n\n")
+	check("id behind an item of " .. text, got == want, got)
+end
+
 expect("message_start_as_text_in_another_stream", SSE,
 	delta("message_start") .. 'data: {"response":{"usage":{"a":1}}}\n\n',
 	{ usage = '{"a":1}', events = 2 })
@@ -377,7 +449,7 @@ expect_strip("usage beside choices", 'data: {"choices":[{"delta":{}}],' ..
 expect_strip("the words as text of the model", delta(
 	'\\"choices\\":[],\\"usage\\":{}') .. done)
 expect_strip("the words deeper down", 'data: {"x":{"choices":[],"usage":{}},' ..
-	'"choices":[{}],"y":"}]{\\\\"}\n\n' .. done, nil, "{}")
+	'"choices":[{}],"y":"}]{\\\\"}\n\n' .. done)
 expect_strip("another kind of line", 'event: x\nid: 1\n:' ..
 	'{"choices":[],"usage":{"a":1}}\n\n' .. done, nil, '{"a":1}')
 expect_strip("an empty line more than needed",
@@ -459,6 +531,123 @@ vars = run(SSE, { last }, { fail = true })
 check("a failure publishes nothing and is logged",
 	not next(vars) and logged and logged:find("body is broken"),
 	tostring(logged))
+
+-- ---- a WebSocket: frames of RFC 6455, 5.2
+
+-- first: FIN, opcode; form: 7, 16 or 64 bits of length.
+local function frame(text, first, form)
+	first = string.char(first or 0x81)
+	form = form or #text < 126 and 7 or #text < 65536 and 16 or 64
+	if form == 7 then return first .. string.char(#text) .. text end
+	return first .. (form == 16 and string.pack(">BI2", 126, #text) or
+		string.pack(">BI8", 127, #text)) .. text
+end
+
+local function websocket(pieces)
+	local vars, now = {}, nil
+	local channel = { is_resp = function() return true end,
+		__filter = "filter" }
+	local http_res = {}
+	function http_res:body()
+		assert(self.__filter == "filter", "told no filter")
+		return now
+	end
+	local txn = { http_res = http_res, get_var = function() end,
+		set_var = function(_, k, v) vars[k] = v end }
+	local f = class:new()
+	f:http_headers(txn, { channel = channel,
+		is_resp = function() return true end,
+		get_stline = function() return { code = "101" } end })
+	for _, piece in ipairs(pieces) do
+		now = piece
+		f:tcp_payload(txn, channel)
+		now = nil
+		f:tcp_payload(txn, channel)
+	end
+	f:end_analyze(txn, channel)
+	return vars["txn.gw.usage"]
+end
+
+local function expect_session(name, bytes, want, broken)
+	logged = nil
+	local wrong = every_way(bytes, function(pieces)
+		local got = websocket(pieces)
+		if got ~= want then return "usage is " .. tostring(got) end
+		if not broken and logged then return "logged: " .. logged end
+	end)
+	check("session: " .. name, not wrong, wrong or "")
+end
+
+local function done(usage, output)
+	return '{"type":"response.done","event_id":"e","response":{"id":"r",' ..
+		'"output":[' .. (output or "") .. '],"usage":' .. usage ..
+		',"metadata":{"usage":"x"}}}'
+end
+local spoken = '{"total_tokens":150,"input_tokens":100,"output_tokens":50,' ..
+	'"input_token_details":{"text_tokens":40,"audio_tokens":60,' ..
+	'"cached_tokens":20},"output_token_details":{"audio_tokens":50}}'
+local function times(n)
+	return ('{"input_token_details":{"audio_tokens":%d,"cached_tokens":%d,' ..
+		'"text_tokens":%d},"input_tokens":%d,"output_token_details":' ..
+		'{"audio_tokens":%d},"output_tokens":%d,"total_tokens":%d}')
+		:format(60 * n, 20 * n, 40 * n, 100 * n, 50 * n, 50 * n, 150 * n)
+end
+local ping, pong = frame("usage", 0x89), frame("", 0x8a)
+local audio = '{"type":"response.output_audio.delta","delta":"' ..
+	("QUJD"):rep(50000) .. '","usage":' .. spoken .. "}"
+local said = frame(done(spoken))
+local heard = frame('{"type":"conversation.item.input_audio_transcription.' ..
+	'completed","item_id":"i","usage":{"type":"tokens","input_tokens":13,' ..
+	'"output_tokens":9,"input_token_details":{"audio_tokens":13}}}')
+
+expect_session("nothing said", frame('{"type":"session.created"}') .. ping)
+expect_session("one response", said, times(1))
+expect_session("several, control frames between", said .. ping .. said ..
+	pong .. pong .. said .. frame("", 0x88), times(3))
+expect_session("transcription alone", heard .. heard,
+	'{"input_token_details":{"audio_tokens":26},"input_tokens":26,' ..
+	'"output_tokens":18}')
+expect_session("transcription and response", said .. heard,
+	'{"input_token_details":{"audio_tokens":73,"cached_tokens":20,' ..
+	'"text_tokens":40},"input_tokens":113,"output_token_details":' ..
+	'{"audio_tokens":50},"output_tokens":59,"total_tokens":150}')
+expect_session("by duration", frame('{"type":"conversation.item.' ..
+	'input_audio_transcription.completed","usage":{"type":"duration",' ..
+	'"seconds":4.2}}'), "{}")
+expect_session("large audio is passed over", said .. frame(audio) .. said,
+	times(2))
+expect_session("a large response", frame(done(spoken,
+	'{"text":"' .. ("x"):rep(70000) .. '"}')), times(1))
+for _, form in ipairs { 16, 64 } do
+	expect_session("length of " .. form .. " bits", frame("x", 0x81, form) ..
+		frame(done(spoken), 0x81, form) .. said, times(2))
+end
+local text = done(spoken)
+for _, cut in ipairs { 0, 1, 40, #text } do
+	expect_session("fragments, control frame between, " .. cut,
+		frame(text:sub(1, cut), 0x01) .. ping .. frame("", 0x00) ..
+		frame(text:sub(cut + 1), 0x80) .. said, times(2))
+end
+expect_session("over many lines", frame((text:gsub("[{,]", "%0\n  "))),
+	times(1))
+expect_session("type behind the response", frame('{"response":{"usage":' ..
+	spoken .. '},"type":"response.done"}'), times(1))
+expect_session("binary is no event", frame(text, 0x82))
+for _, kind in ipairs { "session.updated", "conversation.item.created",
+	"response.created", "response.done.delta", "error" } do
+	expect_session("usage of " .. kind,
+		frame((text:gsub("response.done", kind, 1))))
+end
+expect_session("usage as text", frame(done("null", '{"text":"' ..
+	spoken:gsub('"', '\\"') .. '"}')))
+expect_session("usage null", said .. frame(done("null")), times(1))
+expect_session("cut off", said .. said:sub(1, -2), times(1))
+expect_session("huge numbers and fractions", frame(done('{"input_tokens":' ..
+	'1.5,"output_tokens":9999999999999999,"total_tokens":-1}')), "{}")
+-- what was read before stays charged
+expect_session("compressed", said .. frame("x", 0xc1) .. said, times(1), true)
+expect_session("masked", said .. "\x81\x81abcdx" .. said, times(1), true)
+check("what cannot be read is logged", logged, "nothing logged")
 
 -- ---- whoever is blocked is cut
 
