@@ -41,8 +41,9 @@
 -- that HAProxy 2.6, 3.0 and 3.2 have in common.
 
 -- Bytes of a usage object; a longer one is not published, and the agent charges
--- by estimate. The record that carries it has 8192 (net/udp).
-local MAX_TEXT = 2000
+-- by estimate. Anthropic's grows by 250 with each iteration. haproxy.cfg has the
+-- same bound, and usage/record.h says how it fits the record that carries it.
+local MAX_TEXT = 8000
 -- Bytes from the start of a stream that may name Anthropic's message_start.
 local HEAD = 160
 -- Bytes from the start of an answer that are searched for the id of a response.

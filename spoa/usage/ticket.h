@@ -34,8 +34,7 @@
 
 enum {
 	TICKET_VERSION = 1,
-	/* Bytes before base64url. Of the 8192 that HAProxy logs of a line
-	 * (`log ... len`), 4096 are then left for the reported usage. */
+	/* Bytes before base64url: 4096 of a line, see RECORD_LINE_MAX. */
 	TICKET_BYTES_MAX = 3072,
 };
 

@@ -66,16 +66,22 @@ static void ratio_cannot_be_pushed_out_of_range(void **state)
 static uint64_t cost(const struct policy_price *price, uint64_t input,
                      uint64_t cached, uint64_t output, uint64_t requests)
 {
-	return price_nano_usd(
-		price, &(struct price_use){input, cached, output, requests});
+	return price_nano_usd(price,
+	                      &(struct usage_tokens){.input = input,
+	                                             .cached = cached,
+	                                             .output = output},
+	                      requests);
 }
 
 static void cost_is_rounded_up_and_never_wraps(void **state)
 {
 	/* 2.50 / 1.25 / 10.00 dollars per million tokens, a cent a request */
-	struct policy_price p = {2500000, 1250000, 10000000, 10000000000};
-	struct policy_price cheap = {.input = 1};
-	struct policy_price dear = {.output = UINT64_MAX};
+	struct policy_price p = {.rates = {.input = 2500000,
+	                                   .cached = 1250000,
+	                                   .output = 10000000},
+	                         .request = 10000000000};
+	struct policy_price cheap = {.rates.input = 1};
+	struct policy_price dear = {.rates.output = UINT64_MAX};
 
 	(void)state;
 	assert_int_equal(cost(&p, 1000, 0, 500, 0), 2500 * 1000 + 10000 * 500);
@@ -85,6 +91,105 @@ static void cost_is_rounded_up_and_never_wraps(void **state)
 	assert_int_equal(cost(&p, 4, 0, 0, 1), 10000000 + 10000);
 	assert_int_equal(cost(&cheap, 1, 0, 0, 1), 1);
 	assert_true(cost(&dear, 0, 0, 1ULL << 40, 0) == UINT64_MAX / 2);
+}
+
+/* Each part at a rate of its own, which is a power of ten. */
+static const struct policy_rates apart = {
+	.input = 1,
+	.cached = 10,
+	.cache_write_5m = 100,
+	.cache_write_1h = 1000,
+	.audio_input = 10000,
+	.audio_cached = 100000,
+	.image_input = 1000000,
+	.image_cached = 10000000,
+	.output = 1,
+	.reasoning = 10,
+	.audio_output = 100,
+	.image_output = 1000,
+};
+
+static void each_kind_of_token_has_its_price(void **state)
+{
+	static const struct {
+		struct usage_tokens t;
+		uint64_t pico;
+	} rows[] = {
+		{{.input = 9}, 9},
+		{{.input = 9, .cached = 4}, 45},
+		{{.input = 9, .cached = 4, .cache_write_5m = 3}, 342},
+		{{.input = 9, .cache_write_5m = 3, .cache_write_1h = 2}, 2304},
+		{{.input = 9, .audio_input = 5}, 50004},
+		{{.input = 9, .audio_input = 5, .cached = 3}, 50031},
+		/* it is told that they were audio, or there is no text left */
+		{{.input = 9, .audio_input = 5, .cached = 3, .audio_cached = 3},
+	         320004},
+		{{.input = 9, .audio_input = 5, .cached = 6}, 230040},
+		{{.input = 9, .image_input = 5, .cached = 3, .image_cached = 2},
+	         23000013},
+		{{.output = 9}, 9},
+		{{.output = 9, .reasoning = 4}, 45},
+		{{.output = 9, .audio_output = 4, .image_output = 5}, 5400},
+		/* odd reports: nothing is counted twice, and nothing wraps */
+		{{.input = 5, .cache_write_1h = 9}, 5000},
+		{{.input = 5, .cached = 9}, 50},
+		{{.input = 5, .audio_input = 9, .audio_cached = 9}, 50000},
+		{{.output = 5, .reasoning = 9}, 50},
+	};
+	const struct policy_price p = {.rates = apart};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		assert_true(price_pico_usd(&p, &rows[i].t, 0) == rows[i].pico);
+}
+
+static void long_prompts_and_tiers_have_their_prices(void **state)
+{
+	static const struct policy_price_above above[] = {
+		{200, {.input = 3, .output = 5}}, {300, {.input = 4}}};
+	const struct policy_model m = {
+		.price = {.rates = {.input = 2000, .output = 1},
+	                  .request = 1000,
+	                  .above = above,
+	                  .n_above = 2},
+		.price_priority.rates = {.input = 7000, .output = 9000},
+		.price_flex.rates = {.input = 1},
+	};
+	const struct policy_price *p = &m.price;
+	struct usage_tokens t = {.input = 200, .output = 1};
+
+	(void)state;
+	assert_true(price_pico_usd(p, &t, 0) == 400001);
+	t.input = 201;
+	assert_true(price_pico_usd(p, &t, 1) == 603 + 5 + 1000);
+	t.input = 301;
+	assert_true(price_pico_usd(p, &t, 0) == 1204);
+	t.longest = 200; /* two short prompts are no long one */
+	assert_true(price_pico_usd(p, &t, 0) == 602001);
+	assert_ptr_equal(price_of_tier(&m, STR("priority")), &m.price_priority);
+	assert_ptr_equal(price_of_tier(&m, STR("flex")), &m.price_flex);
+	assert_ptr_equal(price_of_tier(&m, STR("batch")), &m.price_batch);
+	assert_ptr_equal(price_of_tier(&m, STR("")), &m.price);
+	/* reserved: as if it were the dearest tier */
+	assert_int_equal(price_dearest_nano_usd(&m, 10, 2), 70 + 18 + 1);
+}
+
+static void the_dearest_price_is_that_of_any_token(void **state)
+{
+	static const struct policy_price_above above[] = {
+		{200, {.input = 50000, .output = 60000}}};
+	const struct policy_model m = {
+		.price = {.rates = {.input = 1000,
+	                            .output = 2000,
+	                            .cache_write_1h = 3000,
+	                            .audio_output = 4000},
+	                  .above = above,
+	                  .n_above = 1}};
+
+	(void)state;
+	assert_int_equal(price_dearest_nano_usd(&m, 99, 10), 297 + 40);
+	/* the estimate may be half of what it is */
+	assert_int_equal(price_dearest_nano_usd(&m, 100, 10), 5000 + 600);
 }
 
 static void throttled_deployment_rests_as_long_as_azure_says(void **state)
@@ -164,6 +269,9 @@ int main(void)
 		cmocka_unit_test(ratio_follows_what_was_settled),
 		cmocka_unit_test(ratio_cannot_be_pushed_out_of_range),
 		cmocka_unit_test(cost_is_rounded_up_and_never_wraps),
+		cmocka_unit_test(each_kind_of_token_has_its_price),
+		cmocka_unit_test(long_prompts_and_tiers_have_their_prices),
+		cmocka_unit_test(the_dearest_price_is_that_of_any_token),
 		cmocka_unit_test(
 			throttled_deployment_rests_as_long_as_azure_says),
 		cmocka_unit_test(a_day_of_retry_after_is_about_the_request),
