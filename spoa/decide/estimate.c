@@ -59,6 +59,7 @@ enum step_result decide_estimate(struct request *r)
 		return STEP_NEXT;
 	r->charge.prompt_tokens = estimator_prompt(
 		r->decider->estimator, r->call.model->name,
+		r->caller.consumer ? r->caller.consumer->name : STR_NONE,
 		esti_text_bytes(&r->facts), r->facts.scan.n_data_urls);
 	r->charge.output_tokens = esti_output_tokens(r);
 	r->charge.nano_usd =

@@ -181,6 +181,17 @@ static void smt_report_unreachable(const struct settlement *s)
 		              (int)rec->status, 0);
 }
 
+/* Whether the prompt tokens are those of the text that was sent: no recording
+ * or picture, which may also have come by its URL, and not the prompts of
+ * several runs of the model. */
+static bool smt_is_of_one_text(const struct settlement *s)
+{
+	const struct usage_tokens *t = &s->tokens;
+
+	return s->rec.has_usage && t->audio_input == 0 && t->image_input == 0 &&
+	       t->longest == 0;
+}
+
 /* It counts, and is the only one that does: what follows happens once. */
 static void smt_counted(const struct settlement *s)
 {
@@ -196,8 +207,9 @@ static void smt_counted(const struct settlement *s)
 	count_usage(a->metrics, s->policy, &counted);
 	metrics_observe(a->metrics, "foundry_settle_lag_seconds", STR_NONE,
 	                clock_mono_us(a->clock) - s->arrived_us);
-	if (s->rec.has_usage)
+	if (smt_is_of_one_text(s))
 		estimator_learn(a->estimator, s->rec.ticket.model,
+		                s->rec.ticket.consumer,
 		                s->rec.ticket.text_bytes, s->tokens.input);
 	smt_log(s);
 	smt_report_unreachable(s);

@@ -57,7 +57,8 @@ enum {
 	X(COUNT, prompt, INNER)      /* estimated tokens: charged when no      \
 	                              * usage is reported */                   \
 	X(COUNT, reserved, INNER)    /* prompt and output tokens */            \
-	X(COUNT, text_bytes, INNER)  /* of the prompt, for usage/estimator */  \
+	X(COUNT, text_bytes, INNER)  /* of the prompt, for usage/estimator; 0  \
+	                              * if it was cut or had data URLs */      \
 	/* objects that the answer makes */                                    \
 	X(TEXT, owner, INNER)        /* whose they are; empty: makes none */   \
 	X(TEXT, origin, INNER)       /* id of the request whose reservation    \

@@ -579,6 +579,13 @@ static void test_huge_numbers(void **state)
 	r.facts.scan.text_bytes = UINT64_MAX;
 	write_and_read();
 	assert_true(ticket().text_bytes == UINT64_MAX);
+	/* of these nothing is learned about text */
+	r.facts.scan.n_data_urls = 1;
+	assert_int_equal(ticket().text_bytes, 0);
+	r.facts.scan.n_data_urls = 0;
+	r.facts.body_cut = true;
+	assert_int_equal(ticket().text_bytes, 0);
+	r.facts.body_cut = false;
 	deny(429, "c", "m");
 	r.verdict.retry_after_s = UINT64_MAX;
 	write_and_read();

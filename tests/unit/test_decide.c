@@ -6,6 +6,8 @@
 #include "usage/estimator.h"
 #include "usage/price.h"
 
+#include <stdio.h>
+
 static uint64_t now_us;
 
 static uint64_t fake_mono(void *ctx)
@@ -27,7 +29,7 @@ static void ratio_starts_at_the_known_average(void **state)
 	struct estimator *l = estimator_new();
 
 	(void)state;
-	assert_float_equal(estimator_ratio(l, STR("m")), 3.5, 0.0001);
+	assert_float_equal(estimator_ratio(l, STR("m"), STR("c")), 3.5, 0.0001);
 	estimator_free(l);
 }
 
@@ -38,9 +40,10 @@ static void ratio_follows_what_was_settled(void **state)
 
 	(void)state;
 	for (i = 0; i < 200; i++)
-		estimator_learn(l, STR("m"), 5000, 1000);
-	assert_float_equal(estimator_ratio(l, STR("m")), 5.0, 0.01);
-	assert_float_equal(estimator_ratio(l, STR("other")), 3.5, 0.0001);
+		estimator_learn(l, STR("m"), STR("c"), 5000, 1000);
+	assert_float_equal(estimator_ratio(l, STR("m"), STR("c")), 5.0, 0.01);
+	assert_float_equal(estimator_ratio(l, STR("other"), STR("c")), 3.5,
+	                   0.0001);
 	estimator_free(l);
 }
 
@@ -51,15 +54,74 @@ static void ratio_cannot_be_pushed_out_of_range(void **state)
 
 	(void)state;
 	for (i = 0; i < 500; i++)
-		estimator_learn(l, STR("m"), 1000000, 1);
-	assert_true(estimator_ratio(l, STR("m")) <= 8.0);
+		estimator_learn(l, STR("m"), STR("c"), 1000000, 1);
+	assert_true(estimator_ratio(l, STR("m"), STR("c")) <= 8.0);
 	for (i = 0; i < 500; i++)
-		estimator_learn(l, STR("m"), 1000, 1000000);
-	assert_true(estimator_ratio(l, STR("m")) >= 1.3);
-	estimator_learn(l, STR("tiny"), 10, 100);
-	estimator_learn(l, STR("none"), 1000, 0);
-	assert_float_equal(estimator_ratio(l, STR("tiny")), 3.5, 0.0001);
-	assert_float_equal(estimator_ratio(l, STR("none")), 3.5, 0.0001);
+		estimator_learn(l, STR("m"), STR("c"), 1000, 1000000);
+	assert_true(estimator_ratio(l, STR("m"), STR("c")) >= 1.3);
+	estimator_learn(l, STR("tiny"), STR("c"), 10, 100);
+	estimator_learn(l, STR("none"), STR("c"), 1000, 0);
+	assert_float_equal(estimator_ratio(l, STR("tiny"), STR("c")), 3.5,
+	                   0.0001);
+	assert_float_equal(estimator_ratio(l, STR("none"), STR("c")), 3.5,
+	                   0.0001);
+	estimator_free(l);
+}
+
+/* Pictures, blanks or a strange tongue of one caller are not those of another.
+ */
+static void one_consumer_does_not_move_another(void **state)
+{
+	struct estimator *l = estimator_new();
+	uint64_t before = estimator_prompt(l, STR("m"), STR("a"), 7000, 0);
+	int i;
+
+	(void)state;
+	assert_int_equal(before, 2008);
+	for (i = 0; i < 500; i++)
+		estimator_learn(l, STR("m"), STR("b"), 100000, 100);
+	assert_int_equal(estimator_prompt(l, STR("m"), STR("a"), 7000, 0),
+	                 before);
+	assert_true(estimator_ratio(l, STR("m"), STR("b")) > 7.9);
+	assert_float_equal(estimator_ratio(l, STR("n"), STR("b")), 3.5, 0.0001);
+	/* nor do names that look the same when they are put together */
+	estimator_learn(l, STR("xy"), STR("z"), 7000, 1000);
+	assert_float_equal(estimator_ratio(l, STR("x"), STR("yz")), 3.5, 0.0);
+	estimator_free(l);
+}
+
+static void one_request_moves_little(void **state)
+{
+	static const uint64_t odd[][2] = {{1000000, 1}, {1000, 1000000}};
+	struct estimator *l = estimator_new();
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		double before = estimator_ratio(l, STR("m"), STR("c"));
+
+		estimator_learn(l, STR("m"), STR("c"), odd[i][0], odd[i][1]);
+		assert_float_equal(estimator_ratio(l, STR("m"), STR("c")),
+		                   before, before * 0.0126);
+	}
+	estimator_free(l);
+}
+
+static void the_pairs_used_last_are_known(void **state)
+{
+	struct estimator *l = estimator_new();
+	char name[16];
+
+	(void)state;
+	estimator_learn(l, STR("m"), STR("kept"), 8000, 1000);
+	estimator_learn(l, STR("m"), STR("left"), 8000, 1000);
+	for (int i = 0; i < ESTIMATOR_PAIRS_MAX - 1; i++) {
+		snprintf(name, sizeof(name), "c%d", i);
+		estimator_learn(l, STR("m"), str_c(name), 8000, 1000);
+		assert_true(estimator_ratio(l, STR("m"), STR("kept")) > 3.5);
+	}
+	assert_float_equal(estimator_ratio(l, STR("m"), STR("left")), 3.5, 0.0);
+	/* a new one is learned all the same */
+	assert_true(estimator_ratio(l, STR("m"), str_c(name)) > 3.5);
 	estimator_free(l);
 }
 
@@ -268,6 +330,9 @@ int main(void)
 		cmocka_unit_test(ratio_starts_at_the_known_average),
 		cmocka_unit_test(ratio_follows_what_was_settled),
 		cmocka_unit_test(ratio_cannot_be_pushed_out_of_range),
+		cmocka_unit_test(one_consumer_does_not_move_another),
+		cmocka_unit_test(one_request_moves_little),
+		cmocka_unit_test(the_pairs_used_last_are_known),
 		cmocka_unit_test(cost_is_rounded_up_and_never_wraps),
 		cmocka_unit_test(each_kind_of_token_has_its_price),
 		cmocka_unit_test(long_prompts_and_tiers_have_their_prices),

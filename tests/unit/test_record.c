@@ -774,7 +774,8 @@ static void pictures_cost_what_was_reserved_for_them(void **state)
 
 	(void)state;
 	assert_non_null(e);
-	ticket.prompt = estimator_prompt(e, ticket.model, 350, 3);
+	ticket.prompt =
+		estimator_prompt(e, ticket.model, ticket.consumer, 350, 3);
 	ticket.reserved = ticket.prompt + 1000;
 	estimator_free(e);
 	assert_int_equal(ticket.prompt, 100 + 8 + 3 * 765);
