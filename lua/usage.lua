@@ -44,8 +44,9 @@
 -- that HAProxy 2.6, 3.0 and 3.2 have in common.
 
 -- Bytes of a usage object; a longer one is not published, and the agent charges
--- by estimate. The record that carries it has 8192 (net/udp).
-local MAX_TEXT = 2000
+-- by estimate. Anthropic's grows by 250 with each iteration. haproxy.cfg has the
+-- same bound, and usage/record.h says how it fits the record that carries it.
+local MAX_TEXT = 8000
 -- Bytes from the start of an event in which "response" or "message" begins;
 -- before it come its type and a number.
 local HEAD = 512

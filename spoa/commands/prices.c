@@ -26,6 +26,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* A dollar per token in pico-dollars: a million dollars per million tokens, the
  * largest amount that base/usd reads, and so gateway.json. */
@@ -90,40 +91,157 @@ static void prices_write_price(struct buf *out, uint64_t pico)
 
 /* ----------------------------------------------------------------- entries */
 
-/* The prices that gateway.json can hold. */
-enum price {
+/* A group of prices of gateway.json. The key of a price in LiteLLM's file is
+ * the base below, with what says the group behind it (azure.md 7):
+ *   input_cost_per_token _above_272k_tokens _priority */
+enum group {
+	PLAIN = 0,
+	BATCH = 1,
+	PRIORITY = 2,
+	FLEX = 3,
+	N_GROUPS = 4,
+};
+
+static const struct {
+	struct str suffix;
+	const char *ours;
+} prices_groups[N_GROUPS] = {
+	[PLAIN] = {STR_INIT(""), NULL},
+	[BATCH] = {STR_INIT("_batches"), "batch"},
+	[PRIORITY] = {STR_INIT("_priority"), "priority"},
+	[FLEX] = {STR_INIT("_flex"), "flex"},
+};
+
+enum rate {
 	INPUT = 0,
 	CACHED = 1,
 	OUTPUT = 2,
-	REQUEST = 3,
-	BATCH_INPUT = 4,
-	BATCH_OUTPUT = 5,
-	N_PRICES = 6,
+	N_RATES = 12,
 };
 
-/* Names of the members: in LiteLLM's file (azure.md 7) and in gateway.json. */
+/* Names of the members, in the order in which they are written. */
 static const struct {
 	struct str theirs;
 	const char *ours;
-} prices_fields[N_PRICES] = {
+} prices_fields[N_RATES] = {
 	[INPUT] = {STR_INIT("input_cost_per_token"), "input"},
 	[CACHED] = {STR_INIT("cache_read_input_token_cost"), "cached"},
 	[OUTPUT] = {STR_INIT("output_cost_per_token"), "output"},
-	[REQUEST] = {STR_INIT("input_cost_per_request"), "request"},
-	[BATCH_INPUT] = {STR_INIT("input_cost_per_token_batches"), "input"},
-	[BATCH_OUTPUT] = {STR_INIT("output_cost_per_token_batches"), "output"},
+	{STR_INIT("cache_creation_input_token_cost"), "cache_write_5m"},
+	{STR_INIT("cache_creation_input_token_cost_above_1hr"),
+         "cache_write_1h"},
+	{STR_INIT("input_cost_per_audio_token"), "audio_input"},
+	{STR_INIT("cache_read_input_audio_token_cost"), "audio_cached"},
+	{STR_INIT("output_cost_per_audio_token"), "audio_output"},
+	{STR_INIT("input_cost_per_image_token"), "image_input"},
+	{STR_INIT("cache_read_input_image_token_cost"), "image_cached"},
+	{STR_INIT("output_cost_per_image_token"), "image_output"},
+	{STR_INIT("output_cost_per_reasoning_token"), "reasoning"},
+};
+
+/* What gateway.json can have of "above" in one group. */
+enum { N_ABOVE = 8 };
+
+struct rates {
+	bool given[N_RATES];
+	uint64_t pico[N_RATES]; /* valid where given */
+};
+
+/* [0] is for prompts of all lengths, the others by `tokens`, ascending. */
+struct tier {
+	size_t n_above;
+	uint64_t tokens[1 + N_ABOVE];
+	struct rates rates[1 + N_ABOVE];
 };
 
 /* A model of the file. Texts are views into it, with their JSON escapes. */
 struct entry {
-	struct str name;  /* without the prefix */
-	struct str mode;  /* "chat", "embedding", ... */
-	struct str other; /* a price gateway.json has no member for, or empty */
-	bool given[N_PRICES];
-	uint64_t pico[N_PRICES]; /* valid where given */
-	struct str bad;          /* a price that cannot be read, as written */
-	enum price bad_price;    /* which one that is */
+	struct str name; /* without the prefix */
+	struct str mode; /* "chat", "embedding", ... */
+	struct tier tiers[N_GROUPS];
+	bool has_request;
+	uint64_t request;
+	struct str bad;     /* a price that cannot be read, as written */
+	struct str bad_key; /* which one that is */
+	size_t n_other;     /* prices that gateway.json has no member for */
+	struct str other[16];
 };
+
+/* Where a price belongs; tokens 0: to prompts of all lengths. */
+struct member {
+	enum group group;
+	size_t rate;
+	uint64_t tokens;
+};
+
+/* Take `end` off *key, if it ends so. */
+static bool prices_strip(struct str *key, struct str end)
+{
+	if (!str_ends(*key, end))
+		return false;
+	*key = str_first(*key, key->len - end.len);
+	return true;
+}
+
+/* "..._above_272k_tokens": 272000. False when it is no length. */
+static bool prices_strip_length(struct str *key, uint64_t *tokens)
+{
+	static const struct str above = STR_INIT("_above_");
+	struct str rest = *key;
+	size_t at = rest.len;
+	uint64_t n;
+
+	if (!prices_strip(&rest, STR("k_tokens")))
+		return false;
+	while (at > 0 && !str_starts(str_from(rest, at), above))
+		at--;
+	if (!str_starts(str_from(rest, at), above) ||
+	    !str_to_u64(str_from(rest, at + above.len), &n) || n == 0 ||
+	    n > 1000000)
+		return false;
+	*tokens = n * 1000;
+	*key = str_first(rest, at);
+	return true;
+}
+
+/* False when gateway.json has no member for this key. A batch tells the sum of
+ * many prompts, so it has no prices above a length. */
+static bool prices_find_member(struct str key, struct member *out)
+{
+	struct member m = {.group = PLAIN};
+
+	for (size_t g = BATCH; g < N_GROUPS && m.group == PLAIN; g++)
+		if (prices_strip(&key, prices_groups[g].suffix))
+			m.group = (enum group)g;
+	prices_strip_length(&key, &m.tokens);
+	if (m.group == BATCH && m.tokens > 0)
+		return false;
+	while (m.rate < N_RATES && !str_eq(key, prices_fields[m.rate].theirs))
+		m.rate++;
+	*out = m;
+	return m.rate < N_RATES;
+}
+
+/* The rates of this length, made in their place in the order. NULL: there are
+ * too many. */
+static struct rates *prices_rates_of(struct tier *t, uint64_t tokens)
+{
+	size_t i = 0, k;
+
+	while (i <= t->n_above && t->tokens[i] < tokens)
+		i++;
+	if (i <= t->n_above && t->tokens[i] == tokens)
+		return &t->rates[i];
+	if (t->n_above == N_ABOVE)
+		return NULL;
+	for (k = ++t->n_above; k > i; k--) {
+		t->tokens[k] = t->tokens[k - 1];
+		t->rates[k] = t->rates[k - 1];
+	}
+	t->tokens[i] = tokens;
+	t->rates[i] = (struct rates){.given = {false}};
+	return &t->rates[i];
+}
 
 /* Skips the value that begins with token `t`, which was just read. An object or
  * array is over when the scanner is less deep than inside it. */
@@ -139,32 +257,54 @@ static void prices_skip_value(struct jscan *s, enum jscan_token t)
 
 /* null counts as not given; any other value that is no exact price makes the
  * entry bad: a price that is left out silently would be 0. */
-static void prices_read_price(struct entry *e, enum price p, enum jscan_token t,
-                              struct str value)
+static void prices_read_price(struct entry *e, struct str key,
+                              enum jscan_token t, struct str value, bool *given,
+                              uint64_t *pico)
 {
-	e->given[p] = t == JSCAN_NUMBER && prices_pico(value, &e->pico[p]);
-	if (!e->given[p] && t != JSCAN_NULL) {
+	*given = t == JSCAN_NUMBER && prices_pico(value, pico);
+	if (!*given && t != JSCAN_NULL) {
 		e->bad = value.len > 0 ? value : STR("no number");
-		e->bad_price = p;
+		e->bad_key = key;
 	}
+}
+
+/* By the words that LiteLLM's names of prices have. */
+static bool prices_is_cost(struct str key)
+{
+	return memmem(key.p, key.len, "cost", 4) ||
+	       memmem(key.p, key.len, "pricing", 7) ||
+	       str_starts(key, STR("regional_processing_uplift"));
+}
+
+/* A price that gateway.json has no place for: it is named. */
+static void prices_note_other(struct entry *e, struct str key)
+{
+	if (prices_is_cost(key) &&
+	    e->n_other < sizeof(e->other) / sizeof(*e->other))
+		e->other[e->n_other++] = key;
 }
 
 static void prices_read_member(struct entry *e, struct str key,
                                enum jscan_token t, struct str value)
 {
-	unsigned i;
+	struct rates *r = NULL;
+	struct member m;
 
-	for (i = 0; i < N_PRICES; i++)
-		if (str_eq(key, prices_fields[i].theirs))
-			prices_read_price(e, (enum price)i, t, value);
 	if (str_eq(key, STR("mode")) && t == JSCAN_STRING)
 		e->mode = value;
-	/* Azure bills these at other prices, gateway.json has one per token:
-	 * input_cost_per_token_above_200k_tokens, and the like */
-	if (t == JSCAN_NUMBER &&
-	    (str_starts(key, STR("input_cost_per_token_above_")) ||
-	     str_starts(key, STR("input_cost_per_audio_token"))))
-		e->other = key;
+	else if (str_eq(key, STR("input_cost_per_request")))
+		prices_read_price(e, key, t, value, &e->has_request,
+		                  &e->request);
+	else if (t != JSCAN_NULL && prices_find_member(key, &m))
+		r = prices_rates_of(&e->tiers[m.group], m.tokens);
+	else if (t != JSCAN_NUMBER)
+		return;
+	if (r)
+		prices_read_price(e, key, t, value, &r->given[m.rate],
+		                  &r->pico[m.rate]);
+	else if (t == JSCAN_NUMBER &&
+	         !str_eq(key, STR("input_cost_per_request")))
+		prices_note_other(e, key);
 }
 
 /* Members of the entry only (depth 2): nested objects are about other things.
@@ -177,9 +317,27 @@ static void prices_read_entry(struct jscan *s, struct entry *e)
 
 		if (s->depth == 2 && t != JSCAN_OBJECT && t != JSCAN_ARRAY)
 			prices_read_member(e, key, t, s->text);
-		else
+		else {
+			if (s->depth == 3)
+				prices_note_other(e, key);
 			prices_skip_value(s, t);
+		}
 	}
+}
+
+static bool prices_is_output(size_t rate)
+{
+	return str_starts(prices_fields[rate].theirs, STR("output_"));
+}
+
+/* Models of pictures and of speech may have none of text. */
+static bool prices_has_output(const struct rates *r)
+{
+	bool has = false;
+
+	for (size_t i = 0; i < N_RATES; i++)
+		has = has || (r->given[i] && prices_is_output(i));
+	return has;
 }
 
 /* Why this entry cannot be a model of gateway.json, NULL when it can. A '/' in
@@ -194,27 +352,71 @@ static const char *prices_find_obstacle(const struct entry *e)
 		return "nothing is left of its name";
 	if (str_find(e->name, '/') < e->name.len)
 		return "is priced apart: ask for it with a longer --prefix";
-	if (!e->given[INPUT])
+	if (!e->tiers[PLAIN].rates[0].given[INPUT])
 		return "has no price per token";
-	if (!e->given[OUTPUT] && !vectors)
+	if (!prices_has_output(&e->tiers[PLAIN].rates[0]) && !vectors)
 		return "has no price of its output";
 	return NULL;
 }
 
-static void prices_write_batch(const struct entry *e, struct buf *out)
+/* The members of an object, without its brackets. `sep` stands before the first
+ * of them; the result before the next one. */
+static const char *prices_write_rates(const struct rates *r, const char *sep,
+                                      struct buf *out)
 {
-	const char *sep = ", \"batch\": {";
-	unsigned i;
-
-	for (i = BATCH_INPUT; i <= BATCH_OUTPUT; i++) {
-		if (!e->given[i])
+	for (size_t i = 0; i < N_RATES; i++) {
+		if (!r->given[i])
 			continue;
 		buf_fmt(out, "%s\"%s\": ", sep, prices_fields[i].ours);
-		prices_write_price(out, e->pico[i]);
+		prices_write_price(out, r->pico[i]);
 		sep = ", ";
 	}
-	if (e->given[BATCH_INPUT] || e->given[BATCH_OUTPUT])
-		buf_fmt(out, "}");
+	return sep;
+}
+
+static const char *prices_write_tier(const struct tier *t, const char *sep,
+                                     struct buf *out)
+{
+	sep = prices_write_rates(&t->rates[0], sep, out);
+	for (size_t i = 1; i <= t->n_above; i++) {
+		buf_fmt(out, "%s%s{\"tokens\": %" PRIu64, i == 1 ? sep : ", ",
+		        i == 1 ? "\"above\": [" : "", t->tokens[i]);
+		prices_write_rates(&t->rates[i], ", ", out);
+		buf_fmt(out, "}%s", i == t->n_above ? "]" : "");
+		sep = ", ";
+	}
+	return sep;
+}
+
+static void prices_write_prices(const struct entry *e, struct buf *out)
+{
+	struct tier plain = e->tiers[PLAIN];
+	struct rates *r = &plain.rates[0];
+	const char *sep;
+
+	/* Where an answer has no text the price of text is that of the dearest
+	 * of what it has; an embedding has nothing. */
+	for (size_t i = 0; !r->given[OUTPUT] && i < N_RATES; i++)
+		if (r->given[i] && prices_is_output(i) &&
+		    r->pico[i] > r->pico[OUTPUT])
+			r->pico[OUTPUT] = r->pico[i];
+	r->given[OUTPUT] = true;
+	sep = prices_write_tier(&plain, "", out);
+	if (e->has_request) {
+		buf_fmt(out, "%s\"request\": \"", sep);
+		usd_write(out, e->request);
+		buf_fmt(out, "\"");
+	}
+	for (size_t g = BATCH; g < N_GROUPS; g++) {
+		size_t before = out->len;
+
+		buf_fmt(out, ", \"%s\": {", prices_groups[g].ours);
+		sep = prices_write_tier(&e->tiers[g], "", out);
+		if (*sep)
+			buf_fmt(out, "}");
+		else
+			out->len = before;
+	}
 }
 
 /* True when the entry was written. Else its note says why it was not. */
@@ -222,7 +424,6 @@ static bool prices_write_entry(const struct entry *e, struct str prefix,
                                bool first, struct buf *out, struct buf *notes)
 {
 	const char *why = prices_find_obstacle(e);
-	unsigned i;
 
 	buf_fmt(notes, "%" STR_FMT "%" STR_FMT ": ", STR_ARG(prefix),
 	        STR_ARG(e->name));
@@ -230,8 +431,7 @@ static bool prices_write_entry(const struct entry *e, struct str prefix,
 		buf_fmt(notes,
 		        "skipped: found %" STR_FMT " as %" STR_FMT
 		        ", expected USD with at most 12 decimals\n",
-		        STR_ARG(e->bad),
-		        STR_ARG(prices_fields[e->bad_price].theirs));
+		        STR_ARG(e->bad), STR_ARG(e->bad_key));
 	else if (why)
 		buf_fmt(notes, "skipped: %s (%" STR_FMT ")\n", why,
 		        STR_ARG(e->mode));
@@ -239,20 +439,7 @@ static bool prices_write_entry(const struct entry *e, struct str prefix,
 		return false;
 	buf_fmt(out, "%s\n\t\"%" STR_FMT "\": {\"price\": {", first ? "" : ",",
 	        STR_ARG(e->name));
-	for (i = INPUT; i <= OUTPUT; i++) {
-		/* an embedding has no output: its price is written as 0 */
-		if (!e->given[i] && i != OUTPUT)
-			continue;
-		buf_fmt(out, "%s\"%s\": ", i ? ", " : "",
-		        prices_fields[i].ours);
-		prices_write_price(out, e->given[i] ? e->pico[i] : 0);
-	}
-	if (e->given[REQUEST]) {
-		buf_fmt(out, ", \"%s\": \"", prices_fields[REQUEST].ours);
-		usd_write(out, e->pico[REQUEST]);
-		buf_fmt(out, "\"");
-	}
-	prices_write_batch(e, out);
+	prices_write_prices(e, out);
 	buf_fmt(out, "}}");
 	return true;
 }
@@ -266,13 +453,15 @@ static bool prices_print_entry(const struct entry *e, struct str prefix,
 
 	if (!prices_write_entry(e, prefix, first, out, notes))
 		return false;
-	if (e->other.len > 0)
-		buf_fmt(notes,
-		        "taken, without %" STR_FMT ": gateway.json has one "
-		        "price for all lengths and kinds of input\n",
-		        STR_ARG(e->other));
-	else
+	if (e->n_other == 0) {
 		notes->len = before;
+		return true;
+	}
+	buf_fmt(notes, "taken, without");
+	for (size_t i = 0; i < e->n_other; i++)
+		buf_fmt(notes, "%s %" STR_FMT, i ? "," : "",
+		        STR_ARG(e->other[i]));
+	buf_fmt(notes, ": gateway.json has no such price\n");
 	return true;
 }
 

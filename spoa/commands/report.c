@@ -183,12 +183,15 @@ static unsigned __int128 rpt_price_entry(const struct report *rep,
                                          const struct usage_entry *e)
 {
 	const struct policy_model *m = policy_model(rep->policy, e->model);
+	struct usage_tokens tokens;
 
 	if (!m)
 		return (unsigned __int128)e->nano_usd * 1000;
-	return price_pico_usd(e->batch.len > 0 ? &m->price_batch : &m->price,
-	                      &(struct price_use){e->input, e->cached,
-	                                          e->output, e->requests});
+	tokens = entry_tokens(e);
+	return price_pico_usd(e->batch.len > 0
+	                              ? &m->price_batch
+	                              : price_of_tier(m, e->service_tier),
+	                      &tokens, e->requests);
 }
 
 /* What a provisioned deployment has served is paid by the hour: its tokens are
@@ -233,11 +236,10 @@ static bool rpt_keep_batch_increase(struct report *rep, struct usage_entry *e)
 			return false;
 		}
 	}
-	rpt_keep_increase(&e->input, &seen->input);
-	rpt_keep_increase(&e->cached, &seen->cached);
-	rpt_keep_increase(&e->output, &seen->output);
-	rpt_keep_increase(&e->reasoning, &seen->reasoning);
-	rpt_keep_increase(&e->audio, &seen->audio);
+#define RPT_INCREASE(kind, name, where)                                        \
+	rpt_keep_increase(&e->name, &seen->name);
+	USAGE_TOKENS(RPT_INCREASE)
+#undef RPT_INCREASE
 	return true;
 }
 
@@ -269,11 +271,9 @@ static void rpt_add_line(struct report *rep, struct str line)
 	row->sums.requests++;
 	row->sums.estimated += e.estimated;
 	row->sums.failed += e.status < 200 || e.status > 299;
-	row->sums.input += e.input;
-	row->sums.cached += e.cached;
-	row->sums.output += e.output;
-	row->sums.reasoning += e.reasoning;
-	row->sums.audio += e.audio;
+#define RPT_ADD(kind, name, where) row->sums.name += e.name;
+	USAGE_TOKENS(RPT_ADD)
+#undef RPT_ADD
 	rpt_add_cost(rep, row, &e);
 }
 

@@ -14,27 +14,31 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Widths in characters. */
 enum {
-	RPP_USD_WIDTH = 24,      /* a hundred billion dollars, 12 decimals */
+	RPP_USD_WIDTH = 24, /* a hundred billion dollars, 12 decimals */
+	RPP_NUMBER_WIDTH = 14,
 	RPP_NAME_WIDTH_MIN = 5,  /* "total" */
 	RPP_NAME_WIDTH_MAX = 60, /* longer values are cut: the table only */
 };
 
-/* The sums that are counted in uint64_t. */
+/* The sums that are counted in uint64_t. The table has a rare one only where
+ * there is one; programs get all columns always. */
 static const struct number {
 	const char *name;
 	size_t at; /* offset in struct sums */
-} rpp_numbers[] = {
-	{"requests", offsetof(struct sums, requests)},
-	{"failed", offsetof(struct sums, failed)},
-	{"estimated", offsetof(struct sums, estimated)},
-	{"input", offsetof(struct sums, input)},
-	{"cached", offsetof(struct sums, cached)},
-	{"output", offsetof(struct sums, output)},
-	{"reasoning", offsetof(struct sums, reasoning)},
-	{"audio", offsetof(struct sums, audio)},
+	bool rare;
+} rpp_numbers[] = {{"requests", offsetof(struct sums, requests), false},
+                   {"failed", offsetof(struct sums, failed), false},
+                   {"estimated", offsetof(struct sums, estimated), false},
+#define RPP_IS_LEDGER false
+#define RPP_IS_RARE   true
+#define RPP_TOKENS(kind, name, where)                                          \
+	{#name, offsetof(struct sums, name), RPP_IS_##where},
+                   USAGE_TOKENS(RPP_TOKENS)
+#undef RPP_TOKENS
 };
 
 enum { RPP_N_NUMBERS = sizeof(rpp_numbers) / sizeof(*rpp_numbers) };
@@ -127,8 +131,23 @@ static int rpp_column_width(const struct report *rep, struct row *const *v,
 	return width > RPP_NAME_WIDTH_MAX ? RPP_NAME_WIDTH_MAX : (int)width;
 }
 
+/* With two blanks between it and the column before. */
+static int rpp_width(size_t k)
+{
+	int len = (int)strlen(rpp_numbers[k].name) + 2;
+
+	return len > RPP_NUMBER_WIDTH ? len : RPP_NUMBER_WIDTH;
+}
+
+/* Whether the table has column `k`; *total is the sum of all rows. */
+static bool rpp_is_shown(const struct sums *total, size_t k)
+{
+	return !rpp_numbers[k].rare || rpp_number_of(total, k) > 0;
+}
+
 /* The numbers of a line of the table. */
-static void rpp_write_sums(const struct sums *s, struct buf *out)
+static void rpp_write_sums(const struct sums *s, const struct sums *total,
+                           struct buf *out)
 {
 	char space[64];
 	struct buf usd = {
@@ -136,7 +155,9 @@ static void rpp_write_sums(const struct sums *s, struct buf *out)
 	size_t k;
 
 	for (k = 0; k < RPP_N_NUMBERS; k++)
-		buf_fmt(out, "%14" PRIu64, rpp_number_of(s, k));
+		if (rpp_is_shown(total, k))
+			buf_fmt(out, "%*" PRIu64, rpp_width(k),
+			        rpp_number_of(s, k));
 	usd_write(&usd, s->pico_usd);
 	buf_fmt(out, "%*" STR_FMT "\n", RPP_USD_WIDTH, STR_ARG(buf_str(&usd)));
 }
@@ -148,25 +169,27 @@ static void rpp_write_table(const struct report *rep, struct row *const *v,
 	struct sums total = {0};
 	size_t i, k;
 
+	for (i = 0; v[i]; i++)
+		rpp_add_sums(&total, &v[i]->sums);
 	for (k = 0; k < rep->n_columns; k++) {
 		widths[k] = rpp_column_width(rep, v, k);
 		buf_fmt(out, "%-*" STR_FMT "  ", widths[k],
 		        STR_ARG(rep->names[k]));
 	}
 	for (k = 0; k < RPP_N_NUMBERS; k++)
-		buf_fmt(out, "%14s", rpp_numbers[k].name);
+		if (rpp_is_shown(&total, k))
+			buf_fmt(out, "%*s", rpp_width(k), rpp_numbers[k].name);
 	buf_fmt(out, "%*s\n", RPP_USD_WIDTH, "usd");
 	for (i = 0; v[i]; i++) {
 		for (k = 0; k < rep->n_columns; k++)
 			buf_fmt(out, "%-*" STR_FMT "  ", widths[k],
 			        STR_ARG(str_first(v[i]->values[k],
 			                          RPP_NAME_WIDTH_MAX)));
-		rpp_write_sums(&v[i]->sums, out);
-		rpp_add_sums(&total, &v[i]->sums);
+		rpp_write_sums(&v[i]->sums, &total, out);
 	}
 	for (k = 0; k < rep->n_columns; k++)
 		buf_fmt(out, "%-*s  ", widths[k], k == 0 ? "total" : "");
-	rpp_write_sums(&total, out);
+	rpp_write_sums(&total, &total, out);
 	report_ptu_tell(rep, out);
 }
 

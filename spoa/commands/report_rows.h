@@ -18,7 +18,9 @@
 /* uint64_t holds 10^19 tokens; dollars need more (usage/price). */
 struct sums {
 	uint64_t requests, estimated, failed;
-	uint64_t input, cached, output, reasoning, audio;
+#define SUMS_MEMBER(kind, name, where) FIELD_MEMBER(kind, name)
+	USAGE_TOKENS(SUMS_MEMBER)
+#undef SUMS_MEMBER
 	unsigned __int128 pico_usd;
 };
 

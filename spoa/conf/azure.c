@@ -9,6 +9,7 @@
  * reference points to exists already; credentials by conf/credentials.
  */
 #include "conf/build.h"
+#include "conf/model_price.h"
 #include "conf/url.h"
 
 /* Azure keeps a response for 30 days. */
@@ -159,36 +160,6 @@ static void az_build_deployments(struct build *b, const struct raw_model *raw,
 	}
 }
 
-/* Defaults of batch prices: those of requests. A batch price for input, without
- * one for cached tokens, also applies to cached tokens. */
-static void az_build_batch_price(const struct raw_batch_price *raw,
-                                 struct policy_model *m)
-{
-	const struct section *s = &options_batch_price;
-
-	m->price_batch = raw->p;
-	if (!options_given(s, raw, "input"))
-		m->price_batch.input = m->price.input;
-	if (!options_given(s, raw, "output"))
-		m->price_batch.output = m->price.output;
-	if (!options_given(s, raw, "cached"))
-		m->price_batch.cached = options_given(s, raw, "input")
-		                                ? raw->p.input
-		                                : m->price.cached;
-}
-
-/* Cached tokens have a lower price at Azure. Without a configured one they cost
- * as much as other input, so the sum is never too low. */
-static void az_build_price(const struct raw_model *raw, struct policy_model *m)
-{
-	bool cached = options_given(&options_price, &raw->price, "cached");
-
-	m->price = raw->price.p;
-	if (!cached)
-		m->price.cached = m->price.input;
-	az_build_batch_price(&raw->price.batch, m);
-}
-
 /* Names and aliases share one map, which the look-up of a request uses. */
 static void az_add_name(struct build *b, struct policy_model *m,
                         struct str name, const struct place *at)
@@ -316,7 +287,7 @@ static void az_build_models(struct build *b)
 		*m = raw->p;
 		m->name = raw->head.name;
 		az_build_deployments(b, raw, &top, m);
-		az_build_price(raw, m);
+		model_price_build(b, &raw->price, &top, m);
 		m->adapt = raw->adapt.p;
 		m->adapt.max_tokens =
 			(enum policy_adapt_max)raw->adapt.max_tokens;

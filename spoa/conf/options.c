@@ -320,36 +320,59 @@ static const struct option opt_resource_rows[] = {
 static const struct section opt_resource =
 	SECTION(opt_resource_rows, raw_resource);
 
-/* "price" of a model and "batch" in it. No defaults here: an absent price takes
- * another one, see az_build_price(). */
+/* "price" of a model, and what it has in it. No defaults here: an absent price
+ * takes another one, see conf/model_price. */
+#define OPT_RATE(name_, first, second, help_)                                  \
+	{#name_, OPT_PRICE, AT(raw_rates, p.name_),                            \
+	 .help = "USD per million " help_},
+
 static const struct option opt_batch_price_rows[] = {
-	{"input", OPT_PRICE, AT(raw_batch_price, p.input),
-         .help = "USD per million prompt tokens; default: as without batch"},
-	{"cached", OPT_PRICE, AT(raw_batch_price, p.cached),
-         .help = "USD per million cached prompt tokens; default: as input"},
-	{"output", OPT_PRICE, AT(raw_batch_price, p.output),
-         .help = "USD per million completion tokens; default: as without "
-                 "batch"},
-	{.key = NULL}};
+	POLICY_RATES(OPT_RATE){.key = NULL}};
 const struct section options_batch_price =
-	SECTION(opt_batch_price_rows, raw_batch_price);
+	SECTION(opt_batch_price_rows, raw_rates);
+
+static const struct option opt_above_rows[] = {
+	{"tokens", OPT_U64, .required = true, AT(raw_above, tokens), .min = 1,
+         .max = 1000000000,
+         .help = "of the prompt, cached ones included; the prices below are "
+                 "those of all tokens of a request that has more"},
+	POLICY_RATES(OPT_RATE){.key = NULL}};
+const struct section options_above = SECTION(opt_above_rows, raw_above);
+
+static const struct option opt_tier_rows[] = {
+	POLICY_RATES(OPT_RATE){
+		"above", OPT_LIST, AT(raw_tier, above), .min = 1, .max = 8,
+		.section = &options_above,
+		.help = "as in price; default: that of price, at the dearer of "
+			"its prices and those of the tier"},
+	{.key = NULL}};
+const struct section options_tier = SECTION(opt_tier_rows, raw_tier);
 
 static const struct option opt_price_rows[] = {
-	{"input", OPT_PRICE, AT(raw_price, p.input),
-         .help = "USD per million prompt tokens"},
-	{"cached", OPT_PRICE, AT(raw_price, p.cached),
-         .help = "USD per million cached prompt tokens; default: as input"},
-	{"output", OPT_PRICE, AT(raw_price, p.output),
-         .help = "USD per million completion tokens"},
-	{"request", OPT_USD, AT(raw_price, p.request), .def = "\"0\"",
-         .help = "USD per request that the resource has served, besides its "
-                 "tokens"},
+	POLICY_RATES(OPT_RATE){"request", OPT_USD, AT(raw_price, request),
+                               .def = "\"0\"",
+                               .help = "USD per request that the resource has "
+                                       "served, besides its tokens"},
+	{"above", OPT_LIST, AT(raw_price, above), .min = 1, .max = 8,
+         .section = &options_above,
+         .help = "prices of long prompts, the shortest first. What an entry "
+                 "does not state is as without it, but not below its own "
+                 "input or output"},
 	{"batch", OPT_OBJECT, AT(raw_price, batch),
          .section = &options_batch_price,
          .help = "of what ran in batches: the usage that a batch tells when "
-                 "it is asked for, in the ledger and in report only"},
+                 "it is asked for, in the ledger and in report only. What is "
+                 "not stated: as in above"},
+	{"priority", OPT_OBJECT, AT(raw_price, priority),
+         .section = &options_tier,
+         .help = "of the service tier of this name. What is not stated: as "
+                 "in above"},
+	{"flex", OPT_OBJECT, AT(raw_price, flex), .section = &options_tier,
+         .help = "of the service tier of this name. What is not stated: as "
+                 "in above"},
 	{.key = NULL}};
 const struct section options_price = SECTION(opt_price_rows, raw_price);
+#undef OPT_RATE
 
 /* "ptu" of a deployment: paid by the hour, see commands/report_ptu. */
 static const struct option opt_ptu_rows[] = {

@@ -185,15 +185,28 @@ struct raw_resource {
 	struct policy_resource p;
 };
 
-struct raw_batch_price {
+/* The beginning of every section with prices per token. */
+struct raw_rates {
 	struct raw_head head;
-	struct policy_price p;
+	struct policy_rates p;
+};
+
+struct raw_above {
+	struct raw_rates rates;
+	uint64_t tokens;
+};
+
+struct raw_tier {
+	struct raw_rates rates;
+	struct raw_list above;
 };
 
 struct raw_price {
-	struct raw_head head;
-	struct raw_batch_price batch;
-	struct policy_price p;
+	struct raw_rates rates;
+	uint64_t request;
+	struct raw_list above;
+	struct raw_rates batch;
+	struct raw_tier priority, flex;
 };
 
 struct raw_ptu {
@@ -248,6 +261,7 @@ struct raw_config {
 /* The top of the document, and the sections that build functions ask about with
  * options_given(). */
 extern const struct section options_root;
+extern const struct section options_above;
 extern const struct section options_batch_price;
 extern const struct section options_credential;
 extern const struct section options_deployment;
@@ -256,6 +270,7 @@ extern const struct section options_limit;
 extern const struct section options_model;
 extern const struct section options_price;
 extern const struct section options_rule;
+extern const struct section options_tier;
 
 /* Names of enum values, in the order of their enum; NULL ends. */
 extern const char *const options_credential_types[];

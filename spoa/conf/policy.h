@@ -239,11 +239,58 @@ struct policy_adapt {
 	uint64_t cap_output_tokens;           /* 0: none */
 };
 
-/* Pico-dollars (10^-12 USD); 0: free. USD per million tokens with six decimals
- * is a whole number of them per token. */
+/* Prices per token. Pico-dollars (10^-12 USD); 0: free. USD per million tokens
+ * with six decimals is a whole number of them per token.
+ *
+ * X(name, FIRST, SECOND, help): one that the file does not state takes that of
+ * FIRST if the file states it, else that of SECOND (conf/model_price). Both are
+ * above it in the table; of `input` and `output` they are the row itself. */
+/* clang-format off */
+#define POLICY_RATES(X)                                                        \
+	X(input, input, input, "prompt tokens")                                \
+	X(cached, input, input,                                                \
+	  "cached prompt tokens; default: as input")                           \
+	X(output, output, output, "completion tokens")                         \
+	X(cache_write_5m, input, input,                                        \
+	  "prompt tokens that are written to a cache for 5 minutes, or it is " \
+	  "not told for how long; default: as input")                          \
+	X(cache_write_1h, cache_write_5m, cache_write_5m,                      \
+	  "prompt tokens that are written to a cache for an hour; default: as "\
+	  "cache_write_5m")                                                    \
+	X(audio_input, input, input,                                           \
+	  "audio tokens of prompts; default: as input")                        \
+	X(audio_cached, audio_input, cached,                                   \
+	  "cached audio tokens; default: as audio_input, or without that as "  \
+	  "cached")                                                            \
+	X(audio_output, output, output,                                        \
+	  "audio tokens of answers; default: as output")                       \
+	X(image_input, input, input,                                           \
+	  "image tokens of prompts; default: as input")                        \
+	X(image_cached, image_input, cached,                                   \
+	  "cached image tokens; default: as image_input, or without that as "  \
+	  "cached")                                                            \
+	X(image_output, output, output,                                        \
+	  "image tokens of answers; default: as output")                       \
+	X(reasoning, output, output, "reasoning tokens; default: as output")
+/* clang-format on */
+
+struct policy_rates {
+#define POLICY_RATE(name, first, second, help) uint64_t name;
+	POLICY_RATES(POLICY_RATE)
+#undef POLICY_RATE
+};
+
+/* For all tokens of a request whose prompt has more than `tokens`. */
+struct policy_price_above {
+	uint64_t tokens;
+	struct policy_rates rates;
+};
+
 struct policy_price {
-	uint64_t input, cached, output; /* per token */
-	uint64_t request;               /* per request */
+	struct policy_rates rates;
+	uint64_t request;                       /* pico-dollars per request */
+	const struct policy_price_above *above; /* by `tokens`, ascending */
+	size_t n_above;
 };
 
 struct policy_model {
@@ -260,7 +307,11 @@ struct policy_model {
 	                 * if the client did not */
 	struct policy_adapt adapt;
 	struct policy_price price;
-	struct policy_price price_batch; /* per token; `request` is not used */
+	/* per token; `request` is not used, and `above` not of a batch: its
+	 * usage is the sum of many prompts */
+	struct policy_price price_batch;
+	/* the service tiers; `request` is that of `price` */
+	struct policy_price price_priority, price_flex;
 };
 
 /* A deployment with `ptu`, and the model that configures it. */

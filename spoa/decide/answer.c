@@ -365,6 +365,13 @@ static struct str ans_warning(struct ans_writer *w)
 
 /* ------------------------------------------------------------- the ticket */
 
+/* Bytes of which the tokens of the prompt will tell how many make one: of text
+ * alone, and of all of it. */
+static uint64_t ans_learnable_bytes(const struct request_facts *f)
+{
+	return f->body_cut || f->scan.n_data_urls > 0 ? 0 : f->scan.text_bytes;
+}
+
 /* One line for each row of TICKET_FIELDS. */
 static void ans_fill_ticket(struct ans_writer *w, struct ticket *t)
 {
@@ -384,7 +391,7 @@ static void ans_fill_ticket(struct ans_writer *w, struct ticket *t)
 	t->counted = r->call.api.traits.tokens != TOKENS_NONE;
 	t->prompt = charge->prompt_tokens;
 	t->reserved = charge->prompt_tokens + charge->output_tokens;
-	t->text_bytes = r->facts.scan.text_bytes;
+	t->text_bytes = ans_learnable_bytes(&r->facts);
 	t->owner = ans_owner(w);
 	t->origin = ans_origin_of(r);
 }

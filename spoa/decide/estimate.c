@@ -3,7 +3,7 @@
  *
  *   facts: text and pictures --(usage/estimator)-------------> prompt_tokens
  *   facts: max_tokens x n, else the model's default ----------> output_tokens
- *   both x prices (usage/price) ------------------------------> nano_usd
+ *   both x the dearest prices (usage/price) ------------------> nano_usd
  *
  * decide/reserve takes this much from the limits, usage/settle replaces it by
  * what was used. The prompt goes with the ticket: it is charged as it is when
@@ -59,12 +59,11 @@ enum step_result decide_estimate(struct request *r)
 		return STEP_NEXT;
 	r->charge.prompt_tokens = estimator_prompt(
 		r->decider->estimator, r->call.model->name,
+		r->caller.consumer ? r->caller.consumer->name : STR_NONE,
 		esti_text_bytes(&r->facts), r->facts.scan.n_data_urls);
 	r->charge.output_tokens = esti_output_tokens(r);
-	r->charge.nano_usd = price_nano_usd(
-		&r->call.model->price,
-		&(struct price_use){.input = r->charge.prompt_tokens,
-	                            .output = r->charge.output_tokens,
-	                            .requests = 1});
+	r->charge.nano_usd =
+		price_dearest_nano_usd(r->call.model, r->charge.prompt_tokens,
+	                               r->charge.output_tokens);
 	return STEP_NEXT;
 }

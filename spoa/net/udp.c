@@ -12,13 +12,15 @@
 
 enum {
 	BATCH = 32, /* datagrams per system call */
-	/* haproxy.cfg sends lines of at most 8192 bytes (`log ... len 8192`) */
-	DATAGRAM_MAX = 8192,
+	/* haproxy.cfg sends lines of at most so many bytes (`log ... len`);
+	 * RECORD_LINE_MAX of usage/record is the same */
+	DATAGRAM_MAX = 40960,
 	/* per loop turn: a flood must not keep the loop from the requests */
 	MAX_BATCHES = 4,
 };
 
-/* About 260 kB, so allocated once per worker and never on the stack. */
+/* About 1 MB, so allocated once per worker and never on the stack. Only what
+ * lines have used is resident. */
 struct udp {
 	struct loop_io io;
 	int fd;

@@ -19,7 +19,7 @@ struct udp;
  * it stays the caller's when this returns NULL, which it does without memory.
  *
  * `on_datagram` gets each datagram, not NUL-terminated and valid during the
- * call. One of more than 8192 bytes is cut to 8192. The callback must not
+ * call. One of more than 40960 bytes is cut to 40960. The callback must not
  * free the udp. */
 struct udp *udp_new(struct loop *l, int fd,
                     void (*on_datagram)(void *ctx, struct str datagram),

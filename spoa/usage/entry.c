@@ -15,6 +15,13 @@
 static const struct field ent_fields[] = {ENTRY_FIELDS(ENT_ROW)};
 #undef ENT_ROW
 
+/* The fields that a line does not have when they are absent. */
+#define ENT_ROW(kind, name, where) FIELD_IF_##where(ENT_IS_##where, )
+#define ENT_IS_LEDGER              false
+#define ENT_IS_RARE                true
+static const bool ent_rare[] = {ENTRY_FIELDS(ENT_ROW)};
+#undef ENT_ROW
+
 enum { ENT_N_FIELDS = sizeof(ent_fields) / sizeof(*ent_fields) };
 
 /* ----------------------------------------------------------------- filling */
@@ -46,7 +53,31 @@ void entry_take(struct usage_entry *e, const struct usage_record *rec)
 	ent_take_record(e, rec);
 }
 
+void entry_put_tokens(struct usage_entry *e, const struct usage_tokens *t)
+{
+#define ENT_PUT(kind, name, where) e->name = t->name;
+	USAGE_TOKENS(ENT_PUT)
+#undef ENT_PUT
+	e->longest = t->longest;
+	e->service_tier = t->service_tier;
+}
+
+struct usage_tokens entry_tokens(const struct usage_entry *e)
+{
+#define ENT_GET(kind, name, where) .name = e->name,
+	return (struct usage_tokens){USAGE_TOKENS(ENT_GET).longest = e->longest,
+	                             .service_tier = e->service_tier};
+#undef ENT_GET
+}
+
 /* ----------------------------------------------------------------- writing */
+
+static bool ent_is_absent(const struct field *f, const void *at)
+{
+	if (f->kind == FIELD_TEXT)
+		return ((const struct str *)at)->len == 0;
+	return f->kind == FIELD_COUNT && *(const uint64_t *)at == 0;
+}
 
 void entry_write(const struct usage_entry *e, struct buf *out)
 {
@@ -54,6 +85,8 @@ void entry_write(const struct usage_entry *e, struct buf *out)
 	for (size_t i = 0; i < ENT_N_FIELDS; i++) {
 		const void *at = (const char *)e + ent_fields[i].at;
 
+		if (ent_rare[i] && ent_is_absent(&ent_fields[i], at))
+			continue;
 		buf_fmt(out, ",\"%" STR_FMT "\":", STR_ARG(ent_fields[i].name));
 		switch (ent_fields[i].kind) {
 		case FIELD_TEXT:
@@ -136,11 +169,13 @@ bool entry_read(struct str line, struct usage_entry *out)
 
 /* ----------------------------------------------------------------- columns */
 
-/* What `report --by` can group by: the team, the texts of a ticket, and parts
- * of the time. The list is expanded with three meanings of COL(name, text). */
+/* What `report --by` can group by: the team, the texts of a ticket, the service
+ * tier, and parts of the time. The list is expanded with three meanings of
+ * COL(name, text). */
 #define ENT_COLUMNS                                                            \
 	COL(team, e->team)                                                     \
 	TICKET_FIELDS(ENT_COLUMN)                                              \
+	COL(service_tier, e->service_tier)                                     \
 	COL(hour, str_first(e->time, 13))                                      \
 	COL(day, str_first(e->time, 10))                                       \
 	COL(month, str_first(e->time, 7))

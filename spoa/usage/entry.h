@@ -8,8 +8,9 @@
  * it anew from whatever prices it is given.
  *
  * Most fields are rows of TICKET_FIELDS and RECORD_FIELDS that are marked
- * LEDGER. A field of those tables gets into the struct, the line and, when it
- * is a text of the ticket, into `report --by` without being named here.
+ * LEDGER; the tokens are USAGE_TOKENS. A field of those tables gets into the
+ * struct, the line and, when it is a text of the ticket, into `report --by`
+ * without being named here.
  */
 #ifndef USAGE_ENTRY_H
 #define USAGE_ENTRY_H
@@ -33,11 +34,9 @@
 	X(FLAG, estimated, LEDGER) /* the tokens; no usage was reported */     \
 	X(COUNT, requests, LEDGER) /* to be paid: 0 when the resource refused  \
 	                            * it, or showed an earlier answer again */ \
-	X(COUNT, input, LEDGER)    /* tokens, cached ones included */          \
-	X(COUNT, cached, LEDGER)                                               \
-	X(COUNT, output, LEDGER)   /* tokens, reasoning included */            \
-	X(COUNT, reasoning, LEDGER)                                            \
-	X(COUNT, audio, LEDGER)    /* of input and output */                   \
+	USAGE_TOKENS(X)                                                        \
+	X(COUNT, longest, RARE)    /* prompt, where the model ran repeatedly */\
+	X(TEXT, service_tier, RARE) /* "priority", "flex", "batch" */          \
 	X(COUNT, nano_usd, LEDGER)
 /* clang-format on */
 
@@ -62,6 +61,10 @@ enum { ENTRY_LINE_MAX = 4096 };
 /* The fields that are those of the record and its ticket under the same name.
  * The texts of *e are views into the record; its other fields are untouched. */
 void entry_take(struct usage_entry *e, const struct usage_record *rec);
+
+/* The tokens of an entry, and back. */
+void entry_put_tokens(struct usage_entry *e, const struct usage_tokens *t);
+struct usage_tokens entry_tokens(const struct usage_entry *e);
 
 /* One line with its newline. The texts of `e` are plain text here. out->failed
  * is set when there is no room. */

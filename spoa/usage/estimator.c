@@ -1,9 +1,11 @@
 /* usage/estimator: how many tokens a prompt has. */
 #include "usage/estimator.h"
 
+#include "base/buf.h"
 #include "base/map.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum {
 	/* What the chat format adds around the text of one message, rounded
@@ -13,9 +15,8 @@ enum {
 	 * 1024 x 1024 at high detail, 85 + 4 tiles x 170. */
 	ESTIMATOR_DATA_URL_TOKENS = 765,
 	ESTIMATOR_LEARN_MIN_BYTES = 200,
-	/* Names come from the policy, but outlive it: a bound for an agent that
-	 * is reloaded with new names for years. */
-	ESTIMATOR_MAX_MODELS = 1000,
+	/* Names of the policy have 128 bytes at most. */
+	ESTIMATOR_KEY_MAX = 512,
 };
 
 /* More is more than any limit can hold: enough for "never", and far from the
@@ -24,12 +25,22 @@ static const uint64_t estm_tokens_max = 1ULL << 40;
 
 /* Bytes per token. English has about 4, Chinese and base64 less than 2. */
 static const double estm_first = 3.5, estm_min = 1.3, estm_max = 8.0;
-/* Of one new observation. One odd request in twenty changes little, and a
- * change of what a model is used for is followed within a hundred. */
-static const double estm_weight = 0.05;
+/* Of one new observation, which is first brought within a quarter of what is
+ * known: an odd request moves the average by 1.25 %, and a change of what a
+ * model is used for is followed within a hundred. */
+static const double estm_weight = 0.05, estm_step = 1.25;
+
+/* What is known of a model and consumer. */
+struct pair {
+	double ratio;
+	struct pair *newer, *older; /* by use */
+	size_t key_len;
+	char key[]; /* both names */
+};
 
 struct estimator {
-	struct map by_model; /* name -> double, owned */
+	struct map pairs; /* key -> struct pair, owned */
+	struct pair *newest, *oldest;
 };
 
 struct estimator *estimator_new(void)
@@ -37,7 +48,7 @@ struct estimator *estimator_new(void)
 	struct estimator *e = calloc(1, sizeof(*e));
 
 	if (e)
-		map_init(&e->by_model, ESTIMATOR_MAX_MODELS);
+		map_init(&e->pairs, ESTIMATOR_PAIRS_MAX);
 	return e;
 }
 
@@ -47,21 +58,97 @@ void estimator_free(struct estimator *e)
 
 	if (!e)
 		return;
-	map_each (&e->by_model, n)
+	map_each (&e->pairs, n)
 		free(n->value);
-	map_done(&e->by_model);
+	map_done(&e->pairs);
 	free(e);
 }
 
-double estimator_ratio(const struct estimator *e, struct str model)
-{
-	const double *ratio = map_get(&e->by_model, model);
+/* --------------------------------------------------------------- the pairs */
 
-	return ratio ? *ratio : estm_first;
+static void estm_unlink(struct estimator *e, struct pair *p)
+{
+	*(p->newer ? &p->newer->older : &e->newest) = p->older;
+	*(p->older ? &p->older->newer : &e->oldest) = p->newer;
 }
 
-uint64_t estimator_prompt(const struct estimator *e, struct str model,
-                          uint64_t text_bytes, uint64_t n_data_urls)
+static void estm_link_newest(struct estimator *e, struct pair *p)
+{
+	p->newer = NULL;
+	p->older = e->newest;
+	*(e->newest ? &e->newest->newer : &e->oldest) = p;
+	e->newest = p;
+}
+
+/* No name has a newline: the policy allows no control characters. An empty
+ * result: the names are too long to be kept. */
+static struct str estm_key(char space[ESTIMATOR_KEY_MAX], struct str model,
+                           struct str consumer)
+{
+	struct buf key = {
+		.p = space, .cap = ESTIMATOR_KEY_MAX, .max = ESTIMATOR_KEY_MAX};
+
+	buf_add_str(&key, model);
+	buf_add_str(&key, STR("\n"));
+	buf_add_str(&key, consumer);
+	return key.failed ? STR_NONE : buf_str(&key);
+}
+
+/* NULL: nothing is known. */
+static struct pair *estm_find(struct estimator *e, struct str key)
+{
+	struct pair *p = key.len > 0 ? map_get(&e->pairs, key) : NULL;
+
+	if (p) {
+		estm_unlink(e, p);
+		estm_link_newest(e, p);
+	}
+	return p;
+}
+
+static void estm_forget_oldest(struct estimator *e)
+{
+	struct pair *p = e->oldest;
+
+	estm_unlink(e, p);
+	map_del(&e->pairs, str_of(p->key, p->key_len));
+	free(p);
+}
+
+/* NULL without memory. */
+static struct pair *estm_add(struct estimator *e, struct str key)
+{
+	struct pair *p = calloc(1, sizeof(*p) + key.len);
+
+	if (!p)
+		return NULL;
+	if (e->pairs.n >= ESTIMATOR_PAIRS_MAX)
+		estm_forget_oldest(e);
+	p->ratio = estm_first;
+	p->key_len = key.len;
+	memcpy(p->key, key.p, key.len);
+	if (!map_put(&e->pairs, key, p)) {
+		free(p);
+		return NULL;
+	}
+	estm_link_newest(e, p);
+	return p;
+}
+
+/* -------------------------------------------------------------- estimating */
+
+double estimator_ratio(struct estimator *e, struct str model,
+                       struct str consumer)
+{
+	char space[ESTIMATOR_KEY_MAX];
+	const struct pair *p = estm_find(e, estm_key(space, model, consumer));
+
+	return p ? p->ratio : estm_first;
+}
+
+uint64_t estimator_prompt(struct estimator *e, struct str model,
+                          struct str consumer, uint64_t text_bytes,
+                          uint64_t n_data_urls)
 {
 	uint64_t urls_max = estm_tokens_max / ESTIMATOR_DATA_URL_TOKENS;
 
@@ -69,35 +156,38 @@ uint64_t estimator_prompt(const struct estimator *e, struct str model,
 		text_bytes = estm_tokens_max;
 	if (n_data_urls > urls_max)
 		n_data_urls = urls_max;
-	return (uint64_t)((double)text_bytes / estimator_ratio(e, model)) +
+	return (uint64_t)((double)text_bytes /
+	                  estimator_ratio(e, model, consumer)) +
 	       ESTIMATOR_BASE_TOKENS + n_data_urls * ESTIMATOR_DATA_URL_TOKENS;
 }
 
-static double estm_clamp(double ratio)
+/* -------------------------------------------------------------- learning */
+
+static double estm_clamp(double ratio, double least, double most)
 {
-	if (ratio < estm_min)
-		return estm_min;
-	return ratio > estm_max ? estm_max : ratio;
+	if (ratio < least)
+		return least;
+	return ratio > most ? most : ratio;
 }
 
-void estimator_learn(struct estimator *e, struct str model, uint64_t text_bytes,
-                     uint64_t prompt_tokens)
+void estimator_learn(struct estimator *e, struct str model, struct str consumer,
+                     uint64_t text_bytes, uint64_t prompt_tokens)
 {
-	double *ratio = map_get(&e->by_model, model);
+	char space[ESTIMATOR_KEY_MAX];
+	struct str key = estm_key(space, model, consumer);
+	struct pair *p;
+	double seen;
 
-	if (text_bytes < ESTIMATOR_LEARN_MIN_BYTES || prompt_tokens == 0)
+	if (text_bytes < ESTIMATOR_LEARN_MIN_BYTES || prompt_tokens == 0 ||
+	    key.len == 0)
 		return;
-	if (!ratio) {
-		ratio = malloc(sizeof(*ratio));
-		if (!ratio)
-			return;
-		*ratio = estm_first;
-		if (!map_put(&e->by_model, model, ratio)) {
-			free(ratio);
-			return;
-		}
-	}
-	*ratio += (estm_clamp((double)text_bytes / (double)prompt_tokens) -
-	           *ratio) *
-	          estm_weight;
+	p = estm_find(e, key);
+	if (!p)
+		p = estm_add(e, key);
+	if (!p)
+		return;
+	seen = estm_clamp((double)text_bytes / (double)prompt_tokens,
+	                  p->ratio / estm_step, p->ratio * estm_step);
+	seen = estm_clamp(seen, estm_min, estm_max);
+	p->ratio += (seen - p->ratio) * estm_weight;
 }

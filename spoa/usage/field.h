@@ -11,6 +11,7 @@
  *
  *   KIND   TEXT COUNT SIGNED FLAG OPERATION: the C type, below
  *   WHERE  LEDGER: the field is also one of the ledger, under the same name
+ *          RARE:   the same, but the line has it only when it is not absent
  *          INNER:  it is not
  */
 #ifndef USAGE_FIELD_H
@@ -52,6 +53,7 @@ struct field {
 
 /* FIELD_IF_##where(...): the arguments for a field of the ledger, else none. */
 #define FIELD_IF_LEDGER(...) __VA_ARGS__
+#define FIELD_IF_RARE(...)   __VA_ARGS__
 #define FIELD_IF_INNER(...)
 
 #endif

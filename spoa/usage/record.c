@@ -16,8 +16,6 @@
 #include <stdlib.h>
 
 enum {
-	/* net/udp gives 8 KiB at most; a test may give more. */
-	RECORD_LINE_MAX = 16384,
 	RECORD_TOKENS_MAX = 1 << 30, /* more is a broken report */
 	/* Of an answer nobody counted: English has about four bytes a token. */
 	RECORD_BYTES_PER_TOKEN = 4,
@@ -175,44 +173,168 @@ static uint64_t rec_detail(const struct json *usage,
 	return most;
 }
 
+/* The names of these groups: chat, completions; responses, images; audio and
+ * realtime. */
+static const char *const rec_in[] = {
+	"prompt_tokens_details", "input_tokens_details", "input_token_details"};
+static const char *const rec_out[] = {"completion_tokens_details",
+                                      "output_tokens_details",
+                                      "output_token_details"};
+
+static bool rec_has_detail(const struct json *u, const char *const groups[3])
+{
+	for (size_t i = 0; i < 3; i++)
+		if (json_type(json_get(u, groups[i])) == JSON_OBJECT)
+			return true;
+	return false;
+}
+
+/* Which of the cached tokens were audio and pictures: only realtime tells. */
+static void rec_read_cached_details(const struct json *u,
+                                    struct usage_tokens *t, bool *bad)
+{
+	for (size_t i = 0; i < 3; i++) {
+		const struct json *d = json_get(json_get(u, rec_in[i]),
+		                                "cached_tokens_details");
+
+		t->audio_cached = rec_larger(
+			t->audio_cached, rec_tokens(d, "audio_tokens", bad));
+		t->image_cached = rec_larger(
+			t->image_cached, rec_tokens(d, "image_tokens", bad));
+	}
+}
+
+/* Answers of one kind only, which therefore have no details of their output:
+ * the images API makes pictures (newer models tell what is text of it), and a
+ * usage of audio without details and without `type` is one of speech. */
+static void rec_read_media(const struct json *u, enum api_operation op,
+                           struct usage_tokens *t, bool *bad)
+{
+	uint64_t text = rec_detail(u, rec_out, "text_tokens", bad);
+
+	if (op == API_IMAGES && t->image_output == 0 && t->output > text)
+		t->image_output = t->output - text;
+	if (op == API_AUDIO && !rec_has_detail(u, rec_in) &&
+	    !rec_has_detail(u, rec_out) &&
+	    json_type(json_get(u, "type")) == JSON_NONE)
+		t->audio_output = t->output;
+}
+
 /* chat, completions, embeddings: prompt_* / completion_*;
  * responses, images: input_* / output_*; audio, realtime: the same, with the
  * details in the singular. What is billed by its duration has no tokens. */
-static void rec_read_openai(const struct json *u, struct usage_tokens *t,
-                            bool *bad)
+static void rec_read_openai(const struct json *u, enum api_operation op,
+                            struct usage_tokens *t, bool *bad)
 {
-	static const char *const in[] = {"prompt_tokens_details",
-	                                 "input_tokens_details",
-	                                 "input_token_details"};
-	static const char *const out[] = {"completion_tokens_details",
-	                                  "output_tokens_details",
-	                                  "output_token_details"};
-
 	t->input = rec_larger(rec_tokens(u, "prompt_tokens", bad),
 	                      rec_tokens(u, "input_tokens", bad));
 	t->output = rec_larger(rec_tokens(u, "completion_tokens", bad),
 	                       rec_tokens(u, "output_tokens", bad));
-	t->cached = rec_detail(u, in, "cached_tokens", bad);
-	t->reasoning = rec_detail(u, out, "reasoning_tokens", bad);
-	t->audio = rec_detail(u, in, "audio_tokens", bad) +
-	           rec_detail(u, out, "audio_tokens", bad);
+	t->cached = rec_detail(u, rec_in, "cached_tokens", bad);
+	t->cache_write_5m = rec_detail(u, rec_in, "cache_write_tokens", bad);
+	t->audio_input = rec_detail(u, rec_in, "audio_tokens", bad);
+	t->image_input = rec_detail(u, rec_in, "image_tokens", bad);
+	rec_read_cached_details(u, t, bad);
+	t->reasoning = rec_detail(u, rec_out, "reasoning_tokens", bad);
+	t->audio_output = rec_detail(u, rec_out, "audio_tokens", bad);
+	t->image_output = rec_detail(u, rec_out, "image_tokens", bad);
+	rec_read_media(u, op, t, bad);
 }
 
-/* Anthropic counts cached tokens outside input_tokens, and repeats cumulative
- * figures: the larger of first and last is the final one. */
+/* One run of the model: the members that the outermost object and each of its
+ * iterations have. Anthropic counts cached tokens outside input_tokens. */
+static void rec_read_run(const struct json *u, struct usage_tokens *t,
+                         bool *bad)
+{
+	const struct json *made = json_get(u, "cache_creation");
+	uint64_t hour = rec_tokens(made, "ephemeral_1h_input_tokens", bad);
+	uint64_t all = rec_larger(
+		rec_tokens(u, "cache_creation_input_tokens", bad),
+		hour + rec_tokens(made, "ephemeral_5m_input_tokens", bad));
+
+	t->cached = rec_tokens(u, "cache_read_input_tokens", bad);
+	t->cache_write_1h = hour;
+	t->cache_write_5m = all - hour;
+	t->input = rec_tokens(u, "input_tokens", bad) + t->cached + all;
+	t->output = rec_tokens(u, "output_tokens", bad);
+	t->longest = t->input;
+}
+
+/* The outermost members do not count what a compaction or an advisor has used;
+ * all iterations together do. They are cumulative, as all of it. */
+static void rec_read_iterations(const struct json *list, struct usage_tokens *t,
+                                bool *bad)
+{
+	const struct json *item;
+
+	json_each (list, item) {
+		struct usage_tokens run = {0};
+
+		rec_read_run(item, &run, bad);
+		t->input += run.input;
+		t->cached += run.cached;
+		t->cache_write_5m += run.cache_write_5m;
+		t->cache_write_1h += run.cache_write_1h;
+		t->output += run.output;
+		t->longest = rec_larger(t->longest, run.longest);
+	}
+}
+
+static void rec_read_tier(const struct json *u, struct usage_tokens *t)
+{
+	static const struct str known[] = {STR_INIT("priority"),
+	                                   STR_INIT("flex"), STR_INIT("batch")};
+	struct str s;
+
+	if (!json_str(json_get(u, "service_tier"), &s))
+		return;
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (str_eq(s, known[i]))
+			t->service_tier = known[i];
+}
+
+/* Of two reports of the same answer the later one repeats cumulative figures:
+ * the larger is the final one, kind by kind. Not all of them say for how long
+ * something was written to a cache: the sum is what they agree on. */
+static void rec_keep_larger(struct usage_tokens *t,
+                            const struct usage_tokens *other)
+{
+	uint64_t writes =
+		rec_larger(t->cache_write_5m + t->cache_write_1h,
+	                   other->cache_write_5m + other->cache_write_1h);
+
+#define REC_LARGER(kind, name, where)                                          \
+	t->name = rec_larger(t->name, other->name);
+	USAGE_TOKENS(REC_LARGER)
+#undef REC_LARGER
+	t->cache_write_5m = writes - t->cache_write_1h;
+	t->longest = rec_larger(t->longest, other->longest);
+}
+
 static void rec_read_anthropic(const struct json *u, struct usage_tokens *t,
                                bool *bad)
 {
-	uint64_t read = rec_tokens(u, "cache_read_input_tokens", bad);
-	uint64_t made = rec_tokens(u, "cache_creation_input_tokens", bad);
+	const struct json *list = json_get(u, "iterations");
+	struct usage_tokens outer = {0}, runs = {0};
 
-	t->input = rec_larger(t->input,
-	                      rec_tokens(u, "input_tokens", bad) + read + made);
-	t->cached = rec_larger(t->cached, read);
-	t->output = rec_larger(t->output, rec_tokens(u, "output_tokens", bad));
-	t->reasoning = rec_larger(
-		t->reasoning, rec_tokens(json_get(u, "output_tokens_details"),
-	                                 "thinking_tokens", bad));
+	rec_read_run(u, &outer, bad);
+	outer.reasoning = rec_tokens(json_get(u, "output_tokens_details"),
+	                             "thinking_tokens", bad);
+	if (json_type(list) == JSON_ARRAY)
+		rec_read_iterations(list, &runs, bad);
+	if (runs.input + runs.output > 0)
+		outer.longest = runs.longest;
+	rec_keep_larger(&outer, &runs);
+	rec_keep_larger(t, &outer);
+	rec_read_tier(u, t);
+}
+
+/* A count of a line is at most 2^30, but there may be many iterations. */
+static bool rec_is_sane(const struct usage_tokens *t)
+{
+#define REC_SANE(kind, name, where) &&t->name <= RECORD_TOKENS_MAX
+	return true USAGE_TOKENS(REC_SANE);
+#undef REC_SANE
 }
 
 static bool rec_read_report(struct str text, enum api_operation op,
@@ -226,9 +348,9 @@ static bool rec_read_report(struct str text, enum api_operation op,
 	if (!bad && op == API_MESSAGES)
 		rec_read_anthropic(u, t, &bad);
 	else if (!bad)
-		rec_read_openai(u, t, &bad);
+		rec_read_openai(u, op, t, &bad);
 	json_free(u);
-	return !bad;
+	return !bad && rec_is_sane(t);
 }
 
 bool record_read_usage(struct str text, struct str first, enum api_operation op,
@@ -241,6 +363,10 @@ bool record_read_usage(struct str text, struct str first, enum api_operation op,
 	if (op == API_MESSAGES && first.len > 0 &&
 	    !rec_read_report(first, op, &t))
 		return false;
+	t.audio = t.audio_input + t.audio_output;
+	/* the prompt is the longest when it was the only one */
+	if (t.longest == t.input)
+		t.longest = 0;
 	*out = t;
 	return true;
 }
@@ -384,6 +510,8 @@ static bool rec_count_tokens(const struct usage_record *rec,
 		if (str_eq(rec->termination, STR("--")))
 			return false;
 		tokens->output = rec->ticket.reserved;
+		if (rec->ticket.operation == API_IMAGES)
+			tokens->image_output = tokens->output;
 		return true;
 	}
 	tokens->input = rec->ticket.prompt;
@@ -404,11 +532,7 @@ void record_charge(const struct usage_record *rec, const struct policy_model *m,
 	used->requests = 1;
 	used->tokens = tokens->input + tokens->output;
 	if (m)
-		used->nano_usd = price_nano_usd(
-			&m->price, &(struct price_use){
-					   .input = tokens->input,
-					   .cached = tokens->cached,
-					   .output = tokens->output,
-					   .requests = rec->ticket.counted,
-				   });
+		used->nano_usd =
+			price_nano_usd(price_of_tier(m, tokens->service_tier),
+		                       tokens, rec->ticket.counted);
 }

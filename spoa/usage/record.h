@@ -12,9 +12,20 @@
 #include "conf/policy.h"
 #include "store/store.h"
 #include "usage/ticket.h"
+#include "usage/tokens.h"
 
 /* Of the line, `"v":`. An older HAProxy configuration writes another one. */
-enum { RECORD_VERSION = 2 };
+enum {
+	RECORD_VERSION = 2,
+	/* Bytes of a line. The same number is in haproxy.cfg (`log ... len`)
+	 * and in net/udp. It holds a ticket of 4096 (TICKET_BYTES_MAX as
+	 * base64url), `usage` and `usage_first` of RECORD_USAGE_MAX each with
+	 * all of their bytes escaped, and 4 KiB of all else.
+	 * A longer line would be cut, and be none. */
+	RECORD_LINE_MAX = 40960,
+	/* Bytes of a usage object: lua/usage.lua, and haproxy.cfg. */
+	RECORD_USAGE_MAX = 8000,
+};
 
 /* The members of the line: haproxy.cfg, log-format. What the agent knew itself
  * comes back in `ticket`; the rest is what HAProxy and its Lua filter alone
@@ -51,14 +62,6 @@ enum { RECORD_VERSION = 2 };
 	X(TEXT, batch_model, INNER)
 /* clang-format on */
 
-struct usage_tokens {
-	uint64_t input;  /* all of the prompt, cached tokens included */
-	uint64_t cached; /* of input, read from a cache */
-	uint64_t output; /* reasoning included */
-	uint64_t reasoning;
-	uint64_t audio; /* of input and output */
-};
-
 struct usage_record {
 #define RECORD_MEMBER(kind, name, where) FIELD_MEMBER(kind, name)
 	RECORD_FIELDS(RECORD_MEMBER)
@@ -85,9 +88,18 @@ enum record_status record_parse(struct str line, struct usage_record *out);
 /* Also of a record that is zeroed, or done already. */
 void record_done(struct usage_record *rec);
 
-/* The usage object of any API in azure.md 4.7. `first` is the earlier one of
- * an Anthropic stream (message_start), else empty. False when `text` is no
- * such object; *out is untouched then. */
+/* The usage object of any API (azure.md 4.7, openai-python and
+ * anthropic-sdk-python: types). `first` is the earlier one of an Anthropic
+ * stream (message_start), else empty. False when `text` is no such object; *out
+ * is untouched then.
+ *
+ * Anthropic's `iterations` are summed: what its outermost members say is
+ * without compactions and advisors. All of them have the price of the model
+ * that was asked, also where an iteration names another.
+ *
+ * The service tier is read where it stands inside the object, as Anthropic has
+ * it. OpenAI's APIs have it beside `usage`, where nothing of it arrives here.
+ */
 bool record_read_usage(struct str text, struct str first, enum api_operation op,
                        struct usage_tokens *out);
 

@@ -82,6 +82,13 @@ static void smt_free(struct settlement *s)
 #define SMT_LOG_COUNT(name, v)
 #define SMT_LOG_FLAG(name, v)
 
+/* Tokens; rare kinds only where there are some. */
+#define SMT_LOG_TOKENS(kind, name, where) SMT_LOG_##where(#name, s->tokens.name)
+#define SMT_LOG_LEDGER(name, v)           log_field_num(&line, name, (int64_t)(v));
+#define SMT_LOG_RARE(name, v)                                                  \
+	if ((v) > 0)                                                           \
+		log_field_num(&line, name, (int64_t)(v));
+
 /* The usage line: what an operator greps for next to the decision line. */
 static void smt_log(const struct settlement *s)
 {
@@ -98,12 +105,9 @@ static void smt_log(const struct settlement *s)
 	if (rec->code.len > 0)
 		log_field(&line, "code", rec->code);
 	TICKET_FIELDS(SMT_LOG)
-	log_field_num(&line, "input", (int64_t)s->tokens.input);
-	log_field_num(&line, "cached", (int64_t)s->tokens.cached);
-	log_field_num(&line, "output", (int64_t)s->tokens.output);
-	log_field_num(&line, "reasoning", (int64_t)s->tokens.reasoning);
-	if (s->tokens.audio > 0)
-		log_field_num(&line, "audio", (int64_t)s->tokens.audio);
+	USAGE_TOKENS(SMT_LOG_TOKENS)
+	if (s->tokens.service_tier.len > 0)
+		log_field(&line, "service_tier", s->tokens.service_tier);
 	if (s->estimated)
 		log_field(&line, "estimated", STR("true"));
 	log_field_num(&line, "nano_usd", (int64_t)s->used.nano_usd);
@@ -129,11 +133,7 @@ static void smt_write_batch(const struct settlement *s, struct usage_entry *e)
 		return;
 	e->batch = rec->batch;
 	e->model = m ? m->name : rec->batch_model;
-	e->input = rec->tokens.input;
-	e->cached = rec->tokens.cached;
-	e->output = rec->tokens.output;
-	e->reasoning = rec->tokens.reasoning;
-	e->audio = rec->tokens.audio;
+	entry_put_tokens(e, &rec->tokens);
 }
 
 /* The ledger's line, before it is known whether it counts: Redis writes it down
@@ -150,17 +150,13 @@ static void smt_write_entry(struct settlement *s)
 		.ttft_ms = rec->ttft_ms > 0 ? (uint64_t)rec->ttft_ms : 0,
 		.estimated = s->estimated,
 		.requests = t->counted ? s->used.requests : 0,
-		.input = s->tokens.input,
-		.cached = s->tokens.cached,
-		.output = s->tokens.output,
-		.reasoning = s->tokens.reasoning,
-		.audio = s->tokens.audio,
 		.nano_usd = s->used.nano_usd,
 	};
 
 	if (s->policy->ledger.file.len == 0)
 		return;
 	entry_take(&e, rec);
+	entry_put_tokens(&e, &s->tokens);
 	smt_write_batch(s, &e);
 	clock_iso8601(clock_real_ms(s->settler->clock), now);
 	entry_write(&e, &s->line);
@@ -185,6 +181,17 @@ static void smt_report_unreachable(const struct settlement *s)
 		              (int)rec->status, 0);
 }
 
+/* Whether the prompt tokens are those of the text that was sent: no recording
+ * or picture, which may also have come by its URL, and not the prompts of
+ * several runs of the model. */
+static bool smt_is_of_one_text(const struct settlement *s)
+{
+	const struct usage_tokens *t = &s->tokens;
+
+	return s->rec.has_usage && t->audio_input == 0 && t->image_input == 0 &&
+	       t->longest == 0;
+}
+
 /* It counts, and is the only one that does: what follows happens once. */
 static void smt_counted(const struct settlement *s)
 {
@@ -200,8 +207,9 @@ static void smt_counted(const struct settlement *s)
 	count_usage(a->metrics, s->policy, &counted);
 	metrics_observe(a->metrics, "foundry_settle_lag_seconds", STR_NONE,
 	                clock_mono_us(a->clock) - s->arrived_us);
-	if (s->rec.has_usage)
+	if (smt_is_of_one_text(s))
 		estimator_learn(a->estimator, s->rec.ticket.model,
+		                s->rec.ticket.consumer,
 		                s->rec.ticket.text_bytes, s->tokens.input);
 	smt_log(s);
 	smt_report_unreachable(s);

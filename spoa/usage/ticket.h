@@ -36,8 +36,7 @@ struct seal;
 
 enum {
 	TICKET_VERSION = 1,
-	/* Bytes before base64url. Of the 8192 that HAProxy logs of a line
-	 * (`log ... len`), 4096 are then left for the reported usage. */
+	/* Bytes before base64url: 4096 of a line, see RECORD_LINE_MAX. */
 	TICKET_BYTES_MAX = 3072,
 };
 
@@ -60,7 +59,8 @@ enum {
 	X(COUNT, prompt, INNER)      /* estimated tokens: charged when no      \
 	                              * usage is reported */                   \
 	X(COUNT, reserved, INNER)    /* prompt and output tokens */            \
-	X(COUNT, text_bytes, INNER)  /* of the prompt, for usage/estimator */  \
+	X(COUNT, text_bytes, INNER)  /* of the prompt, for usage/estimator; 0  \
+	                              * if it was cut or had data URLs */      \
 	/* objects that the answer makes */                                    \
 	X(TEXT, owner, INNER)        /* whose they are; empty: makes none */   \
 	X(TEXT, origin, INNER)       /* id of the request whose reservation    \

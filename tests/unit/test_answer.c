@@ -580,6 +580,21 @@ static void test_what_does_not_fit_the_limit(void **state)
 	is_text("code", "answer_too_large");
 }
 
+/* Of these bytes the tokens say nothing about text. */
+static void test_what_is_not_text_alone_teaches_nothing(void **state)
+{
+	(void)state;
+	plan_all();
+	r.facts.scan.n_data_urls = 1;
+	write_and_read();
+	assert_int_equal(ticket().text_bytes, 0);
+	r.facts.scan.n_data_urls = 0;
+	r.facts.body_cut = true;
+	buf_clear(&out);
+	write_and_read();
+	assert_int_equal(ticket().text_bytes, 0);
+}
+
 static void test_huge_numbers(void **state)
 {
 	(void)state;
@@ -614,6 +629,7 @@ int main(void)
 		cmocka_unit_test(test_response_splitting_through_the_message),
 		cmocka_unit_test(test_challenge),
 		cmocka_unit_test(test_what_does_not_fit_the_limit),
+		cmocka_unit_test(test_what_is_not_text_alone_teaches_nothing),
 		cmocka_unit_test(test_huge_numbers),
 	};
 

@@ -44,10 +44,12 @@ static void prices_are_exact(void **state)
 
 		snprintf(price, sizeof(price), "\"input\": %s", prices[i].usd);
 		p = quiet(&c, 1);
-		assert_int_equal(p->models[0].price.input, prices[i].pico);
+		assert_int_equal(p->models[0].price.rates.input,
+		                 prices[i].pico);
 		/* without a price of its own */
-		assert_int_equal(p->models[0].price.cached, prices[i].pico);
-		assert_int_equal(p->models[0].price.output, 10000000);
+		assert_int_equal(p->models[0].price.rates.cached,
+		                 prices[i].pico);
+		assert_int_equal(p->models[0].price.rates.output, 10000000);
 		policy_unref(p);
 	}
 }
@@ -59,8 +61,8 @@ static void cached_tokens_may_be_free(void **state)
 	struct policy *p = quiet(&c, 1);
 
 	(void)state;
-	assert_int_equal(p->models[0].price.input, 2500000);
-	assert_int_equal(p->models[0].price.cached, 0);
+	assert_int_equal(p->models[0].price.rates.input, 2500000);
+	assert_int_equal(p->models[0].price.rates.cached, 0);
 	policy_unref(p);
 }
 
@@ -69,13 +71,13 @@ static void batches_have_prices(void **state)
 {
 	static const struct {
 		const char *text;
-		struct policy_price p;
+		uint64_t input, cached, output;
 	} rows[] = {
-		{"\"cached\": 1", {2500000, 1000000, 10000000, 0}},
-		{"\"cached\": 1, \"batch\": {\"input\": 1.25}",
-	         {1250000, 1250000, 10000000, 0}},
-		{"\"batch\": {\"cached\": 0, \"output\": 5}",
-	         {2500000, 0, 5000000, 0}},
+		{"\"cached\": 1", 2500000, 1000000, 10000000},
+		{"\"cached\": 1, \"batch\": {\"input\": 1.25}", 1250000,
+	         1250000, 10000000},
+		{"\"batch\": {\"cached\": 0, \"output\": 5}", 2500000, 0,
+	         5000000},
 	};
 	char price[96];
 	size_t i;
@@ -83,16 +85,70 @@ static void batches_have_prices(void **state)
 	(void)state;
 	for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		const struct change c = {"\"input\": 2.5", price};
+		const struct policy_rates *batch;
 		struct policy *p;
 
 		snprintf(price, sizeof(price), "\"input\": 2.5, %s",
 		         rows[i].text);
 		p = quiet(&c, 1);
-		assert_memory_equal(&p->models[0].price_batch, &rows[i].p,
-		                    sizeof(rows[i].p));
-		assert_int_equal(p->models[0].price.output, 10000000);
+		batch = &p->models[0].price_batch.rates;
+		assert_int_equal(batch->input, rows[i].input);
+		assert_int_equal(batch->cached, rows[i].cached);
+		assert_int_equal(batch->output, rows[i].output);
+		assert_int_equal(p->models[0].price.rates.output, 10000000);
 		policy_unref(p);
 	}
+}
+
+static void kinds_have_prices(void **state)
+{
+	static const struct change c = {
+		"\"input\": 2.5",
+		"\"input\": 2.5, \"cached\": 1, \"cache_write_5m\": 3, "
+		"\"audio_input\": 40, \"image_output\": 30, "
+		"\"above\": [{\"tokens\": 200000, \"input\": 5}, "
+		"{\"tokens\": 272000, \"output\": 50}], "
+		"\"priority\": {\"input\": 6}, "
+		"\"flex\": {\"input\": 1, \"output\": 2, \"cached\": 0.5, "
+		"\"above\": [{\"tokens\": 9, \"input\": 4}]}"};
+	struct policy *p = quiet(&c, 1);
+	const struct policy_model *m = &p->models[0];
+	const struct policy_rates *r = &m->price.rates;
+
+	(void)state;
+	assert_int_equal(r->cache_write_5m, 3000000);
+	assert_int_equal(r->cache_write_1h, 3000000);
+	assert_int_equal(r->audio_input, 40000000);
+	assert_int_equal(r->audio_cached, 40000000);
+	assert_int_equal(r->audio_output, 10000000);
+	assert_int_equal(r->image_input, 2500000);
+	assert_int_equal(r->image_cached, 1000000);
+	assert_int_equal(r->image_output, 30000000);
+	assert_int_equal(r->reasoning, 10000000);
+	/* what is not stated is never cheaper inside than outside */
+	assert_int_equal(m->price.n_above, 2);
+	r = &m->price.above[0].rates;
+	assert_int_equal(m->price.above[0].tokens, 200000);
+	assert_int_equal(r->input, 5000000);
+	assert_int_equal(r->cached, 5000000);
+	assert_int_equal(r->audio_input, 40000000);
+	assert_int_equal(r->output, 10000000);
+	r = &m->price.above[1].rates;
+	assert_int_equal(r->input, 5000000);
+	assert_int_equal(r->output, 50000000);
+	assert_int_equal(r->reasoning, 50000000);
+	assert_int_equal(m->price_priority.rates.input, 6000000);
+	assert_int_equal(m->price_priority.rates.cached, 6000000);
+	assert_int_equal(m->price_priority.rates.output, 10000000);
+	assert_int_equal(m->price_priority.n_above, 2);
+	assert_int_equal(m->price_priority.above[0].rates.input, 6000000);
+	assert_int_equal(m->price_flex.rates.input, 1000000);
+	assert_int_equal(m->price_flex.rates.cached, 500000);
+	assert_int_equal(m->price_flex.n_above, 1);
+	assert_int_equal(m->price_flex.above[0].tokens, 9);
+	assert_int_equal(m->price_flex.above[0].rates.input, 4000000);
+	assert_int_equal(m->price_batch.n_above, 0);
+	policy_unref(p);
 }
 
 static void models_are_found_by_deployment(void **state)
@@ -158,6 +214,7 @@ int main(void)
 		cmocka_unit_test(prices_are_exact),
 		cmocka_unit_test(cached_tokens_may_be_free),
 		cmocka_unit_test(batches_have_prices),
+		cmocka_unit_test(kinds_have_prices),
 		cmocka_unit_test(models_are_found_by_deployment),
 		cmocka_unit_test(throughput_is_paid_by_the_hour),
 	};

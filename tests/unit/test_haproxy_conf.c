@@ -224,6 +224,29 @@ static void every_field_of_a_ticket_is_filled(void **state)
 	free(code);
 }
 
+static void expect_in(const char *text, const char *before, int n,
+                      const char *behind)
+{
+	char want[64];
+
+	snprintf(want, sizeof(want), "%s%d%s", before, n, behind);
+	if (!strstr(text, want))
+		fail_msg("no \"%s\"", want);
+}
+
+/* What one side lets through the other takes, up to the longest. */
+static void bounds_of_the_line_hold_together(void **state)
+{
+	const int ticket = (TICKET_BYTES_MAX + 2) / 3 * 4;
+
+	(void)state;
+	expect_in(cfg, " len ", RECORD_LINE_MAX, " format raw ");
+	expect_in(cfg, "bytes(0,", RECORD_USAGE_MAX + 1, ")"); /* and "=" */
+	expect_in(lua, "local MAX_TEXT = ", RECORD_USAGE_MAX, "\n");
+	assert_in_range(ticket + 2 * 2 * RECORD_USAGE_MAX + 4096, 1,
+	                RECORD_LINE_MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -231,6 +254,7 @@ int main(void)
 		cmocka_unit_test(line_has_the_members_that_are_read),
 		cmocka_unit_test(line_has_the_version_that_is_read),
 		cmocka_unit_test(every_field_of_a_ticket_is_filled),
+		cmocka_unit_test(bounds_of_the_line_hold_together),
 	};
 
 	return cmocka_run_group_tests(tests, load, unload);

@@ -1,6 +1,8 @@
 /* Addresses to sockets, and what listens on them: unix, TCP, UDP, HTTP. */
 #include "test.h"
 
+#include "usage/record.h"
+
 #include "net/http.h"
 #include "net/listen.h"
 #include "net/udp.h"
@@ -274,7 +276,7 @@ static void datagrams_come_whole_and_in_order(void **state)
 	int fd = listen_datagram(STR("127.0.0.1:0"), error, sizeof(error));
 	int out = socket(AF_INET, SOCK_DGRAM, 0);
 	struct sockaddr_in to = local_address(fd);
-	char mem[9000] = {0};
+	char mem[RECORD_LINE_MAX + 1000] = {0};
 	struct udp *u;
 	uint32_t k;
 
@@ -291,7 +293,7 @@ static void datagrams_come_whole_and_in_order(void **state)
 	}
 	loop_run(t.loop);
 	assert_true(t.in_order);
-	assert_int_equal(t.bytes, 200 * 100 + 8192);
+	assert_int_equal(t.bytes, 200 * 100 + RECORD_LINE_MAX);
 	udp_free(u);
 	close(out);
 	loop_free(t.loop);

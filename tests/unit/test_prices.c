@@ -140,6 +140,7 @@ static void entries_become_prices(void **state)
 	assert_true(convert(sample, "azure/"));
 	expect("{\n"
 	       "\t\"per-call\": {\"price\": {\"input\": 1, \"output\": 1, "
+	       "\"audio_input\": 40, "
 	       "\"request\": \"0.005000000000\", \"batch\": {\"input\": "
 	       "0.5}}},\n"
 	       "\t\"gpt-4o\": {\"price\": {\"input\": 2.5, \"cached\": 1.25, "
@@ -148,7 +149,8 @@ static void entries_become_prices(void **state)
 	       "0.4}},\n"
 	       "\t\"text-embedding-3-small\": {\"price\": {\"input\": 0.02, "
 	       "\"output\": 0}},\n"
-	       "\t\"long\": {\"price\": {\"input\": 2, \"output\": 8.5}}\n"
+	       "\t\"long\": {\"price\": {\"input\": 2, \"output\": 8.5, "
+	       "\"above\": [{\"tokens\": 272000, \"input\": 4}]}}\n"
 	       "}\n");
 	assert_true(convert(sample, "azure/eu/"));
 	expect("{\n\t\"gpt-4o\": {\"price\": {\"input\": 2.75, \"cached\": "
@@ -166,12 +168,68 @@ static void what_is_left_out_is_named(void **state)
 	expect_note("azure/drift: skipped: found 7.5000000000000002e-08 as "
 	            "input_cost_per_token, expected");
 	expect_note("azure/eu/gpt-4o: skipped: is priced apart");
-	expect_note("azure/long: taken, without "
-	            "input_cost_per_token_above_272k_tokens");
-	expect_note("azure/per-call: taken, without "
-	            "input_cost_per_audio_token");
 	assert_null(memmem(notes.p, notes.len, "azure_ai", 8));
 	assert_null(memmem(notes.p, notes.len, "nano", 4));
+}
+
+static void every_kind_of_price_is_taken(void **state)
+{
+	(void)state;
+	assert_true(convert(
+		"{\"azure/a\": {\"input_cost_per_token\": 2e-06,"
+		" \"output_cost_per_token\": 8e-06,"
+		" \"cache_creation_input_token_cost\": 2.5e-06,"
+		" \"cache_creation_input_token_cost_above_1hr\": 4e-06,"
+		" \"cache_creation_input_token_cost_above_1hr_above_200k_tokens"
+		"\": 7e-06, \"input_cost_per_token_above_272k_tokens\": 6e-06,"
+		" \"input_cost_per_token_above_200k_tokens\": 4e-06,"
+		" \"cache_read_input_token_cost_above_200k_tokens\": null,"
+		" \"input_cost_per_audio_token\": 4e-05,"
+		" \"cache_read_input_audio_token_cost\": 4e-07,"
+		" \"output_cost_per_audio_token\": 8e-05,"
+		" \"input_cost_per_image_token\": 5e-06,"
+		" \"cache_read_input_image_token_cost\": 5e-07,"
+		" \"output_cost_per_image_token\": 3e-05,"
+		" \"output_cost_per_reasoning_token\": 9e-06,"
+		" \"input_cost_per_token_priority\": 4e-06,"
+		" \"output_cost_per_token_above_272k_tokens_priority\": 2e-05,"
+		" \"output_cost_per_token_flex\": 1e-06,"
+		" \"output_cost_per_token_batches\": 2e-06}}",
+		"azure/"));
+	expect("{\n\t\"a\": {\"price\": {\"input\": 2, \"output\": 8, "
+	       "\"cache_write_5m\": 2.5, \"cache_write_1h\": 4, "
+	       "\"audio_input\": 40, \"audio_cached\": 0.4, "
+	       "\"audio_output\": 80, \"image_input\": 5, "
+	       "\"image_cached\": 0.5, \"image_output\": 30, "
+	       "\"reasoning\": 9, \"above\": [{\"tokens\": 200000, "
+	       "\"input\": 4, \"cache_write_1h\": 7}, {\"tokens\": 272000, "
+	       "\"input\": 6}], \"batch\": {\"output\": 2}, "
+	       "\"priority\": {\"input\": 4, \"above\": [{\"tokens\": 272000, "
+	       "\"output\": 20}]}, \"flex\": {\"output\": 1}}}\n}\n");
+	assert_int_equal(notes.len, 0);
+}
+
+static void prices_without_a_place_are_named(void **state)
+{
+	(void)state;
+	assert_true(convert(
+		"{\"azure/a\": {\"input_cost_per_token\": 2e-06,"
+		" \"output_cost_per_image_token\": 3e-05,"
+		" \"input_cost_per_second\": 1e-04, \"max_tokens\": 7,"
+		" \"input_cost_per_token_above_272k_tokens_batches\": 1e-06,"
+		" \"input_cost_per_token_above_many_k_tokens\": 1e-06,"
+		" \"regional_processing_uplift_multiplier_eu\": 1.1,"
+		" \"search_context_cost_per_query\": {\"cost\": 1},"
+		" \"tiered_pricing\": [{\"x\": 1}]}}",
+		"azure/"));
+	/* no text, so text costs what the dearest output does */
+	expect("{\n\t\"a\": {\"price\": {\"input\": 2, \"output\": 30, "
+	       "\"image_output\": 30}}\n}\n");
+	expect_note("azure/a: taken, without input_cost_per_second, "
+	            "input_cost_per_token_above_272k_tokens_batches, "
+	            "input_cost_per_token_above_many_k_tokens, "
+	            "regional_processing_uplift_multiplier_eu, "
+	            "search_context_cost_per_query, tiered_pricing: ");
 }
 
 static void what_is_printed_is_json(void **state)
@@ -240,6 +298,8 @@ int main(void)
 		cmocka_unit_test(decimals_are_exact),
 		cmocka_unit_test(entries_become_prices),
 		cmocka_unit_test(what_is_left_out_is_named),
+		cmocka_unit_test(every_kind_of_price_is_taken),
+		cmocka_unit_test(prices_without_a_place_are_named),
 		cmocka_unit_test(what_is_printed_is_json),
 		cmocka_unit_test(files_that_are_none),
 		cmocka_unit_test(options),

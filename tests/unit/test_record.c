@@ -4,6 +4,7 @@
 #include "seals.h"
 #include "terminations.h"
 #include "usage/estimator.h"
+#include "usage/price.h"
 #include "usage/record.h"
 
 #include <stdio.h>
@@ -120,6 +121,267 @@ static void usage_of_anthropic_is_cumulative(void **state)
 	assert_int_equal(t.output, 65);
 }
 
+/* The example of a compaction in Anthropic's documentation. */
+#define COMPACTION                                                             \
+	"{\"type\":\"compaction\",\"input_tokens\":180000,"                    \
+	"\"output_tokens\":3500}"
+#define ANSWER                                                                 \
+	"{\"type\":\"message\",\"input_tokens\":23000,\"output_tokens\":1000}"
+
+static void iterations_of_anthropic_are_summed(void **state)
+{
+	static const char *const both[] = {
+		"{\"input_tokens\":23000,\"output_tokens\":1000,"
+		"\"iterations\":[" COMPACTION "," ANSWER "]}",
+		"{\"iterations\":[" ANSWER "," COMPACTION "],"
+		"\"output_tokens\":1000,\"input_tokens\":23000}",
+	};
+	const struct policy_price price = {
+		.rates = {.input = 3000000, .output = 15000000}};
+	struct usage_tokens t;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		t = read_ok(str_c(both[i]), STR_NONE, API_MESSAGES);
+		assert_int_equal(t.input, 203000);
+		assert_int_equal(t.output, 4500);
+		assert_int_equal(t.longest, 180000);
+		assert_int_equal(price_nano_usd(&price, &t, 1), 676500000);
+		/* of a stream, whose beginning knows one of them */
+		t = read_ok(str_c(both[i]),
+		            STR("{\"input_tokens\":23000,\"output_tokens\":1,"
+		                "\"iterations\":[]}"),
+		            API_MESSAGES);
+		assert_int_equal(t.input, 203000);
+		assert_int_equal(t.output, 4500);
+	}
+	/* one only: the same figures again */
+	t = read_ok(STR("{\"input_tokens\":23000,\"output_tokens\":1000,"
+	                "\"iterations\":[" ANSWER "]}"),
+	            STR_NONE, API_MESSAGES);
+	assert_int_equal(t.input, 23000);
+	assert_int_equal(t.output, 1000);
+	assert_int_equal(t.longest, 0);
+	/* what is no list says nothing */
+	t = read_ok(STR("{\"input_tokens\":7,\"iterations\":null}"), STR_NONE,
+	            API_MESSAGES);
+	assert_int_equal(t.input, 7);
+	t = read_ok(STR("{\"input_tokens\":7,\"iterations\":[null,3]}"),
+	            STR_NONE, API_MESSAGES);
+	assert_int_equal(t.input, 7);
+}
+
+static void iterations_that_are_no_counts_spoil_the_report(void **state)
+{
+	static const char *const bad[] = {
+		"{\"iterations\":[{\"input_tokens\":-1}]}",
+		"{\"iterations\":[{\"output_tokens\":\"7\"}]}",
+		"{\"iterations\":[{\"input_tokens\":1073741824},"
+		"{\"input_tokens\":1}]}",
+		"{\"cache_creation\":{\"ephemeral_1h_input_tokens\":-1}}",
+	};
+	struct usage_tokens t;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_false(record_read_usage(str_c(bad[i]), STR_NONE,
+		                               API_MESSAGES, &t));
+}
+
+static void cache_writes_of_anthropic(void **state)
+{
+	struct usage_tokens t = read_ok(
+		STR("{\"input_tokens\":5,\"cache_creation_input_tokens\":100,"
+	            "\"cache_read_input_tokens\":20,\"output_tokens\":1,"
+	            "\"cache_creation\":{\"ephemeral_5m_input_tokens\":60,"
+	            "\"ephemeral_1h_input_tokens\":40},"
+	            "\"service_tier\":\"priority\"}"),
+		STR_NONE, API_MESSAGES);
+
+	(void)state;
+	assert_int_equal(t.input, 125);
+	assert_int_equal(t.cached, 20);
+	assert_int_equal(t.cache_write_5m, 60);
+	assert_int_equal(t.cache_write_1h, 40);
+	assert_true(str_eq(t.service_tier, STR("priority")));
+	/* the end of a stream does not say for how long */
+	t = read_ok(STR("{\"output_tokens\":9,"
+	                "\"cache_creation_input_tokens\":130}"),
+	            STR("{\"input_tokens\":5,"
+	                "\"cache_creation_input_tokens\":100,"
+	                "\"cache_creation\":{\"ephemeral_5m_input_tokens\":60,"
+	                "\"ephemeral_1h_input_tokens\":40},"
+	                "\"service_tier\":\"batch\"}"),
+	            API_MESSAGES);
+	assert_int_equal(t.cache_write_5m, 90);
+	assert_int_equal(t.cache_write_1h, 40);
+	assert_int_equal(t.output, 9);
+	assert_true(str_eq(t.service_tier, STR("batch")));
+	/* the parts alone */
+	t = read_ok(STR("{\"input_tokens\":5,\"cache_creation\":{"
+	                "\"ephemeral_1h_input_tokens\":40}}"),
+	            STR_NONE, API_MESSAGES);
+	assert_int_equal(t.input, 45);
+	assert_int_equal(t.cache_write_1h, 40);
+	assert_int_equal(t.cache_write_5m, 0);
+	/* of each iteration */
+	t = read_ok(STR("{\"input_tokens\":5,\"iterations\":[{"
+	                "\"input_tokens\":5,\"cache_read_input_tokens\":3,"
+	                "\"cache_creation_input_tokens\":7},{"
+	                "\"input_tokens\":1,\"cache_creation\":{"
+	                "\"ephemeral_1h_input_tokens\":4}}]}"),
+	            STR_NONE, API_MESSAGES);
+	assert_int_equal(t.input, 20);
+	assert_int_equal(t.cached, 3);
+	assert_int_equal(t.cache_write_5m, 7);
+	assert_int_equal(t.cache_write_1h, 4);
+	assert_int_equal(t.longest, 15);
+}
+
+static void kinds_of_openai(void **state)
+{
+	struct usage_tokens t = read_ok(
+		STR("{\"prompt_tokens\":100,\"completion_tokens\":50,"
+	            "\"prompt_tokens_details\":{\"cached_tokens\":10,"
+	            "\"cache_write_tokens\":20,\"audio_tokens\":30,"
+	            "\"image_tokens\":5,\"text_tokens\":65},"
+	            "\"completion_tokens_details\":{\"audio_tokens\":25,"
+	            "\"reasoning_tokens\":4},\"service_tier\":\"flex\"}"),
+		STR_NONE, API_CHAT);
+
+	(void)state;
+	assert_int_equal(t.cached, 10);
+	assert_int_equal(t.cache_write_5m, 20);
+	assert_int_equal(t.audio_input, 30);
+	assert_int_equal(t.image_input, 5);
+	assert_int_equal(t.audio_output, 25);
+	assert_int_equal(t.audio, 55);
+	assert_int_equal(t.reasoning, 4);
+	/* realtime */
+	t = read_ok(STR("{\"input_tokens\":200,\"output_tokens\":9,"
+	                "\"input_token_details\":{\"text_tokens\":50,"
+	                "\"audio_tokens\":140,\"image_tokens\":10,"
+	                "\"cached_tokens\":90,\"cached_tokens_details\":{"
+	                "\"text_tokens\":20,\"audio_tokens\":64,"
+	                "\"image_tokens\":6}},\"output_token_details\":{"
+	                "\"text_tokens\":2,\"audio_tokens\":7}}"),
+	            STR_NONE, API_REALTIME);
+	assert_int_equal(t.cached, 90);
+	assert_int_equal(t.audio_cached, 64);
+	assert_int_equal(t.image_cached, 6);
+	assert_int_equal(t.audio_input, 140);
+	assert_int_equal(t.audio_output, 7);
+	assert_int_equal(t.image_input, 10);
+}
+
+/* gpt-image: older models do not say that what they made are pictures. */
+static void pictures_and_speech_without_details(void **state)
+{
+	static const struct str gpt_image =
+		STR_INIT("{\"total_tokens\":100,\"input_tokens\":50,\"output_"
+	                 "tokens\":50,"
+	                 "\"input_tokens_details\":{\"text_tokens\":10,"
+	                 "\"image_tokens\":40}}");
+	struct usage_tokens t = read_ok(gpt_image, STR_NONE, API_IMAGES);
+
+	(void)state;
+	assert_int_equal(t.image_input, 40);
+	assert_int_equal(t.image_output, 50);
+	t = read_ok(STR("{\"input_tokens\":5,\"output_tokens\":50,"
+	                "\"output_tokens_details\":{\"image_tokens\":44,"
+	                "\"text_tokens\":6}}"),
+	            STR_NONE, API_IMAGES);
+	assert_int_equal(t.image_output, 44);
+	t = read_ok(STR("{\"input_tokens\":5,\"output_tokens\":50,"
+	                "\"output_tokens_details\":{\"text_tokens\":6}}"),
+	            STR_NONE, API_IMAGES);
+	assert_int_equal(t.image_output, 44);
+	t = read_ok(gpt_image, STR_NONE, API_CHAT);
+	assert_int_equal(t.image_output, 0);
+	/* speech, and what was said in writing */
+	t = read_ok(STR("{\"input_tokens\":14,\"output_tokens\":101,"
+	                "\"total_tokens\":115}"),
+	            STR_NONE, API_AUDIO);
+	assert_int_equal(t.audio_output, 101);
+	t = read_ok(STR("{\"type\":\"tokens\",\"input_tokens\":14,"
+	                "\"input_token_details\":{\"audio_tokens\":14},"
+	                "\"output_tokens\":45}"),
+	            STR_NONE, API_AUDIO);
+	assert_int_equal(t.audio_input, 14);
+	assert_int_equal(t.audio_output, 0);
+}
+
+/* 14 iterations with all of their members. */
+static void many_iterations_fit_into_a_line(void **state)
+{
+	struct ticket ticket = {.consumer = STR("c"),
+	                        .account = STR("c"),
+	                        .operation = API_MESSAGES,
+	                        .counted = true};
+	struct usage_record rec;
+	struct buf usage, line;
+
+	(void)state;
+	buf_init(&usage, RECORD_USAGE_MAX);
+	buf_init(&line, RECORD_LINE_MAX);
+	buf_fmt(&usage, "{\"input_tokens\":3,\"iterations\":[");
+	for (int i = 0; i < 14; i++)
+		buf_fmt(&usage,
+		        "%s{\"cache_creation\":{\"ephemeral_1h_input_tokens\":0"
+		        ",\"ephemeral_5m_input_tokens\":100},"
+		        "\"cache_creation_input_tokens\":100,"
+		        "\"cache_read_input_tokens\":20000,"
+		        "\"input_tokens\":3,\"model\":\"claude-opus-4-6\","
+		        "\"output_tokens\":500,\"type\":\"message\"}",
+		        i ? "," : "");
+	buf_fmt(&usage, "],\"output_tokens\":500}");
+	assert_true(!usage.failed && usage.len > 2000);
+	buf_fmt(&line, "{\"v\":2,\"id\":\"a\",\"status\":200,\"ticket\":\"");
+	assert_true(ticket_write(&ticket, &line));
+	buf_fmt(&line, "\",\"usage\":");
+	assert_true(buf_json(&line, buf_str(&usage)));
+	buf_fmt(&line, "}");
+	assert_int_equal(record_parse(buf_str(&line), &rec), RECORD_OK);
+	assert_true(rec.has_usage);
+	assert_int_equal(rec.tokens.input, 14 * 20103);
+	assert_int_equal(rec.tokens.output, 14 * 500);
+	assert_int_equal(rec.tokens.cache_write_5m, 1400);
+	assert_int_equal(rec.tokens.longest, 20103);
+	record_done(&rec);
+	buf_done(&usage);
+	buf_done(&line);
+}
+
+/* The longest ticket, and both usages at their bound with each byte escaped. */
+static void the_longest_line_is_read(void **state)
+{
+	struct ticket ticket = {.account = STR("c"), .counted = true};
+	struct usage_record rec;
+	struct buf text, line;
+
+	(void)state;
+	buf_init(&text, TICKET_BYTES_MAX);
+	for (int i = 0; i < TICKET_BYTES_MAX - 30; i++)
+		buf_add_str(&text, STR("x"));
+	ticket.app = buf_str(&text);
+	buf_init(&line, RECORD_LINE_MAX);
+	buf_fmt(&line, "{\"v\":2,\"id\":\"a\",\"status\":200,\"ticket\":\"");
+	assert_true(ticket_write(&ticket, &line));
+	for (int k = 0; k < 2; k++) {
+		buf_fmt(&line, "\",\"%s\":\"", k ? "usage" : "usage_first");
+		for (int i = 0; i < RECORD_USAGE_MAX; i++)
+			buf_add_str(&line, STR("\\\""));
+	}
+	buf_fmt(&line, "\"}");
+	assert_false(line.failed);
+	assert_int_equal(record_parse(buf_str(&line), &rec), RECORD_OK);
+	assert_int_equal(rec.usage.len, RECORD_USAGE_MAX);
+	assert_false(rec.has_usage);
+	record_done(&rec);
+	buf_done(&text);
+	buf_done(&line);
+}
+
 static void a_report_that_is_none(void **state)
 {
 	static const char *const bad[] = {
@@ -211,7 +473,8 @@ static void parse(const char *line, struct usage_record *rec)
 static struct store_usage charge_with(const char *line, struct ticket ticket,
                                       struct usage_tokens *t, bool *estimated)
 {
-	struct policy_model m = {.price = {.input = 1000, .output = 2000}};
+	struct policy_model m = {
+		.price.rates = {.input = 1000, .output = 2000}};
 	struct usage_record rec;
 	struct store_usage used;
 
@@ -287,7 +550,8 @@ static uint64_t nano_of(const char *line, const struct policy_price *price)
 
 static void a_served_request_has_its_price(void **state)
 {
-	const struct policy_price price = {.input = 1000, .request = 5000000};
+	const struct policy_price price = {.rates.input = 1000,
+	                                   .request = 5000000};
 
 	(void)state;
 	assert_int_equal(
@@ -492,7 +756,8 @@ static void pictures_cost_what_was_reserved_for_them(void **state)
 
 	(void)state;
 	assert_non_null(e);
-	ticket.prompt = estimator_prompt(e, ticket.model, 350, 3);
+	ticket.prompt =
+		estimator_prompt(e, ticket.model, ticket.consumer, 350, 3);
 	ticket.reserved = ticket.prompt + 1000;
 	estimator_free(e);
 	assert_int_equal(ticket.prompt, 100 + 8 + 3 * 765);
@@ -555,6 +820,14 @@ int main(void)
 		cmocka_unit_test(usage_of_audio_and_images),
 		cmocka_unit_test(usage_of_embeddings),
 		cmocka_unit_test(usage_of_anthropic_is_cumulative),
+		cmocka_unit_test(iterations_of_anthropic_are_summed),
+		cmocka_unit_test(
+			iterations_that_are_no_counts_spoil_the_report),
+		cmocka_unit_test(cache_writes_of_anthropic),
+		cmocka_unit_test(kinds_of_openai),
+		cmocka_unit_test(pictures_and_speech_without_details),
+		cmocka_unit_test(many_iterations_fit_into_a_line),
+		cmocka_unit_test(the_longest_line_is_read),
 		cmocka_unit_test(a_report_that_is_none),
 		cmocka_unit_test(line_is_read),
 		cmocka_unit_test(what_is_not_set_is_absent),

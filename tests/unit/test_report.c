@@ -260,8 +260,10 @@ static void sums_are_exact(void **state)
 
 	assert_true(report("consumer", "2026-11", "2026-12", 1));
 	/* 500 requests each; odd numbers below 1000 sum to 250000 */
-	assert_true(says("\"hr\",500,0,0,1500,500,250000,0,0,0.000000500000"));
-	assert_true(says("\"it\",500,0,0,1500,500,249500,0,0,0.000000500000"));
+	assert_true(says("\"hr\",500,0,0,1500,500,250000,0,0"
+	                 ",0,0,0,0,0,0,0,0,0.000000500000"));
+	assert_true(says("\"it\",500,0,0,1500,500,249500,0,0"
+	                 ",0,0,0,0,0,0,0,0,0.000000500000"));
 	assert_true(report("month,consumer", "", "", 2));
 	assert_true(says("\"month\":\"2026-12\",\"consumer\":\"hr\","
 	                 "\"requests\":1,"));
@@ -277,6 +279,40 @@ static void sums_are_exact(void **state)
 	assert_true(says("\"requests\":1000,"));
 	assert_true(report("", "2026-11", "2026-11-22T14:03:05Z", 2));
 	assert_false(says("requests"));
+}
+
+/* What the ledger keeps of a request, at prices that the line did not have. */
+static void kinds_of_tokens_are_priced_anew(void **state)
+{
+	struct ledger *l = ledger_new(&fake_clock, metrics);
+	struct usage_entry e = entry("2026-11-22T14:03:05.123Z", "hr", "gpt-4o",
+	                             1000, 100, 50);
+	struct usage_tokens t;
+
+	(void)state;
+	unlink(path);
+	ledger_configure(l, str_c(path), 0);
+	e.cache_write_5m = 200;
+	e.cache_write_1h = 300;
+	e.audio_output = 20;
+	e.longest = 700;
+	e.service_tier = STR("priority");
+	add(l, &e);
+	t = entry_tokens(&e);
+	assert_int_equal(t.cache_write_1h, 300);
+	assert_int_equal(t.longest, 700);
+	e = entry("2026-11-22T14:03:05.123Z", "hr", "gpt-4o", 1, 0, 0);
+	add(l, &e); /* as old lines: none of these members */
+	ledger_free(l);
+	assert_true(report("service_tier", "", "", 2));
+	assert_true(says("\"service_tier\":\"priority\",\"requests\":1,"));
+	assert_true(says("\"cache_write_5m\":200,\"cache_write_1h\":300,"));
+	assert_true(says("\"audio_output\":20,"));
+	assert_true(says("\"service_tier\":\"\",\"requests\":1,"));
+	/* the table has the columns that say something */
+	assert_true(report("model", "", "", 0));
+	assert_true(says("  cache_write_5m  cache_write_1h  audio_output"));
+	assert_false(says("image_input"));
 }
 
 /* Each line tells all that the batch has used so far, in whatever order the
@@ -304,7 +340,8 @@ static void batches_count_once(void **state)
 	ledger_free(l);
 	assert_true(report("model", "", "", 1));
 	/* at 2.5 and 10 USD a million */
-	assert_true(says("\"gpt-4o\",10,0,0,407,0,200,0,0,0.003017500000\n"));
+	assert_true(says("\"gpt-4o\",10,0,0,407,0,200,0,0,0,0,0,0,0,0,0,0,0."
+	                 "003017500000\n"));
 }
 
 static void options_that_are_none(void **state)
@@ -328,6 +365,7 @@ int main(void)
 		cmocka_unit_test(
 			a_ledger_that_cannot_be_written_counts_what_is_lost),
 		cmocka_unit_test(sums_are_exact),
+		cmocka_unit_test(kinds_of_tokens_are_priced_anew),
 		cmocka_unit_test(batches_count_once),
 		cmocka_unit_test(options_that_are_none),
 	};

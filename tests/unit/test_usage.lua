@@ -392,10 +392,10 @@ expect("a newline inside a string", SSE,
 local function padded(n) -- a usage of n bytes
 	return '{"a":"' .. ("x"):rep(n - 8) .. '"}'
 end
-expect("the largest usage", SSE, 'data: {"usage":' .. padded(2000) .. "}\n\n",
-	{ usage = padded(2000), events = 1 })
+expect("the largest usage", SSE, 'data: {"usage":' .. padded(8000) .. "}\n\n",
+	{ usage = padded(8000), events = 1 })
 expect("a usage that is too large", SSE,
-	'data: {"usage":{"a":1}}\n\ndata: {"usage":' .. padded(2001) .. "}\n\n",
+	'data: {"usage":{"a":1}}\n\ndata: {"usage":' .. padded(8001) .. "}\n\n",
 	{ events = 2 })
 expect("only closing brackets", SSE, ("}]"):rep(500) .. "\n\n" .. last,
 	{ usage = chat_usage, events = 1 })
