@@ -1,7 +1,6 @@
-/* api/refs and api/form: what a body names. */
+/* api/refs: what a body names. */
 #include "test.h"
 
-#include "api/form.h"
 #include "api/refs.h"
 
 #include <stdio.h>
@@ -132,91 +131,6 @@ static void test_models_of_a_session_are_counted(void **state)
 		                 cases[i].n);
 }
 
-/* ------------------------------------------------------------------ forms */
-
-static const char type[] = "multipart/form-data; boundary=b";
-
-#define PART(name) "--b\r\nContent-Disposition: form-data; name=\"" name "\""
-#define MODEL      PART("model") "\r\n\r\nm\r\n"
-#define BROKEN     "multipart/form-data; boundary=b; boundary=c"
-
-static void test_forms(void **state)
-{
-	static const struct {
-		const char *type, *body;
-		enum form_status status;
-		const char *model;
-	} cases[] = {
-		{type, MODEL "--b--\r\n", FORM_OK, "m"},
-		{type, MODEL "--b--\r\n\r\n" MODEL, FORM_BAD, ""},
-		{type, MODEL "--b--\r\n" MODEL "--b--", FORM_BAD, ""},
-		{type, MODEL "--b--x", FORM_BAD, ""},
-		{type, MODEL "--b--", FORM_OK, "m"},
-		{"Multipart/Form-Data;boundary=\"b\"", MODEL "--b--", FORM_OK,
-	         "m"},
-		{type,
-	         PART("file") "; filename=\"a\"\r\nContent-Type: x/y\r\n\r\n"
-	                      "--c\r\n\r\n--b" MODEL "--b--",
-	         FORM_BAD, ""},
-		{type,
-	         PART("file") "; filename=\"a\"\r\nX: y\r\n\r\n1\r\n" MODEL
-	                      "--b--",
-	         FORM_OK, "m"},
-		{type, PART("x") "\r\n\r\n1\r\n--b--", FORM_OK, ""},
-		{type, MODEL, FORM_PARTIAL, ""},
-		{type, MODEL "--b\r\nContent-Disp", FORM_PARTIAL, "m"},
-		{type, PART("model") "\r\n\r\nm", FORM_PARTIAL, ""},
-		{type, "--", FORM_PARTIAL, ""},
-		{type, "", FORM_PARTIAL, ""},
-		{type, MODEL MODEL "--b--", FORM_BAD, ""},
-		{type, MODEL PART("MODEL") "\r\n\r\nm\r\n--b--", FORM_BAD, ""},
-		{type, PART("model") "; filename=\"m\"\r\n\r\nm\r\n--b--",
-	         FORM_BAD, ""},
-		{type, PART("model") "; x=\"y\"\r\n\r\nm\r\n--b--", FORM_BAD,
-	         ""},
-		{type, PART("model") "\r\n x\r\n\r\nm\r\n--b--", FORM_BAD, ""},
-		{type, PART("model") "\r\n\r\n\r\n--b--", FORM_BAD, ""},
-		{type, "--b\r\nX: y\r\n\r\nm\r\n--b--", FORM_BAD, ""},
-		{type, "--b\n" MODEL "--b--", FORM_BAD, ""},
-		{type, "--bb\r\n" MODEL "--b--", FORM_BAD, ""},
-		{type, "preamble\r\n" MODEL "--b--", FORM_BAD, ""},
-		{"multipart/form-data", MODEL "--b--", FORM_BAD, ""},
-		{BROKEN, MODEL "--b--", FORM_BAD, ""},
-		{"multipart/form-data; boundary=\"b\\c\"", MODEL, FORM_BAD, ""},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct form f;
-		enum form_status s = form_read(str_c(cases[i].type),
-		                               str_c(cases[i].body), &f);
-
-		if (s != cases[i].status ||
-		    !str_eq(f.model, str_c(cases[i].model)))
-			fail_msg("case %zu: status %d, model \"%" STR_FMT "\"",
-			         i, (int)s, STR_ARG(f.model));
-		assert_true((s == FORM_BAD) == (f.error != NULL));
-	}
-	assert_true(form_is(STR("multipart/form-data")));
-	assert_false(form_is(STR("multipart/form-datax; boundary=b")));
-	assert_false(form_is(STR("application/json")));
-}
-
-/* Every beginning of a form is a part of it, never another form. */
-static void test_beginnings_of_a_form(void **state)
-{
-	static const char body[] =
-		PART("file") "; filename=\"a\"\r\n\r\n1\r\n" MODEL "--b--";
-	struct form f;
-
-	(void)state;
-	for (size_t n = 0; n < sizeof(body) - 1; n++)
-		assert_int_equal(form_read(STR("multipart/form-data; "
-		                               "boundary=b"),
-		                           str_of(body, n), &f),
-		                 FORM_PARTIAL);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -226,8 +140,6 @@ int main(void)
 		cmocka_unit_test(test_flags_and_the_model_of_a_session),
 		cmocka_unit_test(test_the_model_that_writes_down),
 		cmocka_unit_test(test_models_of_a_session_are_counted),
-		cmocka_unit_test(test_forms),
-		cmocka_unit_test(test_beginnings_of_a_form),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
