@@ -38,6 +38,9 @@ static const struct denial vdt_denials[DENY_N] = {
 	[DENY_ENCODING] = {"unsupported_encoding", 415, 0,
                            "The gateway must read the body: send it without "
                            "Content-Encoding."},
+	[DENY_HEADER] = {"ambiguous_header", 400, 0,
+                         "The request has a header twice that may stand "
+                         "once."},
 	[DENY_BAD_JSON] = {"invalid_json", 400, 0,
                            "The body is not acceptable JSON."},
 	[DENY_NO_MODEL] = {"model_missing", 400, 0,

@@ -29,6 +29,7 @@ enum deny_reason {
 	DENY_METHOD,
 	DENY_MEDIA_TYPE,
 	DENY_ENCODING, /* a body that must be read is compressed */
+	DENY_HEADER,   /* one that says how to read the body stands twice */
 	DENY_BAD_JSON,
 	DENY_NO_MODEL,
 	DENY_TOO_LARGE_BODY, /* for HAProxy's buffer, see GATEWAY_BUFSIZE */

@@ -123,11 +123,12 @@ static bool req_has_required(const struct spop_value *values)
 
 enum { NOT_COUNTED = 0 };
 
-/* A header that is read. A counted one is a credential: only its first value
- * is kept, and nothing of one that is too long, so that decide/authenticate
- * sees a count without a value and refuses. A cut credential would be checked
- * as if the client had sent that. The others are compared and logged only: of
- * the first value that is not empty the first `max` bytes are kept. */
+/* A header that is read. A counted one is a credential, or says how the body is
+ * to be read: only its first value is kept, and nothing of one that is too
+ * long, so that the steps see a count without a value and refuse. A cut one
+ * would be checked as if the client had sent that. The others are compared and
+ * logged only: of the first value that is not empty the first `max` bytes are
+ * kept. */
 struct header {
 	struct str name;
 	size_t value_at; /* in struct request_facts */
@@ -142,11 +143,14 @@ static const struct header req_headers[] = {
          AUTHORIZATION_MAX},
 	{STR_INIT("api-key"), FACT(api_key), FACT(n_api_key), KEY_MAX},
 	{STR_INIT("x-api-key"), FACT(x_api_key), FACT(n_x_api_key), KEY_MAX},
-	{STR_INIT("content-type"), FACT(content_type), NOT_COUNTED, LABEL_MAX},
-	{STR_INIT("content-encoding"), FACT(content_encoding), NOT_COUNTED,
+	{STR_INIT("content-type"), FACT(content_type), FACT(n_content_type),
          LABEL_MAX},
-	{STR_INIT("content-length"), FACT(content_length), NOT_COUNTED,
-         LABEL_MAX},
+	{STR_INIT("content-encoding"), FACT(content_encoding),
+         FACT(n_content_encoding), LABEL_MAX},
+	{STR_INIT("content-length"), FACT(content_length),
+         FACT(n_content_length), LABEL_MAX},
+	{STR_INIT("transfer-encoding"), FACT(transfer_encoding),
+         FACT(n_transfer_encoding), LABEL_MAX},
 	{STR_INIT("x-ms-foundry-agent-id"), FACT(foundry_agent), NOT_COUNTED,
          LABEL_MAX},
 	{STR_INIT("x-ms-foundry-project-id"), FACT(foundry_project),
