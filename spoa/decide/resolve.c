@@ -97,6 +97,12 @@ static enum step_result rslv_check_json(struct request *r)
 		return STEP_DONE;
 	if (f->scan_status == SCAN_OK && !f->body_cut)
 		return STEP_NEXT;
+	if (f->scan_status == SCAN_BAD && f->scan.error_name.len > 0)
+		return verdict_deny(r, DENY_BAD_JSON,
+		                    "The body is not acceptable JSON: %s (at "
+		                    "byte %zu). Write it as `%" STR_FMT "`.",
+		                    f->scan.error, f->scan.error_at,
+		                    STR_ARG(f->scan.error_name));
 	if (f->scan_status == SCAN_BAD)
 		return verdict_deny(r, DENY_BAD_JSON,
 		                    "The body is not acceptable JSON: %s (at "

@@ -56,9 +56,10 @@ enum deny_reason {
 	DENY_BAD_FORM,
 	DENY_OBJECT_UNKNOWN, /* or it is another caller's: not told apart */
 	DENY_TOO_MANY_OBJECTS,
-	DENY_OBJECTS_APART, /* at different resources */
-	DENY_OBJECTS_OFF,   /* objects.resource is not configured */
-	DENY_OBJECT_STORE,  /* Redis is away, and memory does not know it */
+	DENY_OBJECT_FOREIGN, /* of a kind that nobody can make here */
+	DENY_OBJECTS_APART,  /* at different resources */
+	DENY_OBJECTS_OFF,    /* objects.resource is not configured */
+	DENY_OBJECT_STORE,   /* Redis is away, and memory does not know it */
 	DENY_N
 };
 

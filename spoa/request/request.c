@@ -257,15 +257,14 @@ static void req_read_body(struct request *r, const struct spop_value *v)
 	}
 	/* without a body this is the scan of an empty one: SCAN_PARTIAL */
 	r->facts.has_body = v->type != SPOP_NULL;
-	r->facts.scan_status = scan_body(v->bytes, &r->arena, scan);
+	r->facts.scan_status =
+		scan_body_refs(v->bytes, &r->arena, scan, &r->facts.refs);
 	/* these may be views into the frame */
 	scan->model = arena_str(&r->arena, scan->model);
 	scan->reasoning_effort = arena_str(&r->arena, scan->reasoning_effort);
 	scan->previous_response_id =
 		arena_str(&r->arena, scan->previous_response_id);
 	scan->prompt_cache_key = arena_str(&r->arena, scan->prompt_cache_key);
-	if (r->facts.scan_status != SCAN_BAD)
-		refs_read(v->bytes, &r->arena, &r->facts.refs);
 }
 
 /* HAProxy may hold less of the body than was announced (its buffer is full),

@@ -9,6 +9,10 @@
  * id nobody here has made belongs to nobody. The first binding stays: an id
  * cannot be taken over.
  *
+ * A response or conversation is bound together with its family (api/family),
+ * under an id of its own: all that belongs to it has the same owner and is at
+ * the same resource.
+ *
  * With Redis, what is bound is also kept in memory and found there while Redis
  * is away. Memory is bounded: the oldest go first. A find lets the time to
  * live begin anew, except that of an object which has a time of its own.
@@ -70,6 +74,12 @@ bool objects_configure(struct objects *os, struct str prefix, bool shared,
 enum object_status objects_find(struct objects *os, struct str id,
                                 enum object_life life, objects_found_cb *cb,
                                 void *ctx, uint64_t ref, struct object *out);
+
+enum { OBJECT_FAMILY_MAX = 32 };
+
+/* The id under which a family is bound. Its ':' is in no id of a path; a body
+ * may name it, but then it must be the caller's. */
+struct str objects_family_id(struct str family, char space[OBJECT_FAMILY_MAX]);
 
 /* cb (may be NULL) runs now or later, once; `stored` is false when it is
  * somebody else's, could not be kept, or is kept in this process only while
