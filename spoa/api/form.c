@@ -2,16 +2,36 @@
  * api/form: the field `model` of a multipart/form-data body (RFC 7578).
  *
  *   --boundary CRLF                               form_read
- *   header CRLF ... CRLF                          form_read_headers
- *   value                                         form_read_model
+ *   header CRLF ... CRLF CRLF                     form_read_part
+ *     name: value                                   form_read_header
+ *   value                                           form_read_model
  *   CRLF --boundary CRLF ... next part            form_read_parts
  *   CRLF --boundary-- [CRLF]                      the end
  */
 #include "api/form.h"
 
+#include "api/content_type.h"
+#include "base/fold.h"
+#include "base/utf8.h"
+
 enum {
 	BOUNDARY_MAX = 70, /* RFC 2046, 5.1.1 */
-	HEADERS_MAX = 16,  /* of a part; clients send one to three */
+	HEADERS_MAX = 16,  /* of a part; clients send one to four */
+};
+
+/* The header lines of a part that are read; each may come once. */
+enum form_header {
+	HEADER_DISPOSITION = 0,
+	HEADER_TYPE = 1,
+	HEADER_ENCODING = 2,
+	HEADER_LENGTH = 3,
+	N_HEADERS = 4,
+};
+
+struct form_part {
+	struct str headers[N_HEADERS]; /* values; empty when absent */
+	struct str name;
+	bool file; /* it has a file name */
 };
 
 static const struct str form_crlf = STR_INIT("\r\n");
@@ -31,38 +51,11 @@ bool form_is(struct str content_type)
 	return str_eq_nocase(type, STR("multipart/form-data"));
 }
 
-/* RFC 2046, 5.1.1: bcharsnospace. A blank inside, which the RFC allows, is not
- * accepted: parsers differ on it. */
+/* RFC 2046, 5.1.1: bcharsnospace, without the comma. */
 static bool form_is_boundary(struct str s)
 {
 	return s.len > 0 && s.len <= BOUNDARY_MAX &&
-	       str_has_only(s, "'()+_,-./:=?");
-}
-
-/* The value of the parameter `boundary`, without quotes. Empty when it is
- * missing, given twice or not plain. */
-static struct str form_read_boundary(struct str type)
-{
-	struct str found = STR_NONE;
-
-	type = str_from(type, str_find(type, ';') + 1);
-	while (type.len > 0) {
-		struct str one = str_trim(str_first(type, str_find(type, ';')));
-		size_t eq = str_find(one, '=');
-
-		type = str_from(type, str_find(type, ';') + 1);
-		if (!str_eq_nocase(str_first(one, eq), STR("boundary")))
-			continue;
-		if (found.len > 0)
-			return STR_NONE;
-		found = str_from(one, eq + 1);
-		if (found.len >= 2 && found.p[0] == '"' &&
-		    found.p[found.len - 1] == '"')
-			found = str_of(found.p + 1, found.len - 2);
-		if (!form_is_boundary(found))
-			return STR_NONE;
-	}
-	return found;
+	       str_has_only(s, "'()+_-./:=?");
 }
 
 /* The offset of the first `what` in s, s.len when there is none. */
@@ -74,131 +67,274 @@ static size_t form_find(struct str s, struct str what)
 	return p ? (size_t)(p - s.p) : s.len;
 }
 
-/* Remove a quoted text from the front of *s and set *out to what is between the
- * quotes. False when there is none or it has a backslash: parsers differ on
- * what that means. */
-static bool form_take_quoted(struct str *s, struct str *out)
+/* True when s holds a control character. */
+static bool form_has_control(struct str s)
 {
-	struct str inside;
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
+			return true;
+	return false;
+}
 
-	if (s->len < 2 || s->p[0] != '"')
+/* ---------------------------------------------------------------- headers */
+
+/* ; filename*=utf-8''a%20b.wav as .NET writes it: the file name once more. RFC
+ * 7578 4.2 forbids it, parsers that know it read a file name, and others read
+ * nothing. */
+static bool form_is_extended_filename(struct str s)
+{
+	static const struct str key = STR_INIT("; filename*=utf-8''");
+
+	if (!str_starts_nocase(s, key))
 		return false;
-	inside = str_from(*s, 1);
-	*out = str_first(inside, str_find(inside, '"'));
-	if (out->len == inside.len || str_find(*out, '\\') < out->len)
+	s = str_from(s, key.len);
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.p[i] <= ' ' || s.p[i] == 0x7f ||
+		    memchr("*'\"\\;,=", s.p[i], 7))
+			return false;
+	return s.len > 0;
+}
+
+/* form-data; name="x"[; filename="y"[; filename*=..]] and nothing else. */
+static bool form_read_disposition(struct str s, struct form_part *part)
+{
+	struct str key, skip;
+
+	if (!str_starts_nocase(s, STR("form-data; ")))
 		return false;
-	*s = str_from(inside, out->len + 1);
+	s = str_from(s, 9); /* behind form-data */
+	if (!content_type_take(&s, &key, &part->name) ||
+	    !str_eq_nocase(key, STR("name")))
+		return false;
+	part->file = s.len > 0;
+	if (!part->file)
+		return true;
+	if (!content_type_take(&s, &key, &skip) ||
+	    !str_eq_nocase(key, STR("filename")))
+		return false;
+	return s.len == 0 || form_is_extended_filename(s);
+}
+
+/* Take a header line without its CRLF. NULL, or the error. */
+static const char *form_read_header(struct str line, struct form_part *part)
+{
+	static const struct str names[N_HEADERS] = {
+		[HEADER_DISPOSITION] = STR_INIT("content-disposition"),
+		[HEADER_TYPE] = STR_INIT("content-type"),
+		[HEADER_ENCODING] = STR_INIT("content-transfer-encoding"),
+		[HEADER_LENGTH] = STR_INIT("content-length"),
+	};
+	struct str name = str_first(line, str_find(line, ':')), value;
+
+	for (size_t i = 0; i < name.len; i++)
+		if ((unsigned char)name.p[i] <= ' ' ||
+		    (unsigned char)name.p[i] >= 0x7f || name.p[i] == '"')
+			return "a header of the form is folded or broken";
+	if (form_has_control(line) || name.len == 0 || name.len == line.len)
+		return "a header of the form is folded or broken";
+	value = str_trim(str_from(line, name.len + 1));
+	for (size_t i = 0; i < N_HEADERS; i++) {
+		if (!str_eq_nocase(names[i], name))
+			continue;
+		if (part->headers[i].len > 0 || value.len == 0)
+			return "a part of the form has a header twice, or an "
+			       "empty one";
+		part->headers[i] = value;
+	}
+	return NULL;
+}
+
+/* Read the header lines `s`, each with its CRLF. NULL, or the error. */
+static const char *form_read_headers(struct str s, struct form_part *part)
+{
+	const char *error = NULL;
+	unsigned n;
+
+	for (n = 0; s.len > 0 && !error; n++) {
+		size_t len = form_find(s, form_crlf);
+
+		if (n == HEADERS_MAX)
+			return "a part of the form has too many headers";
+		error = form_read_header(str_first(s, len), part);
+		s = str_from(s, len + form_crlf.len);
+	}
+	return error;
+}
+
+/* True for an encoding of parts that changes nothing (RFC 2045, 6.2). */
+static bool form_is_identity(struct str encoding)
+{
+	return encoding.len == 0 || str_eq_nocase(encoding, STR("7bit")) ||
+	       str_eq_nocase(encoding, STR("8bit")) ||
+	       str_eq_nocase(encoding, STR("binary"));
+}
+
+/* Readers that skip invalid bytes would see another name. */
+static bool form_is_utf8(struct str s)
+{
+	while (s.len > 0) {
+		size_t n = utf8_len(s);
+
+		if (n == 0)
+			return false;
+		s = str_from(s, n);
+	}
 	return true;
 }
 
-/* Read a Content-Disposition: form-data; name="x"[; filename="y"] and nothing
- * else. *file: it has a file name. */
-static bool form_read_disposition(struct str s, struct str *name, bool *file)
+/* What holds for every part. NULL, or the error. */
+static const char *form_check_part(struct form_part *part)
 {
-	struct str skip;
+	struct str disposition = part->headers[HEADER_DISPOSITION];
+	struct str type = part->headers[HEADER_TYPE];
 
-	if (!str_starts_nocase(s, STR("form-data; name=")))
-		return false;
-	s = str_from(s, 16); /* behind name= */
-	if (!form_take_quoted(&s, name))
-		return false;
-	*file = s.len > 0;
-	if (!*file)
-		return true;
-	if (!str_starts_nocase(s, STR("; filename=")))
-		return false;
-	s = str_from(s, 11); /* behind filename= */
-	return form_take_quoted(&s, &skip) && s.len == 0;
+	if (disposition.len == 0)
+		return "a part of the form has no Content-Disposition";
+	if (!form_read_disposition(disposition, part))
+		return "a part of the form has an unusual "
+		       "Content-Disposition: send form-data; name=\"..\", and "
+		       "filename=\"..\" for a file";
+	if (!form_is_identity(part->headers[HEADER_ENCODING]))
+		return "a part of the form has a Content-Transfer-Encoding: "
+		       "send it as it is";
+	/* a parser of mail looks for further parts in it */
+	if (str_starts_nocase(type, STR("multipart/")) ||
+	    str_starts_nocase(type, STR("message/")))
+		return "a part of the form is itself multipart";
+	/* RFC 7578, 4.6: the charset of all other fields */
+	if (fold_eq(STR("_charset_"), str_trim(part->name)))
+		return "the form has a field `_charset_`";
+	/* RFC 2047, which ASP.NET decodes in names */
+	if (!form_is_utf8(part->name) ||
+	    form_find(part->name, STR("=?")) < part->name.len)
+		return "a name in the form is not plain UTF-8";
+	return NULL;
 }
 
-/* Read the header lines of a part up to the empty line, which *s is behind
- * afterwards. The caller has found that line. NULL, or the error. */
-static const char *form_read_headers(struct str *s, struct str *name,
-                                     bool *file)
+/* ------------------------------------------------------------------ model */
+
+/* True for names that some parser takes for `model`: model[], model[0]. */
+static bool form_is_like_model(struct str name)
 {
-	static const struct str key = STR_INIT("content-disposition:");
-	bool found = false;
-	unsigned n;
+	name = str_first(name, str_find(name, '['));
+	return fold_eq(STR("model"), str_trim(name));
+}
 
-	for (n = 0; n < HEADERS_MAX; n++) {
-		size_t len = form_find(*s, form_crlf);
-		struct str line = str_first(*s, len);
+/* The bytes of `model` must mean the same in the charset of the part: text in
+ * ASCII does, in those that clients name. */
+static bool form_is_plain_text(struct str type)
+{
+	static const struct str charsets[] = {STR_INIT("utf-8"),
+	                                      STR_INIT("us-ascii"),
+	                                      STR_INIT("iso-8859-1")};
+	struct str name, charset;
 
-		*s = str_from(*s, len + 2);
-		if (line.len == 0)
-			return found ? NULL : "a part of the form has no name";
-		if (line.p[0] == ' ' || line.p[0] == '\t' ||
-		    str_find(line, '\n') < line.len ||
-		    str_find(line, '\r') < line.len)
-			return "a header of the form is folded or broken";
-		if (!str_starts_nocase(line, key))
-			continue;
-		if (found ||
-		    !form_read_disposition(str_trim(str_from(line, key.len)),
-		                           name, file))
-			return "a part of the form has an unusual "
-			       "Content-Disposition";
-		found = true;
-	}
-	return "a part of the form has too many headers";
+	if (type.len == 0)
+		return true;
+	if (!str_starts_nocase(type, STR("text/plain")))
+		return false;
+	type = str_from(type, 10); /* behind text/plain */
+	if (type.len == 0)
+		return true;
+	if (!content_type_take(&type, &name, &charset) || type.len > 0 ||
+	    !str_eq_nocase(name, STR("charset")))
+		return false;
+	for (size_t i = 0; i < sizeof(charsets) / sizeof(*charsets); i++)
+		if (str_eq_nocase(charset, charsets[i]))
+			return true;
+	return false;
+}
+
+static bool form_is_ascii(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.p[i] >= 0x80)
+			return false;
+	return !form_has_control(s);
 }
 
 /* Take the value of a part if it is `model`. NULL, or the error. */
-static const char *form_read_model(struct str name, bool file, struct str value,
-                                   struct form *out)
+static const char *form_read_model(const struct form_part *part,
+                                   struct str value, struct form *out)
 {
-	if (!str_eq_nocase(name, STR("model")))
+	if (!form_is_like_model(part->name))
 		return NULL;
-	if (file || !str_eq(name, STR("model")))
+	if (part->file || !str_eq(part->name, STR("model")) ||
+	    !form_is_plain_text(part->headers[HEADER_TYPE]))
 		return "the form's `model` is not a plain field";
 	if (out->model.len > 0)
 		return "the form has `model` twice";
 	if (value.len == 0 || value.len > FORM_MODEL_MAX)
 		return "the form's `model` is empty or too long";
+	if (!form_is_ascii(value))
+		return "the form's `model` is not printable ASCII";
 	out->model = value;
 	return NULL;
 }
 
-/* Read all parts; `s` begins behind a delimiter, which is CRLF and the boundary
- * line. */
-static enum form_status form_read_parts(struct str s, struct str delimiter,
+/* ------------------------------------------------------------------ parts */
+
+/* Read a part, from behind its boundary line up to the CRLF of the next one.
+ * NULL, or the error. */
+static const char *form_read_part(struct str s, struct form *out)
+{
+	struct form_part part = {.file = false};
+	size_t head = form_find(s, STR("\r\n\r\n"));
+	const char *error;
+
+	if (head == s.len)
+		return "a part of the form has no empty line behind its "
+		       "headers";
+	error = form_read_headers(str_first(s, head + form_crlf.len), &part);
+	if (!error)
+		error = form_check_part(&part);
+	if (error)
+		return error;
+	return form_read_model(&part, str_from(s, head + 4), out);
+}
+
+/* What comes behind a boundary: the end, which is *done, or the CRLF of its
+ * line. NULL, or the error. */
+static const char *form_read_line_end(struct str s, bool *done)
+{
+	*done = str_starts(s, STR("--"));
+	/* Of further bytes behind the end, some parsers read more parts. */
+	if (*done && s.len > 2 && !str_starts(STR("--\r\n"), s))
+		return "something stands behind the form";
+	if (!*done && !str_starts(s, form_crlf))
+		return "a boundary of the form goes on";
+	return NULL;
+}
+
+/* Read all parts; `s` begins behind the first "--boundary", which is `dashed`.
+ */
+static enum form_status form_read_parts(struct str s, struct str dashed,
                                         struct form *out)
 {
-	unsigned n;
-
-	for (n = 0; n < FORM_PARTS_MAX; n++) {
-		struct str name = STR_NONE, value;
-		bool file = false;
+	for (unsigned n = 0; n < FORM_PARTS_MAX; n++) {
 		const char *error;
-		size_t head, len;
+		bool done;
+		size_t at;
 
-		/* The end of the form. With further bytes behind it, which
-		 * some parsers read as more parts, the form is refused. */
-		if (str_starts(s, STR("--")) && s.len > 2 &&
-		    !str_starts(STR("--\r\n"), s))
-			return form_fail(out,
-			                 "there are bytes behind the form");
-		if (str_starts(s, STR("--")))
-			return FORM_OK;
 		if (s.len < 2)
 			return FORM_PARTIAL;
-		if (!str_starts(s, form_crlf))
-			return form_fail(out, "a boundary of the form goes on");
+		error = form_read_line_end(s, &done);
+		if (error)
+			return form_fail(out, error);
+		if (done)
+			return FORM_OK;
 		s = str_from(s, 2);
-		head = form_find(s, STR("\r\n\r\n"));
-		if (head == s.len)
+		at = form_find(s, dashed);
+		if (at == s.len)
 			return FORM_PARTIAL;
-		error = form_read_headers(&s, &name, &file);
+		/* Behind anything but CRLF it is a boundary for some. */
+		if (at < 2 || !str_starts(str_from(s, at - 2), form_crlf))
+			return form_fail(out, "the boundary of the form stands "
+			                      "within a part");
+		error = form_read_part(str_first(s, at - 2), out);
 		if (error)
 			return form_fail(out, error);
-		len = form_find(s, delimiter);
-		if (len == s.len)
-			return FORM_PARTIAL;
-		value = str_first(s, len);
-		error = form_read_model(name, file, value, out);
-		if (error)
-			return form_fail(out, error);
-		s = str_from(s, len + delimiter.len);
+		s = str_from(s, at + dashed.len);
 	}
 	return form_fail(out, "the form has too many parts");
 }
@@ -206,21 +342,23 @@ static enum form_status form_read_parts(struct str s, struct str delimiter,
 enum form_status form_read(struct str content_type, struct str body,
                            struct form *out)
 {
-	struct str boundary = form_read_boundary(content_type), delimiter;
-	char text[BOUNDARY_MAX + 4] = "\r\n--";
+	char text[BOUNDARY_MAX + 2] = "--";
+	struct content_type type;
+	struct str dashed;
 
 	*out = (struct form){0};
-	if (boundary.len == 0)
+	content_type_read(content_type, &type);
+	if (type.error)
+		return form_fail(out, type.error);
+	if (!form_is_boundary(type.boundary))
 		return form_fail(out, "the form has no usable boundary");
-	memcpy(text + 4, boundary.p, boundary.len);
-	delimiter = str_of(text, boundary.len + 4);
-	/* The first delimiter has no CRLF in front. A preamble, which RFC 2046
-	 * allows and no client sends, is refused. */
-	if (body.len < delimiter.len - 2)
+	memcpy(text + 2, type.boundary.p, type.boundary.len);
+	dashed = str_of(text, type.boundary.len + 2);
+	if (body.len < dashed.len)
 		return FORM_PARTIAL;
-	if (!str_starts(body, str_from(delimiter, 2)))
+	/* A preamble, which RFC 2046 allows, no client sends. */
+	if (!str_starts(body, dashed))
 		return form_fail(out,
 		                 "the form does not begin with its boundary");
-	return form_read_parts(str_from(body, delimiter.len - 2), delimiter,
-	                       out);
+	return form_read_parts(str_from(body, dashed.len), dashed, out);
 }

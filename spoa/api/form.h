@@ -3,15 +3,25 @@
  *
  * Uploads (audio, images to edit) name their model in a form. The resource
  * parses the same bytes with a parser of its own, and the two must not see
- * different models. So only the form that clients write is accepted:
+ * different models. Parsers agree on the form that clients write and on little
+ * else: email and werkzeug (Python) end a line at a bare LF or CR, Go does so
+ * when the first boundary line does, ASP.NET decodes =?utf-8?B?..?= in names
+ * and takes the charset of a part's own Content-Type, append-field and PHP
+ * read model[] as model. So only the form that clients write is accepted:
  *
- * - a plain boundary, given once, without which no part can be found;
- * - CRLF at every line end, no folded header lines;
- * - one Content-Disposition per part: form-data; name="..", optionally
- *   followed by filename="..", in quotes, without escapes;
- * - `model` at most once, without a file name, and no field whose name differs
- *   from it in letter case only;
- * - nothing behind the last boundary but a line end.
+ * - a Content-Type by api/content_type with one boundary of letters, digits
+ *   and '()+_-./:=? in at most 70 characters (RFC 2046, 5.1.1; no blanks and
+ *   commas, on which parsers differ);
+ * - CRLF at every line end; "--boundary" nowhere but in boundary lines;
+ *   nothing in front of the first, nothing behind the last but a line end;
+ * - header lines "name: value" that are neither folded nor broken nor given
+ *   twice; one Content-Disposition, form-data; name=".."[; filename=".."], in
+ *   quotes without escapes or a token (.NET), and the filename*= that .NET
+ *   writes behind; no multipart inside; a Content-Transfer-Encoding that
+ *   changes nothing (7bit, 8bit, binary);
+ * - `model` at most once, as printable ASCII in text/plain, without a file
+ *   name. No field whose name another parser could take for it (base/fold,
+ *   blanks around it, model[..], encoded words), and no `_charset_`.
  *
  * Anything else is FORM_BAD, and the request is refused. Nothing is allocated
  * or copied; the other fields are not looked at.

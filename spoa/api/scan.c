@@ -17,6 +17,7 @@
  */
 #include "api/scan.h"
 
+#include "base/fold.h"
 #include "base/jscan.h"
 
 #define N(table) (sizeof(table) / sizeof((table)[0]))
@@ -63,6 +64,7 @@ struct scanner {
 	bool data_key;          /* the last key was `data` */
 	struct scan_span *span; /* of the member being read, or NULL */
 	uint64_t choices, best_of, prompts; /* 0: absent */
+	struct refs_reader *refs;           /* sees every token, too; or NULL */
 };
 
 /* A known member. `read` is called with the first token of its value, which is
@@ -173,6 +175,8 @@ static bool scan_next(struct scanner *c)
 		break;
 	}
 	c->data_key = c->token == JSCAN_KEY && str_eq(c->s.text, STR("data"));
+	if (c->refs)
+		refs_on_token(c->refs, &c->s, c->token);
 	return true;
 }
 
@@ -333,12 +337,17 @@ static const struct scan_field scan_top_fields[] = {
 	{STR_INIT("prompt"), scan_read_prompt, NULL},
 	{STR_INIT("reasoning"), scan_read_reasoning,
          "`reasoning` must be an object"},
-	/* read by api/refs; they are here so that duplicates in another
-         * letter case are refused */
+	/* read by api/refs; they are here so that look-alikes are refused */
 	{STR_INIT("session"), scan_skip_value, NULL},
+	{STR_INIT("input_audio_transcription"), scan_skip_value, NULL},
 	{STR_INIT("conversation"), scan_skip_value, NULL},
 	{STR_INIT("background"), scan_skip_value, NULL},
-	{STR_INIT("store"), scan_skip_value, NULL},
+	{STR_INIT("items"), scan_skip_value, NULL},
+	{STR_INIT("tools"), scan_skip_value, NULL},
+	{STR_INIT("container"), scan_skip_value, NULL},
+	{STR_INIT("fallbacks"), scan_skip_value, NULL},
+	{STR_INIT("agent"), scan_skip_value, NULL},
+	{STR_INIT("agent_reference"), scan_skip_value, NULL},
 };
 
 static const struct scan_field scan_stream_options_fields[] = {
@@ -400,6 +409,19 @@ static void scan_begin_span(struct scanner *c, struct scan_level *o,
 	};
 }
 
+/* The known name that a resource which folds names (base/fold) takes the key
+ * for; empty when there is none. */
+static struct str scan_looks_like(const struct scan_level *o, struct str name)
+{
+	for (size_t i = 0; i < o->n_fields; i++)
+		if (fold_eq(o->fields[i].name, name))
+			return o->fields[i].name;
+	for (unsigned i = o->first_span; i < o->end_span; i++)
+		if (fold_eq(scan_member_names[i], name))
+			return scan_member_names[i];
+	return STR_NONE;
+}
+
 /* Set *out to the field of the key just read, NULL for an unknown key. False
  * when the key is refused. */
 static bool scan_find_field(struct scanner *c, struct scan_level *o,
@@ -415,17 +437,16 @@ static bool scan_find_field(struct scanner *c, struct scan_level *o,
 	if (!scan_add_key(c, o, name))
 		return false;
 	scan_begin_span(c, o, name);
-	for (size_t i = 0; i < o->n_fields && !*out; i++) {
-		if (!str_eq_nocase(o->fields[i].name, name))
-			continue;
-		if (!str_eq(o->fields[i].name, name))
-			return scan_fail(
-				c,
-				"a key differs from a known one in letter "
-				"case only",
-				c->s.at);
-		*out = &o->fields[i];
-	}
+	for (size_t i = 0; i < o->n_fields && !*out; i++)
+		if (str_eq(o->fields[i].name, name))
+			*out = &o->fields[i];
+	if (*out || o->last)
+		return true;
+	c->out->error_name = scan_looks_like(o, name);
+	if (c->out->error_name.len > 0)
+		return scan_fail(
+			c, "a key differs from a known one in letter case only",
+			c->s.at);
 	return true;
 }
 
@@ -540,15 +561,26 @@ static uint64_t scan_count_answers(const struct scanner *c)
 	return (each > 0 ? each : 1) * (c->prompts > 0 ? c->prompts : 1);
 }
 
-enum scan_status scan_body(struct str body, struct arena *arena,
-                           struct scan_result *out)
+enum scan_status scan_body_refs(struct str body, struct arena *arena,
+                                struct scan_result *out, struct refs *refs)
 {
 	struct scanner c = {.arena = arena, .out = out};
+	struct refs_reader reader;
 
 	*out = (struct scan_result){0};
+	if (refs) {
+		refs_begin(&reader, arena, refs);
+		c.refs = &reader;
+	}
 	jscan_init(&c.s, body, SCAN_MAX_DEPTH);
 	if (scan_read_document(&c))
 		scan_next(&c); /* JSCAN_END, or an error for what follows */
 	out->n = scan_count_answers(&c);
 	return c.status;
+}
+
+enum scan_status scan_body(struct str body, struct arena *arena,
+                           struct scan_result *out)
+{
+	return scan_body_refs(body, arena, out, NULL);
 }

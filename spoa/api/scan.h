@@ -9,8 +9,9 @@
  * - it must be one object by RFC 8259: valid UTF-8, no U+0000, no byte order
  *   mark, bounded depth, only blanks behind it (base/jscan);
  * - at the levels that are read (the top level, `stream_options`, `reasoning`)
- *   no key may occur twice, compared unescaped, and none may differ from a
- *   known one in letter case only;
+ *   no key may occur twice, compared unescaped, and none may look like a known
+ *   one: differ from it in letter case only, in any reader's idea of letter
+ *   case (base/fold);
  * - a known member must have its type: `stream` a boolean, `max_tokens` an
  *   integer without sign, fraction or exponent. null counts as absent.
  *
@@ -20,6 +21,7 @@
 #ifndef API_SCAN_H
 #define API_SCAN_H
 
+#include "api/refs.h"
 #include "base/arena.h"
 #include "base/str.h"
 
@@ -130,7 +132,9 @@ struct scan_result {
 	struct str reasoning_effort; /* unescaped; empty: absent, not a string
 	                              * or too long */
 	const char *error;           /* SCAN_BAD: a constant sentence */
-	size_t error_at; /* SCAN_BAD: offset of the byte it is about */
+	size_t error_at;       /* SCAN_BAD: offset of the byte it is about */
+	struct str error_name; /* SCAN_BAD: the known name that a key looks
+	                        * like, a constant; else empty */
 };
 
 /* Scan a body. With SCAN_PARTIAL *out has what came before the end of the bytes
@@ -139,5 +143,10 @@ struct scan_result {
  * the model (decide/resolve). */
 enum scan_status scan_body(struct str body, struct arena *arena,
                            struct scan_result *out);
+
+/* The same, and in the same pass what the body refers to; *refs is set like
+ * *out. NULL for `refs`: not asked. */
+enum scan_status scan_body_refs(struct str body, struct arena *arena,
+                                struct scan_result *out, struct refs *refs);
 
 #endif

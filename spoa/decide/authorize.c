@@ -6,6 +6,8 @@
  *                                               |
  *   model, operation ---------------------------+--authorize_rule--> rule
  *
+ *   further models of the body --authz_check_models--> each must be allowed
+ *
  * Discovery ends here: it needs the consumer, and instead of one rule it asks
  * for all models (decide/discover).
  */
@@ -96,6 +98,45 @@ static void authz_explain(struct request *r, const char *rule, struct str name)
 	                       : "");
 }
 
+/* A tool, a transcription or a fallback may run a model of its own (api/refs).
+ * It must be one that the caller may use for this operation; decide/route sees
+ * to it that it is this model which its name means at the resource. */
+static enum step_result authz_check_models(struct request *r)
+{
+	const struct refs *u = &r->facts.refs;
+
+	if (u->not_text)
+		return verdict_deny(r, DENY_BAD_JSON,
+		                    "The member `%s` must be a string.",
+		                    u->not_text);
+	for (size_t i = 0; i < u->n_models; i++) {
+		const struct refs_model *side = &u->models[i];
+		const struct policy_model *m =
+			policy_model(r->policy, side->name);
+		struct str shown = str_first(side->name, 128);
+		const struct policy_rule *rule;
+
+		if (!m)
+			return verdict_deny(r, DENY_MODEL_UNKNOWN,
+			                    "The model '%" STR_FMT
+			                    "', which the request names as "
+			                    "`%s`, does not exist at this "
+			                    "gateway.",
+			                    STR_ARG(shown), side->member);
+		rule = authorize_rule(r->policy, r->caller.consumer,
+		                      r->caller.identity, m->name,
+		                      r->call.api.operation);
+		if (!rule || !rule->allow)
+			return verdict_deny(
+				r, DENY_RULE,
+				"This caller may not use the model '%" STR_FMT
+				"', which the request names as `%s`, for %s.",
+				STR_ARG(shown), side->member,
+				operations_name(r->call.api.operation));
+	}
+	return STEP_NEXT;
+}
+
 enum step_result decide_authorize(struct request *r)
 {
 	struct str model = r->call.model_name;
@@ -119,7 +160,7 @@ enum step_result decide_authorize(struct request *r)
 	                              r->caller.identity, model,
 	                              r->call.api.operation);
 	if (r->call.rule && r->call.rule->allow)
-		return STEP_NEXT;
+		return authz_check_models(r);
 	if (model.len == 0)
 		verdict_deny(r, DENY_RULE, "This caller may not use %s.",
 		             operations_name(r->call.api.operation));

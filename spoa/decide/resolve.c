@@ -3,6 +3,8 @@
  *
  *   call.api, from method and path --- none, wrong method, list --> denied
  *         |
+ *   rslv_check_headers   is it clear how to read the body? else denied
+ *         |
  *   rslv_check_content   can what must be read be read? else denied
  *         |
  *   rslv_model           path, query or body --policy_model--> call.model
@@ -17,6 +19,7 @@
  */
 #include "decide/step.h"
 #include "decide/verdict.h"
+#include "api/content_type.h"
 #include "api/form.h"
 
 /* A compressed body cannot be scanned. `identity` is no encoding (RFC 9110,
@@ -24,6 +27,52 @@
 static bool rslv_is_identity(struct str encoding)
 {
 	return encoding.len == 0 || str_eq_nocase(encoding, STR("identity"));
+}
+
+/* HAProxy, the agent and the resource must read the body in one way. Of two
+ * headers of a name some take the first and some the last, and a transfer
+ * coding besides `chunked` (RFC 9112, 6.1) changes the bytes. */
+static enum step_result rslv_check_headers(struct request *r)
+{
+	const struct request_facts *f = &r->facts;
+	const struct {
+		unsigned n;
+		const char *name;
+	} once[] = {
+		{f->n_content_type, "Content-Type"},
+		{f->n_content_encoding, "Content-Encoding"},
+		{f->n_content_length, "Content-Length"},
+		{f->n_transfer_encoding, "Transfer-Encoding"},
+	};
+
+	for (size_t i = 0; i < sizeof(once) / sizeof(*once); i++)
+		if (once[i].n > 1)
+			return verdict_deny(r, DENY_HEADER,
+			                    "The request has %u headers %s: "
+			                    "send one.",
+			                    once[i].n, once[i].name);
+	if (f->n_transfer_encoding > 0 &&
+	    !str_eq_nocase(f->transfer_encoding, STR("chunked")))
+		return verdict_deny(r, DENY_ENCODING,
+		                    "The gateway takes no Transfer-Encoding "
+		                    "but chunked.");
+	return STEP_NEXT;
+}
+
+/* JSON is UTF-8 (RFC 8259, 8.1); a resource that believes another charset reads
+ * another text. */
+static enum step_result rslv_check_json_type(struct request *r)
+{
+	struct content_type type;
+
+	content_type_read(r->facts.content_type, &type);
+	if (!type.error && type.boundary.len == 0)
+		return STEP_NEXT;
+	return verdict_deny(r, DENY_MEDIA_TYPE,
+	                    "The body is not acceptable: %s. Send it as "
+	                    "application/json, in UTF-8.",
+	                    type.error ? type.error
+	                               : "its Content-Type has a `boundary`");
 }
 
 /* An operation whose body is JSON. STEP_NEXT: it was read, whole, or cut behind
@@ -44,8 +93,16 @@ static enum step_result rslv_check_json(struct request *r)
 		return verdict_deny(r, DENY_ENCODING, NULL);
 	if (!f->has_body)
 		return verdict_deny(r, DENY_MEDIA_TYPE, NULL);
+	if (rslv_check_json_type(r) != STEP_NEXT)
+		return STEP_DONE;
 	if (f->scan_status == SCAN_OK && !f->body_cut)
 		return STEP_NEXT;
+	if (f->scan_status == SCAN_BAD && f->scan.error_name.len > 0)
+		return verdict_deny(r, DENY_BAD_JSON,
+		                    "The body is not acceptable JSON: %s (at "
+		                    "byte %zu). Write it as `%" STR_FMT "`.",
+		                    f->scan.error, f->scan.error_at,
+		                    STR_ARG(f->scan.error_name));
 	if (f->scan_status == SCAN_BAD)
 		return verdict_deny(r, DENY_BAD_JSON,
 		                    "The body is not acceptable JSON: %s (at "
@@ -202,6 +259,8 @@ enum step_result decide_resolve(struct request *r)
 		return verdict_deny(r, DENY_METHOD, NULL);
 	if (call->traits.list)
 		return verdict_deny(r, DENY_LISTING, NULL);
+	if (rslv_check_headers(r) != STEP_NEXT)
+		return STEP_DONE;
 	body = rslv_check_content(r);
 	/* MODEL_NONE and MODEL_OBJECT: decide/objects finds the model, if any
 	 */

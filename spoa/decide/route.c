@@ -42,6 +42,26 @@ static struct str rte_asked_model(const struct request *r)
 	return f->scan.model.len > 0 ? f->scan.model : f->refs.session_model;
 }
 
+/* Whether the names of the further models in the body (api/refs), which are not
+ * edited, mean at this resource the models that were authorized. */
+static bool rte_has_models(const struct request *r, size_t resource)
+{
+	const struct refs *u = &r->facts.refs;
+
+	for (size_t i = 0; i < u->n_models; i++) {
+		struct str name = u->models[i].name;
+		const struct policy_model *m = policy_model(r->policy, name);
+		bool found = false;
+
+		for (size_t k = 0; m && k < m->n_deployments && !found; k++)
+			found = m->deployments[k].resource == resource &&
+			        str_eq(m->deployments[k].name, name);
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
 /* Whether the deployment can serve this request in this form, healthy or not:
  * at the resource of its objects, by a surface that has the operation, and
  * under the name that the body has or will have. */
@@ -52,6 +72,8 @@ static bool rte_is_eligible(const struct request *r,
 
 	if (r->call.pinned &&
 	    r->call.pinned != &r->policy->resources[d->resource])
+		return false;
+	if (!rte_has_models(r, d->resource))
 		return false;
 	if (at == TARGET_MODEL_BODY && rte_is_editable(r) &&
 	    adapt_possible(&r->facts))
@@ -114,6 +136,19 @@ static const struct policy_deployment *rte_choose(const struct request *r,
 	return best == UINT32_MAX ? NULL : rte_draw(r, state, best);
 }
 
+/* Or another deployment would do; but most likely it is the names. */
+static enum step_result rte_deny_models(struct request *r)
+{
+	const struct refs_model *side = &r->facts.refs.models[0];
+
+	return verdict_deny(r, DENY_NO_ROUTE,
+	                    "No resource that can serve the request has a "
+	                    "deployment named '%" STR_FMT
+	                    "' of the model of that name, which the request "
+	                    "names as `%s`.",
+	                    STR_ARG(str_first(side->name, 128)), side->member);
+}
+
 /* No deployment was chosen. Those that could serve the request are throttled:
  * 429 with the time until the first one opens again. None can serve it in this
  * form: retrying would not help. */
@@ -136,6 +171,8 @@ static enum step_result rte_deny_no_candidate(struct request *r)
 	}
 	if (r->facts.body_cut)
 		return verdict_deny(r, DENY_TOO_LARGE_BODY, NULL);
+	if (r->facts.refs.n_models > 0)
+		return rte_deny_models(r);
 	return verdict_deny(r, DENY_NO_ROUTE,
 	                    "No deployment of '%" STR_FMT
 	                    "' can serve %s in this form. Where a deployment "
@@ -201,6 +238,8 @@ static enum step_result rte_route_object(struct request *r)
 		return verdict_deny(r, DENY_OBJECTS_OFF, NULL);
 	if (!at)
 		at = &p->resources[p->objects.resource];
+	if (!rte_has_models(r, (size_t)(at - p->resources)))
+		return rte_deny_models(r);
 	target_object(&r->call.api, r->facts.query, at, &r->arena, &url);
 	rte_set_target(r, at, &url);
 	return STEP_NEXT;

@@ -38,6 +38,9 @@ static const struct denial vdt_denials[DENY_N] = {
 	[DENY_ENCODING] = {"unsupported_encoding", 415, 0,
                            "The gateway must read the body: send it without "
                            "Content-Encoding."},
+	[DENY_HEADER] = {"ambiguous_header", 400, 0,
+                         "The request has a header twice that may stand "
+                         "once."},
 	[DENY_BAD_JSON] = {"invalid_json", 400, 0,
                            "The body is not acceptable JSON."},
 	[DENY_NO_MODEL] = {"model_missing", 400, 0,
@@ -109,8 +112,13 @@ static const struct denial vdt_denials[DENY_N] = {
                                  "This was not found at this gateway."},
 	[DENY_TOO_MANY_OBJECTS] =
 		{"too_many_objects", 400, 0,
-                 "The request names more objects than the gateway looks up, "
-                 "or an id that is too long."},
+                 "The request names more objects or models than the gateway "
+                 "looks up, or an id that is too long. Send "
+                 "previous_response_id in place of earlier items."},
+	[DENY_OBJECT_FOREIGN] =
+		{"object_refused", 400, 0,
+                 "The request names something of which the gateway cannot "
+                 "tell whose it is."},
 	[DENY_OBJECTS_APART] =
 		{"objects_apart", 400, 0,
                  "The objects that the request names are at different "

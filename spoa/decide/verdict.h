@@ -29,6 +29,7 @@ enum deny_reason {
 	DENY_METHOD,
 	DENY_MEDIA_TYPE,
 	DENY_ENCODING, /* a body that must be read is compressed */
+	DENY_HEADER,   /* one that says how to read the body stands twice */
 	DENY_BAD_JSON,
 	DENY_NO_MODEL,
 	DENY_TOO_LARGE_BODY, /* for HAProxy's buffer, see GATEWAY_BUFSIZE */
@@ -55,9 +56,10 @@ enum deny_reason {
 	DENY_BAD_FORM,
 	DENY_OBJECT_UNKNOWN, /* or it is another caller's: not told apart */
 	DENY_TOO_MANY_OBJECTS,
-	DENY_OBJECTS_APART, /* at different resources */
-	DENY_OBJECTS_OFF,   /* objects.resource is not configured */
-	DENY_OBJECT_STORE,  /* Redis is away, and memory does not know it */
+	DENY_OBJECT_FOREIGN, /* of a kind that nobody can make here */
+	DENY_OBJECTS_APART,  /* at different resources */
+	DENY_OBJECTS_OFF,    /* objects.resource is not configured */
+	DENY_OBJECT_STORE,   /* Redis is away, and memory does not know it */
 	DENY_N
 };
 

@@ -123,11 +123,12 @@ static bool req_has_required(const struct spop_value *values)
 
 enum { NOT_COUNTED = 0 };
 
-/* A header that is read. A counted one is a credential: only its first value
- * is kept, and nothing of one that is too long, so that decide/authenticate
- * sees a count without a value and refuses. A cut credential would be checked
- * as if the client had sent that. The others are compared and logged only: of
- * the first value that is not empty the first `max` bytes are kept. */
+/* A header that is read. A counted one is a credential, or says how the body is
+ * to be read: only its first value is kept, and nothing of one that is too
+ * long, so that the steps see a count without a value and refuse. A cut one
+ * would be checked as if the client had sent that. The others are compared and
+ * logged only: of the first value that is not empty the first `max` bytes are
+ * kept. */
 struct header {
 	struct str name;
 	size_t value_at; /* in struct request_facts */
@@ -142,11 +143,14 @@ static const struct header req_headers[] = {
          AUTHORIZATION_MAX},
 	{STR_INIT("api-key"), FACT(api_key), FACT(n_api_key), KEY_MAX},
 	{STR_INIT("x-api-key"), FACT(x_api_key), FACT(n_x_api_key), KEY_MAX},
-	{STR_INIT("content-type"), FACT(content_type), NOT_COUNTED, LABEL_MAX},
-	{STR_INIT("content-encoding"), FACT(content_encoding), NOT_COUNTED,
+	{STR_INIT("content-type"), FACT(content_type), FACT(n_content_type),
          LABEL_MAX},
-	{STR_INIT("content-length"), FACT(content_length), NOT_COUNTED,
-         LABEL_MAX},
+	{STR_INIT("content-encoding"), FACT(content_encoding),
+         FACT(n_content_encoding), LABEL_MAX},
+	{STR_INIT("content-length"), FACT(content_length),
+         FACT(n_content_length), LABEL_MAX},
+	{STR_INIT("transfer-encoding"), FACT(transfer_encoding),
+         FACT(n_transfer_encoding), LABEL_MAX},
 	{STR_INIT("x-ms-foundry-agent-id"), FACT(foundry_agent), NOT_COUNTED,
          LABEL_MAX},
 	{STR_INIT("x-ms-foundry-project-id"), FACT(foundry_project),
@@ -253,15 +257,14 @@ static void req_read_body(struct request *r, const struct spop_value *v)
 	}
 	/* without a body this is the scan of an empty one: SCAN_PARTIAL */
 	r->facts.has_body = v->type != SPOP_NULL;
-	r->facts.scan_status = scan_body(v->bytes, &r->arena, scan);
+	r->facts.scan_status =
+		scan_body_refs(v->bytes, &r->arena, scan, &r->facts.refs);
 	/* these may be views into the frame */
 	scan->model = arena_str(&r->arena, scan->model);
 	scan->reasoning_effort = arena_str(&r->arena, scan->reasoning_effort);
 	scan->previous_response_id =
 		arena_str(&r->arena, scan->previous_response_id);
 	scan->prompt_cache_key = arena_str(&r->arena, scan->prompt_cache_key);
-	if (r->facts.scan_status != SCAN_BAD)
-		refs_read(v->bytes, &r->arena, &r->facts.refs);
 }
 
 /* HAProxy may hold less of the body than was announced (its buffer is full),

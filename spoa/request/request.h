@@ -66,9 +66,15 @@ struct request_facts {
 	struct str api_key, x_api_key, custom_key;
 	struct str authorization;
 	unsigned n_authorization, n_api_key, n_x_api_key, n_custom_key;
-	struct str content_type;     /* this and all below: at most 256 bytes */
-	struct str content_encoding; /* empty: identity */
-	struct str content_length;   /* empty: chunked, or HTTP/2 without */
+	/* What says how the body is to be read; this and all below: at most 256
+	 * bytes. A longer one is empty here and still counted: cut it would be
+	 * read in another way. */
+	struct str content_type;
+	struct str content_encoding;  /* empty: identity */
+	struct str content_length;    /* empty: chunked, or HTTP/2 without */
+	struct str transfer_encoding; /* empty: none */
+	unsigned n_content_type, n_content_encoding, n_content_length,
+		n_transfer_encoding;
 	/* What Foundry says of the agent that calls. decide/authorize believes
 	 * it of consumers with `trust_foundry` only. */
 	struct str foundry_agent, foundry_project, openai_project;

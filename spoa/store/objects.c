@@ -13,6 +13,7 @@
  */
 #include "store/objects.h"
 
+#include "api/family.h"
 #include "base/buf.h"
 #include "base/map.h"
 #include "store/list.h"
@@ -329,8 +330,8 @@ enum object_status objects_find(struct objects *os, struct str id,
 	                                                    : OBJECT_FAILED;
 }
 
-void objects_bind(struct objects *os, struct str id, const struct object *o,
-                  objects_bound_cb *cb, void *ctx)
+static void objs_bind_one(struct objects *os, struct str id, const struct object *o,
+                     objects_bound_cb *cb, void *ctx)
 {
 	char space[OBJECT_TEXT_MAX];
 	struct query *q = NULL;
@@ -350,6 +351,29 @@ void objects_bind(struct objects *os, struct str id, const struct object *o,
 	}
 	if (cb)
 		cb(ctx, kept && !os->shared);
+}
+
+struct str objects_family_id(struct str family, char space[OBJECT_FAMILY_MAX])
+{
+	int n = snprintf(space, OBJECT_FAMILY_MAX, "family:%" STR_FMT,
+	                 STR_ARG(family));
+
+	return n > 0 && n < OBJECT_FAMILY_MAX ? str_of(space, (size_t)n)
+	                                      : STR_NONE;
+}
+
+/* The family first: Redis answers in order, so whoever finds the id finds the
+ * family, too. Responses of one family may have different models. */
+void objects_bind(struct objects *os, struct str id, const struct object *o,
+                  objects_bound_cb *cb, void *ctx)
+{
+	struct object family = {.owner = o->owner, .resource = o->resource};
+	char space[OBJECT_FAMILY_MAX];
+
+	if (family_is_kept(id) && family_of(id).len > 0)
+		objs_bind_one(os, objects_family_id(family_of(id), space), &family,
+		         NULL, NULL);
+	objs_bind_one(os, id, o, cb, ctx);
 }
 
 /* Drop the entry if `owner` owns it. */

@@ -12,6 +12,10 @@
  * on every node. An id that was not created through this gateway has no owner.
  * The first binding of an id is final: an id cannot be taken over.
  *
+ * A response or conversation is bound together with its family (api/family),
+ * under an id of its own: all that belongs to it has the same owner and is at
+ * the same resource.
+ *
  * With Redis, each binding made here is kept in memory as well and is found
  * there while Redis is away. Memory is bounded; the entry used longest ago is
  * dropped first. A find renews the time to live of an object, unless the object
@@ -81,6 +85,12 @@ bool objects_configure(struct objects *os, struct str prefix, bool shared,
 enum object_status objects_find(struct objects *os, struct str id,
                                 enum object_life life, objects_found_cb *cb,
                                 void *ctx, uint64_t ref, struct object *out);
+
+enum { OBJECT_FAMILY_MAX = 32 };
+
+/* The id under which a family is bound. Its ':' is in no id of a path; a body
+ * may name it, but then it must be the caller's. */
+struct str objects_family_id(struct str family, char space[OBJECT_FAMILY_MAX]);
 
 /* Make o->owner the owner of an id. cb (may be NULL) runs once, before this
  * returns or later. `stored` is false when the id has another owner or other

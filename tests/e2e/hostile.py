@@ -61,6 +61,8 @@ def field(name, value):
 
 
 FILE = (b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav', b"RIFF....WAVE")
+INNER = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ndear'
+INNER_LF = INNER.replace(b"\r\n", b"\n") + b"\n"
 FORM = ("Content-Type: multipart/form-data; boundary=b",)
 JSON = "Content-Type: application/json"
 
@@ -92,7 +94,21 @@ BODIES = [
     Row("key in capitals, first",        400,  b'{"MODEL":"dear","model":"cheap",@}'),
     Row("only a key with a capital",     400,  b'{"Model":"cheap",@}'),
     Row("key with a Kelvin-like letter", RUNS, b'{"model":"cheap","m\xd0\xbedel":"dear",@}'),
-    Row("key with a long s",             RUNS, '{"model":"cheap","meſſages":"dear",@}'.encode()),
+    Row("unknown key with a long s",     RUNS, '{"model":"cheap","meſſages":"dear",@}'.encode()),
+    Row("Kelvin sign in max_tokens",     400,  '{"model":"cheap","max_to\u212aens":100000,@}'.encode()),
+    Row("Kelvin sign, escaped",          400,  b'{"model":"cheap","max_to\\u212aens":100000,@}'),
+    Row("Kelvin sign and an honest key", 400,  '{"model":"cheap","max_completion_tokens":9,'
+                                               '"max_completion_to\u212aens":100000,@}'.encode()),
+    Row("long s in stream",              400,  '{"model":"cheap","ſtream":true,@}'.encode()),
+    Row("long s in store",               400,  '{"model":"cheap","ſtore":true,@}'.encode()),
+    Row("dotless i in metadata's place", RUNS, '{"model":"cheap","lımit":1,@}'.encode()),
+    Row("dotless i in service_tier",     400,  '{"model":"cheap","service_tıer":"priority",@}'.encode()),
+    Row("dotted I in temperature's kin", 400,  '{"model":"cheap","logİt_bias":{},@}'.encode()),
+    Row("ligature in a key",             400,  '{"model":"cheap","be\ufb06_of":2,@}'.encode()),
+    Row("sharp s in session",            400,  '{"model":"cheap","seßion":{},@}'.encode()),
+    Row("capital in a limit",            400,  b'{"model":"cheap","Max_Tokens":100000,@}'),
+    Row("capital in service_tier",       400,  b'{"model":"cheap","Service_Tier":"priority",@}'),
+    Row("capital in stream_options",     400,  b'{"model":"cheap","stream_options":{"Include_Usage":true},@}'),
     Row("NUL behind the key",            400,  b'{"model":"cheap","model\\u0000":"dear",@}'),
     Row("NUL behind the value",          400,  b'{"model":"cheap\\u0000","x":"dear",@}'),
     Row("NUL between two names",         400,  b'{"model":"dear\\u0000cheap",@}'),
@@ -282,15 +298,36 @@ FRAMES = [
         head=("Content-Encoding: deflate",)),
     Row("identity, then gzip",           415,  gzip.compress(b'{"model":"dear"}'),
         head=("Content-Encoding: identity, gzip",)),
-    Row("charset UTF-16",                400,  '{"model":"dear"}'.encode("utf-16-le"),
+    Row("charset UTF-16",                415,  '{"model":"dear"}'.encode("utf-16-le"),
         head=("Content-Type: application/json; charset=utf-16",)),
-    Row("charset UTF-7",                 SAFE, HARMLESS, head=("Content-Type: application/json; charset=utf-7",)),
+    Row("charset UTF-7",                 415,  HARMLESS, head=("Content-Type: application/json; charset=utf-7",)),
+    Row("charset UTF-7 in quotes",       415,  HARMLESS, head=('Content-Type: application/json; charset="utf-7"',)),
+    Row("charset UTF-7 behind UTF-8",    415,  HARMLESS,
+        head=("Content-Type: application/json; charset=utf-8; charset=utf-7",)),
+    Row("charset UTF-7, extended",       415,  HARMLESS,
+        head=("Content-Type: application/json; charset*=utf-8''utf-7",)),
+    Row("charset UTF-7, continued",      415,  HARMLESS,
+        head=("Content-Type: application/json; charset*0=utf; charset*1=-7",)),
+    Row("charset behind a comma",        415,  HARMLESS,
+        head=("Content-Type: application/json; charset=utf-8, text/plain; charset=utf-7",)),
+    Row("charset ISO-8859-1",            415,  HARMLESS,
+        head=("Content-Type: application/json; charset=iso-8859-1",)),
+    Row("odd parameter of JSON",         415,  HARMLESS, head=("Content-Type: application/json; boundary=b",)),
+    Row("very long type of JSON",        415,  HARMLESS,
+        head=("Content-Type: application/json; " + "x" * 300 + "=y; charset=utf-7",)),
+    Row("charset UTF-8",                 RUNS, HARMLESS, head=("Content-Type: application/json; charset=utf-8",)),
+    Row("charset UTF-8 in capitals",     RUNS, HARMLESS, head=('Content-Type: application/json;charset="UTF-8"',)),
+    Row("semicolon behind the type",     RUNS, HARMLESS, head=("Content-Type: application/json;",)),
     Row("text/plain",                    415,  DEAR, head=("Content-Type: text/plain",)),
     Row("no content type",               415,  DEAR, head=("Content-Type:",)),
     Row("urlencoded form",               415,  b"model=dear&messages=x",
         head=("Content-Type: application/x-www-form-urlencoded",)),
     Row("form type, JSON body",          415,  DEAR, head=FORM),
-    Row("JSON type twice",               403,  DEAR, head=("Content-Type: text/plain", JSON)),
+    Row("JSON type twice",               400,  HARMLESS, head=("Content-Type: text/plain", JSON)),
+    Row("JSON type twice, the same",     400,  HARMLESS, head=(JSON, JSON)),
+    Row("encoding twice",                400,  HARMLESS, head=("Content-Encoding: identity",
+                                                               "Content-Encoding: identity")),
+    Row("gzip, then chunked",            SAFE, HARMLESS, head=("Transfer-Encoding: gzip, chunked",), framing="none"),
     Row("JSON type behind a comma",      415,  DEAR, head=("Content-Type: text/plain, application/json",)),
     Row("text/plain on a cheap path",    415,  DEAR, D + "cheap/chat/completions", ("Content-Type: text/plain",)),
     Row("chunked",                       RUNS, HARMLESS, framing="chunked"),
@@ -321,8 +358,59 @@ OTHERS = [
     Row("responses, dear",               403,  DEAR,     RESP),
     Row("responses, key twice",          400,  b'{"model":"cheap","model":"dear",@}', RESP),
     Row("responses, escaped key",        400,  b'{"model":"cheap","\\u006dodel":"dear",@}', RESP),
-    Row("responses, model of a tool",    RUNS, b'{"model":"cheap","tools":[{"type":"image_generation",'
+    Row("responses, dear tool",          403,  b'{"model":"cheap","tools":[{"type":"image_generation",'
                                                b'"model":"dear"}],@}', RESP),
+    Row("responses, dear tool, MODEL",   403,  b'{"model":"cheap","tools":[{"type":"image_generation",'
+                                               b'"MODEL":"dear"}],@}', RESP),
+    Row("responses, dear tool, TOOLS",   400,  b'{"model":"cheap","TOOLS":[{"model":"dear"}],@}', RESP),
+    Row("responses, tool of two models", 403,  b'{"model":"cheap","tools":[{"model":"cheap","model":"dear"}],@}', RESP),
+    Row("responses, tool with a list",   400,  b'{"model":"cheap","tools":[{"model":["dear"]}],@}', RESP),
+    Row("responses, unknown tool model", 404,  b'{"model":"cheap","tools":[{"model":"gpt-image-1"}],@}', RESP),
+    Row("responses, cheap tool",         RUNS, b'{"model":"cheap","tools":[{"type":"image_generation",'
+                                               b'"model":"cheap"}],@}', RESP),
+    Row("responses, tools later",        403,  b'{"model":"cheap","input":[{"type":"additional_tools","tools":['
+                                               b'{"model":"dear"}]}]}', RESP),
+    Row("responses, dear moderation",    403,  b'{"model":"cheap","moderation":{"model":"dear"},@}', RESP),
+    Row("messages, dear advisor",        403,  b'{"model":"cheap","tools":[{"type":"advisor_20260301","name":"a",'
+                                               b'"model":"dear"}],@}', CLAUDE),
+    Row("messages, dear fallback",       403,  b'{"model":"cheap","fallbacks":[{"model":"dear"}],@}', CLAUDE),
+    Row("messages, default fallback",    404,  b'{"model":"cheap","fallbacks":"default",@}', CLAUDE),
+    Row("chat, dear deployment",         403,  b'{"model":"cheap","data_sources":[{"parameters":{'
+                                               b'"embedding_dependency":{"deployment_name":"dear"}}}],@}'),
+    Row("item of another",               404,  b'{"model":"cheap","input":[{"type":"item_reference","id":"msg_1"}]}',
+        RESP),
+    Row("item without a type",           404,  b'{"model":"cheap","input":[{"id":"msg_1"}]}', RESP),
+    Row("item of two types",             404,  b'{"model":"cheap","input":[{"type":"message","content":"x",'
+                                               b'"Type":"item_reference","id":"msg_1"}]}', RESP),
+    Row("item as an empty message",      404,  b'{"model":"cheap","input":[{"type":"message","role":"user",'
+                                               b'"id":"msg_1"}]}', RESP),
+    Row("image of another",              404,  b'{"model":"cheap","input":[{"type":"image_generation_call",'
+                                               b'"id":"ig_1"}]}', RESP),
+    Row("container of another",          404,  b'{"model":"cheap","tools":[{"type":"code_interpreter",'
+                                               b'"container":"cntr_1"}],@}', RESP),
+    Row("container of a shell",          404,  b'{"model":"cheap","tools":[{"type":"shell","environment":{'
+                                               b'"type":"container_reference","container_id":"cntr_1"}}],@}', RESP),
+    Row("container of a call",           404,  b'{"model":"cheap","input":[{"type":"code_interpreter_call","id":"ci_1",'
+                                               b'"code":"1","container_id":"cntr_1"}]}', RESP),
+    Row("container of Claude",           404,  b'{"model":"cheap","container":"container_1",@}', CLAUDE),
+    Row("container of Claude, by id",    404,  b'{"model":"cheap","container":{"id":"container_1"},@}', CLAUDE),
+    Row("skill of another",              400,  b'{"model":"cheap","container":{"skills":[{"type":"custom",'
+                                               b'"skill_id":"skill_1"}]},@}', CLAUDE),
+    Row("sound of another",              400,  b'{"model":"cheap","messages":[{"role":"assistant","audio":{'
+                                               b'"id":"audio_1"}}]}'),
+    Row("voice of another",              400,  b'{"model":"cheap","audio":{"voice":{"id":"voice_1"}},@}'),
+    Row("stored prompt",                 400,  b'{"model":"cheap","prompt":{"id":"pmpt_1"},@}', RESP),
+    Row("stored prompt, PROMPT",         400,  b'{"model":"cheap","PROMPT":{"id":"pmpt_1"},@}', RESP),
+    Row("agent",                         400,  b'{"model":"cheap","agent_reference":{"name":"a"},@}', RESP),
+    Row("file of another",               404,  b'{"model":"cheap","input":[{"role":"user","content":[{'
+                                               b'"type":"input_file","file_id":"file-1"}]}]}', RESP),
+    Row("file of another, File_Id",      404,  b'{"model":"cheap","input":[{"role":"user","content":[{'
+                                               b'"type":"input_file","File_Id":"file-1"}]}]}', RESP),
+    Row("file of another, a ligature",   404,  '{"model":"cheap","input":[{"role":"user","content":[{'
+                                               '"type":"input_file","\ufb01le_id":"file-1"}]}]}'.encode(), RESP),
+    Row("previous response, long s",     400,  '{"model":"cheap","previou\u017f_response_id":"resp_1",@}'.encode(), RESP),
+    Row("previous response, both s",     400,  '{"model":"cheap","previou\u017f_re\u017fponse_id":"resp_1",@}'.encode(),
+        RESP),
     Row("responses, of another's id",    404,  b'{"model":"cheap","previous_response_id":"resp_of_another",@}', RESP),
     Row("responses, id in capitals",     400,  b'{"model":"cheap","Conversation":"conv_of_another",@}', RESP),
     Row("responses, id of a number",     400,  b'{"model":"cheap","previous_response_id":1,@}', RESP),
@@ -350,6 +438,14 @@ OTHERS = [
     Row("realtime secret, MODEL",        400,  b'{"model":"cheap","session":{"MODEL":"dear"}}', SECRET),
     Row("realtime secret, dear path",    SAFE, b'{"session":{"model":"dear"}}', D + "cheap/realtime/client_secrets"),
     Row("realtime secret, key twice",    400,  b'{"session":{"model":"cheap","model":"dear"}}', SECRET),
+    Row("realtime secret, dear ears",    403,  b'{"session":{"model":"cheap","audio":{"input":{"transcription":{'
+                                               b'"model":"dear"}}}}}', SECRET),
+    Row("realtime secret, old dear ears", 403, b'{"session":{"model":"cheap","input_audio_transcription":{'
+                                               b'"model":"dear"}}}', SECRET),
+    Row("realtime secret, cheap ears",   RUNS, b'{"session":{"model":"cheap","audio":{"input":{"transcription":{'
+                                               b'"model":"cheap"}}}}}', SECRET),
+    Row("realtime secret, stored prompt", 400, b'{"session":{"model":"cheap","prompt":{"id":"pmpt_1"}}}', SECRET),
+    Row("realtime secret, long s",       400,  '{"model":"cheap","\u017fession":{"model":"dear"}}'.encode(), SECRET),
     Row("realtime secret, dear first",   400,  b'{"session":{"model":"dear","model":"cheap"}}', SECRET),
     Row("realtime secret, session twice", 400, b'{"session":{"model":"cheap"},"session":{"model":"dear"}}', SECRET),
     Row("realtime secret, escaped key",  400,  b'{"session":{"model":"cheap","\\u006dodel":"dear"}}', SECRET),
@@ -375,7 +471,59 @@ OTHERS = [
                                                      b"dear"), field(b"model", b"cheap"), FILE), AUDIO, FORM),
     Row("form, model as a file",         400,  form((b'Content-Disposition: form-data; name="model"; filename="m"',
                                                      b"dear"), field(b"model", b"cheap"), FILE), AUDIO, FORM),
-    Row("form, encoded part",            404,  form((b'Content-Disposition: form-data; name="model"\r\n'
+    Row("form, boundary continued",      400,  form(field(b"model", b"cheap"), FILE), AUDIO,
+        ("Content-Type: multipart/form-data; boundary=b; boundary*0=c",)),
+    Row("form, extended boundary",       400,  form(field(b"model", b"cheap"), FILE), AUDIO,
+        ("Content-Type: multipart/form-data; boundary=b; boundary*=utf-8''c",)),
+    Row("form, boundary in a parameter", 400,  form(field(b"model", b"cheap"), FILE), AUDIO,
+        ('Content-Type: multipart/form-data; x="; boundary=c"; boundary=b',)),
+    Row("form, escape in the boundary",  400,  form(field(b"model", b"cheap"), FILE), AUDIO,
+        ('Content-Type: multipart/form-data; boundary="\\b"',)),
+    Row("form, two types",               400,  form(field(b"model", b"cheap"), FILE), AUDIO,
+        (*FORM, "Content-Type: multipart/form-data; boundary=c")),
+    Row("form, type twice",              400,  form(field(b"model", b"cheap"), FILE), AUDIO, (*FORM, *FORM)),
+    Row("form, charset",                 400,  form(field(b"model", b"cheap"), FILE), AUDIO,
+        ("Content-Type: multipart/form-data; charset=utf-7; boundary=b",)),
+    Row("form, boundary behind LF",      400,  form(field(b"model", b"cheap"), (FILE[0], b"x\n" + INNER)), AUDIO, FORM),
+    Row("form, boundary behind CR",      400,  form(field(b"model", b"cheap"), (FILE[0], b"x\r" + INNER)), AUDIO, FORM),
+    Row("form, boundary ended by LF",    400,  form(field(b"model", b"cheap"), (FILE[0], b"x\n" + INNER_LF)), AUDIO, FORM),
+    Row("form, boundary in a value",     400,  form(field(b"model", b"cheap"), field(b"prompt", b"x--b--")), AUDIO, FORM),
+    Row("form, preamble",                400,  b"x\r\n" + form(field(b"model", b"cheap"), FILE), AUDIO, FORM),
+    Row("form, epilogue",                400,  form(field(b"model", b"cheap"), FILE) + b"x", AUDIO, FORM),
+    Row("form, part inside a part",      400,  form(field(b"model", b"cheap"),
+        (FILE[0] + b"\r\nContent-Type: multipart/mixed; boundary=c", b"--c--")), AUDIO, FORM),
+    Row("form, mixed part",              400,  form(field(b"model", b"cheap"),
+        (FILE[0].replace(b"audio/wav", b"multipart/mixed; boundary=c"), b"--c--")), AUDIO, FORM),
+    Row("form, model in UTF-16",         400,  form((b'Content-Disposition: form-data; name="model"\r\n'
+                                                     b"Content-Type: text/plain; charset=utf-16", b"cheap"), FILE),
+        AUDIO, FORM),
+    Row("form, charset of all fields",   400,  form(field(b"_charset_", b"utf-7"), field(b"model", b"cheap"), FILE),
+        AUDIO, FORM),
+    Row("form, name as an encoded word", 400,  form(field(b"model", b"cheap"), field(b"=?utf-8?B?bW9kZWw=?=", b"dear"),
+                                                    FILE), AUDIO, FORM),
+    Row("form, name in brackets",        400,  form(field(b"model", b"cheap"), field(b"model[]", b"dear"), FILE),
+        AUDIO, FORM),
+    Row("form, name behind a blank",     400,  form(field(b"model", b"cheap"), field(b" model", b"dear"), FILE),
+        AUDIO, FORM),
+    Row("form, name with bad UTF-8",     400,  form(field(b"model", b"cheap"), field(b"mod\xffel", b"dear"), FILE),
+        AUDIO, FORM),
+    Row("form, second disposition",      400,  form((b'Content-Disposition: form-data; name="x"\r\n'
+                                                     b'Content-Disposition : form-data; name="model"', b"dear"),
+                                                    field(b"model", b"cheap"), FILE), AUDIO, FORM),
+    Row("form, continued name",          400,  form((b"Content-Disposition: form-data; name*0=mo; name*1=del", b"dear"),
+                                                    field(b"model", b"cheap"), FILE), AUDIO, FORM),
+    Row("form, file name twice",         400,  form((b'Content-Disposition: form-data; name="x"; filename="a"; '
+                                                     b'filename="b"', b"dear"), field(b"model", b"cheap"), FILE),
+        AUDIO, FORM),
+    Row("form, extended file name",      400,  form((b"Content-Disposition: form-data; name=\"x\"; "
+                                                     b"filename*=utf-8''a", b"dear"), field(b"model", b"cheap"), FILE),
+        AUDIO, FORM),
+    Row("form, of .NET",                 RUNS, form((b"Content-Type: text/plain; charset=utf-8\r\n"
+                                                     b"Content-Disposition: form-data; name=model", b"cheap"),
+                                                    (b"Content-Disposition: form-data; name=file; filename=a.wav; "
+                                                     b"filename*=utf-8''a.wav", b"RIFF")), AUDIO,
+        ('Content-Type: multipart/form-data; boundary="b"',)),
+    Row("form, encoded part",            400,  form((b'Content-Disposition: form-data; name="model"\r\n'
                                                      b"Content-Transfer-Encoding: base64", b"ZGVhcg=="), FILE),
         AUDIO, FORM),
     Row("form, folded header",           400,  form((b'Content-Disposition: form-data;\r\n name="model"', b"dear"),

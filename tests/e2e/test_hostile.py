@@ -18,7 +18,7 @@ NO_MODEL = ("model is null", "model is empty", "no model", "only nested")
 
 # What the agent may give as the reason.
 CODES = {
-    400: ("invalid_json", "invalid_form", "model_missing", "no_deployment"),
+    400: ("invalid_json", "invalid_form", "model_missing", "no_deployment", "ambiguous_header", "object_refused"),
     404: ("unknown_operation", "model_not_found", "object_not_found"),
 }
 

@@ -400,8 +400,145 @@ def test_objects_at_two_resources_are_refused(gw, alice):
 
 
 def test_more_objects_than_are_looked_up_are_refused(gw, alice):
-    answer = alice.ask("POST", f"{V1}/vector_stores", json={"file_ids": [f"file-{i}" for i in range(100)]})
+    answer = alice.ask("POST", f"{V1}/vector_stores", json={"file_ids": [f"file-{i}" for i in range(200)]})
     assert answer.status_code == 400 and answer.json()["error"]["code"] == "too_many_objects"
+    assert "previous_response_id" in answer.json()["error"]["message"]
+
+
+# ----------------------------------------------- items, and what is not known
+
+
+def digits(name):
+    return name.split("_", 1)[1]
+
+
+def reasoning(name, **more):
+    return {"type": "reasoning", "id": f"rs_{digits(name)}", "summary": [], **more}
+
+
+# What refers to an item of a response by its id. As Azure writes them, ids of items have 16 digits in
+# common with that of their response.
+REFERENCES = {
+    "reference": lambda name: {"type": "item_reference", "id": f"msg_{digits(name)}"},
+    "without a type": lambda name: {"id": f"msg_{digits(name)}"},
+    "image": lambda name: {"type": "image_generation_call", "id": f"ig_{digits(name)}"},
+    "image with its bytes": lambda name: {"type": "image_generation_call", "id": f"ig_{digits(name)}", "result": "aaaa"},
+    "reasoning": reasoning,
+    "container": lambda name: {"type": "code_interpreter_call", "id": "ci_1", "code": "1",
+                               "container_id": f"cntr_{digits(name)}"},
+    "approval": lambda name: {"type": "mcp_approval_response", "approval_request_id": f"mcpr_{digits(name)}",
+                              "approve": True},
+}
+
+
+def ask_with(caller, *items, **more):
+    content = [{"role": "user", "content": "Hello"}, *items]
+    return caller.ask("POST", f"{V1}/responses", json={"model": "gpt-4o-mini", "input": content, **more})
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("kind", REFERENCES)
+def test_items_belong_to_whom_their_response_does(gw, alice, mallory, kind, stream):
+    first = alice.good("POST", f"{V1}/responses", json={**MINI, "stream": stream})
+    name = re.search(r'"id":"(resp_\w+)"', first.text).group(1)
+    item = REFERENCES[kind](name)
+    n = len(gw.sim.requests())
+    refused = ask_with(mallory, item)
+    assert refused.status_code == 404, refused.text
+    assert refused.json()["error"]["code"] == "object_not_found"
+    assert len(gw.sim.requests()) == n
+    assert ask_with(alice, item).status_code == 200
+
+
+def test_items_of_a_chain_and_of_a_conversation(gw, alice, mallory):
+    first = alice.response()
+    second = alice.response(previous_response_id=first)
+    conversation = alice.made("conversations")
+    for name in (first, second, conversation):
+        item = REFERENCES["reference"](name)
+        assert ask_with(mallory, item).status_code == 404
+        at_west = {"model": "gpt-4o-west"} if name == conversation else {}
+        assert ask_with(alice, item, **at_west).status_code == 200
+    # the chain lives on
+    alice.good("DELETE", f"{V1}/responses/{first}")
+    assert ask_with(alice, REFERENCES["reference"](second)).status_code == 200
+
+
+def test_conversation_takes_no_items_of_others(gw, alice, mallory):
+    item = REFERENCES["reference"](alice.response())
+    answer = mallory.ask("POST", f"{V1}/conversations", json={"items": [item]})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "object_not_found")
+
+
+def test_history_of_many_answers_is_sent_again(gw, alice, mallory):
+    """As agents do that keep their history themselves: reasoning by its id, all else as it was said."""
+    names = [alice.response() for _ in range(30)]
+    history = [item for name in names for item in (
+        reasoning(name),
+        {"type": "function_call", "id": f"fc_{digits(name)}", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "1"},
+        {"type": "message", "id": f"msg_{digits(name)}", "role": "assistant", "status": "completed",
+         "content": [{"type": "output_text", "text": "x", "annotations": []}]})]
+    assert ask_with(alice, *history).status_code == 200
+    assert ask_with(mallory, *history).status_code == 404
+
+
+def test_what_was_not_stored_is_sent_again(gw, alice):
+    """Nobody knows these ids, and the resource finds nothing under them."""
+    name = alice.response(store=False)
+    assert ask_with(alice, reasoning(name, encrypted_content="gAAA"), store=False).status_code == 200
+    assert ask_with(alice, reasoning(name)).status_code == 200
+    assert ask_with(alice, {"type": "item_reference", "id": f"msg_{digits(name)}"}).status_code == 404
+
+
+def test_text_of_others_may_be_quoted(gw, alice, mallory):
+    """The id of what is sent along is a label."""
+    said = {"type": "message", "id": f"msg_{digits(alice.response())}", "role": "assistant",
+            "content": [{"type": "output_text", "text": "x"}]}
+    assert ask_with(mallory, said).status_code == 200
+
+
+@pytest.mark.parametrize("member, body", [
+    ("prompt.id", {"prompt": {"id": "pmpt_1", "version": "2"}}),
+    ("tunnel_id", {"tools": [{"type": "mcp", "server_label": "x", "tunnel_id": "t"}]}),
+    ("voice.id", {"audio": {"voice": {"id": "voice_1"}}}),
+    ("audio.id", {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}),
+    ("skill_id", {"tools": [{"type": "shell", "environment": {"skills": [{"skill_id": "skill_1"}]}}]}),
+    ("agent_reference", {"agent_reference": {"type": "agent_reference", "name": "x"}}),
+])
+def test_what_nobody_can_have_made_is_refused_by_its_name(gw, alice, member, body):
+    answer = alice.ask("POST", f"{V1}/responses", json={**MINI, **body})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "object_refused")
+    assert f"`{member}`" in error["message"] and error["message"].count(".") > 1  # and says what to do instead
+    assert not gw.sim.requests()
+
+
+@pytest.mark.parametrize("member, body", [
+    ("previous_response_id", {"previous_response_id": UNKNOWN}),
+    ("input[].id", {"input": [{"type": "item_reference", "id": "msg_1"}]}),
+    ("container", {"tools": [{"type": "code_interpreter", "container": "cntr_1"}]}),
+    ("file_id", {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]}]}),
+])
+def test_refusal_names_the_member(gw, alice, member, body):
+    answer = alice.ask("POST", f"{V1}/responses", json={**MINI, **body})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "object_not_found")
+    assert f"`{member}`" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("status, code, model", [
+    (200, None, "gpt-image-1"),
+    (403, "not_allowed", "forbidden-model"),
+    (404, "model_not_found", "no-such-model"),
+    (400, "no_deployment", "gpt-4o"),  # whose deployments have other names
+    (400, "no_deployment", "gpt-4o-west"),  # which is at another resource
+])
+def test_model_of_a_tool_is_authorized(gw, alice, status, code, model):
+    answer = alice.ask("POST", f"{V1}/responses", json={**MINI, "tools": [{"type": "image_generation", "model": model}]})
+    assert answer.status_code == status, answer.text
+    if code:
+        assert answer.json()["error"]["code"] == code and "`tools[].model`" in answer.json()["error"]["message"]
+        assert not gw.sim.requests()
 
 
 # --------------------------------------------------------- the model of a form
@@ -420,12 +557,12 @@ def field(name, value, head=""):
     [field("model", "whisper"), field("model", "forbidden-model")],
     [field("model", "whisper"), field("Model", "forbidden-model")],
     [field("model", "whisper", '; filename="x"')],
-    [b'Content-Disposition: form-data; name=model\r\n\r\nwhisper'],
+    [b'Content-Disposition: form-data; name = model\r\n\r\nwhisper'],
     [b'Content-Disposition: form-data; name="mod\\el"\r\n\r\nwhisper'],
     [b'Content-Disposition: form-data;\r\n name="model"\r\n\r\nwhisper'],
     [b'Content-Disposition: form-data; name="x"\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper'],
     [field("file", "x")],
-], ids=["twice", "case", "file", "unquoted", "escape", "folded", "two names", "none"])
+], ids=["twice", "case", "file", "blanks", "escape", "folded", "two names", "none"])
 def test_form_whose_model_is_not_plain_is_refused(gw, alice, parts):
     content, headers = form(*parts)
     answer = alice.ask("POST", f"{V1}/audio/transcriptions", content=content, headers=headers)

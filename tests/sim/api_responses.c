@@ -246,7 +246,7 @@ static void keep(struct exchange *x)
 {
 	struct ask *a = x->ask;
 	struct sb json = {0}, waiting = {0};
-	char id[64];
+	char id[80];
 
 	snprintf(id, sizeof(id), "resp_%s", a->id);
 	response_json(a, a->cut_short ? "incomplete" : "completed", &json);
@@ -260,6 +260,7 @@ void api_responses(struct exchange *x)
 	struct ask *a = x->ask;
 	struct sb out = {0};
 
+	objects_digits(x, a->id);
 	keep(x);
 	if (a->stream) {
 		http_stream(x, responses_next);

@@ -53,7 +53,7 @@ struct ask {
 	long step;
 	long sequence;
 	time_t created;
-	char id[40]; /* letters and digits; the API puts its prefix before */
+	char id[64]; /* letters and digits; the API puts its prefix before */
 };
 
 /* Everything from body and headers. False when the body is not one JSON

@@ -6,6 +6,7 @@
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { OBJECTS_MAX = 20000 };
 
@@ -172,6 +173,30 @@ static char *text_of(const struct exchange *x, const char *name)
 	return text;
 }
 
+void objects_digits(const struct exchange *x, char digits[64])
+{
+	static const char *const names[] = {"previous_response_id",
+	                                    "conversation"};
+	struct sb s = {0};
+
+	for (size_t i = 0; i < 2 && s.len == 0; i++) {
+		char *id = text_of(x, names[i]);
+		const char *own = id ? strchr(id, '_') : NULL;
+
+		if (own != NULL && strlen(own + 1) == 50)
+			sb_add(&s, own + 1, 16);
+		free(id);
+	}
+	if (s.len == 0) {
+		sb_lit(&s, "0");
+		sb_rnd_hex(&s, 15);
+	}
+	sb_fmt(&s, "00%08llx", (unsigned long long)time(NULL));
+	sb_rnd_hex(&s, 24);
+	snprintf(digits, 64, "%s", s.p);
+	sb_free(&s);
+}
+
 /* A batch is ready when it is asked for the first time; its output is a file
  * that then exists. */
 static bool make_batch(struct exchange *x, const char *id, struct sb *json,
@@ -216,9 +241,15 @@ static void make(struct exchange *x, const struct kind *k)
 {
 	struct sb json = {0}, done = {0};
 	struct object *o;
-	char id[64];
+	char id[80];
 
 	new_id(k, id);
+	if (strcmp(k->path, "conversations") == 0) {
+		char digits[64];
+
+		objects_digits(x, digits);
+		snprintf(id, sizeof(id), "%s%s", k->prefix, digits);
+	}
 	if (strcmp(k->path, "batches") == 0) {
 		if (!make_batch(x, id, &json, &done))
 			return;

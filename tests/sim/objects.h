@@ -19,6 +19,11 @@ bool objects_answer(struct exchange *x, const char *path, size_t len);
 void objects_keep(struct exchange *x, const char *id, struct sb *json,
                   struct sb *waiting);
 
+/* 50 digits of an id as Azure writes them: 16 that it shares with what is made
+ * together with it (the response or conversation that the body continues), a
+ * version, the time, and 24 at random. */
+void objects_digits(const struct exchange *x, char digits[64]);
+
 /* A boolean member of the JSON body at its outermost level. */
 bool objects_flag(const struct exchange *x, const char *name);
 

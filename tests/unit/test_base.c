@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/fold.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/usd.h"
@@ -125,6 +126,89 @@ static void utf8_edges(void **state)
 	assert_int_equal(utf8_len(STR("\xf4\x90\x80\x80")), 0);
 	assert_int_equal(utf8_len(STR("\xe2\x82")), 0); /* cut */
 	assert_int_equal(utf8_len(STR("\x80")), 0);
+}
+
+static void names_are_folded_as_by_the_most_liberal_reader(void **state)
+{
+	static const struct {
+		const char *name, *text;
+		bool same;
+	} cases[] = {
+		{"max_tokens", "max_tokens", true},
+		{"max_tokens", "MAX_Tokens", true},
+		{"max_tokens",
+	         "max_to\xe2\x84\xaa"
+	         "ens",
+	         true},
+		{"max_tokens", "max_token\xc5\xbf", true},
+		{"max_tokens", "max_token", false},
+		{"max_tokens", "max_tokenss", false},
+		{"max_tokens", "maxtokens", false},
+		{"max_tokens", "", false},
+		{"", "", true},
+		{"", "a", false},
+		{"", "\xc5\xbf", false},
+		{"id",
+	         "\xc4\xb0"
+	         "d",
+	         true},
+		{"id",
+	         "\xc4\xb1"
+	         "D",
+	         true},
+		{"id",
+	         "i\xcc\x87"
+	         "d",
+	         true},
+		{"id",
+	         "i\xcc\x87\xcc\x87"
+	         "d",
+	         true},
+		{"id",
+	         "\xcc\x87"
+	         "id",
+	         false},
+		{"id", "id\xcc\x87", false},
+		{"session",
+	         "se\xc3\x9f"
+	         "ion",
+	         true},
+		{"session",
+	         "SE\xe1\xba\x9e"
+	         "ION",
+	         true},
+		{"session", "se\xc3\x9f", false},
+		{"suffix", "su\xef\xac\x80ix", true},
+		{"suffix", "su\xef\xac\x83x", true},
+		{"file_id", "\xef\xac\x81le_id", true},
+		{"file_id", "\xef\xac\x82le_id", false},
+		{"baffle",
+	         "ba\xef\xac\x84"
+	         "e",
+	         true},
+		{"flag",
+	         "\xef\xac\x82"
+	         "ag",
+	         true},
+		{"store", "\xef\xac\x85ore", true},
+		{"store", "\xef\xac\x86ore", true},
+		{"model",
+	         "m\xd0\xbe"
+	         "del",
+	         false},
+		{"model",
+	         "mod\xff"
+	         "el",
+	         false},
+		{"model", "model\xe2\x84", false},
+		{"model", "model\xe2\x80\x8d", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		if (fold_eq(str_c(cases[i].name), str_c(cases[i].text)) !=
+		    cases[i].same)
+			fail_msg("%s, case %zu", cases[i].name, i);
 }
 
 static void arena_overflow_is_sticky(void **state)
@@ -432,6 +516,8 @@ int main(void)
 		cmocka_unit_test(str_hex_and_guid),
 		cmocka_unit_test(secrets_compare_by_content),
 		cmocka_unit_test(utf8_edges),
+		cmocka_unit_test(
+			names_are_folded_as_by_the_most_liberal_reader),
 		cmocka_unit_test(arena_overflow_is_sticky),
 		cmocka_unit_test(arena_fmt_that_does_not_fit),
 		cmocka_unit_test(buf_stops_at_its_maximum),

@@ -124,6 +124,45 @@ static void test_an_id_cannot_be_taken_over(void **state)
 	objects_free(os);
 }
 
+#define RESPONSE "resp_0c7d5a12cbe135ee0069d6021a70048197b30eac95a9b0c028"
+#define NEXT     "resp_0c7d5a12cbe135ee0069d6031a70048197b30eac95a9b0c029"
+
+/* What is made together with a response is known by it. */
+static void test_a_response_is_bound_with_its_family(void **state)
+{
+	struct object next = ours, o;
+	struct objects *os = in_memory();
+	char space[OBJECT_FAMILY_MAX];
+	struct str family = objects_family_id(STR("0c7d5a12cbe135ee"), space);
+
+	(void)state;
+	assert_true(bind_now(os,
+	                     STR("file_0c7d5a12cbe135ee0069d6021a70048197b3"
+	                         "0eac95a9b0c028"),
+	                     &theirs));
+	assert_int_equal(find_now(os, family, &o), OBJECT_UNKNOWN);
+	assert_true(bind_now(os, STR(RESPONSE), &ours));
+	assert_int_equal(find_now(os, family, &o), OBJECT_FOUND);
+	assert_true(str_eq(o.owner, ours.owner));
+	assert_true(str_eq(o.resource, ours.resource));
+	assert_int_equal(o.model.len, 0);
+	/* the next one of the chain, with another model */
+	next.model = STR("gpt-4o-mini");
+	assert_true(bind_now(os, STR(NEXT), &next));
+	/* a family cannot be taken over either */
+	assert_true(bind_now(os,
+	                     STR("conv_0c7d5a12cbe135ee0069d6021a70048197b3"
+	                         "0eac95a9b0c028"),
+	                     &theirs));
+	assert_int_equal(find_now(os, family, &o), OBJECT_FOUND);
+	assert_true(str_eq(o.owner, ours.owner));
+	/* the items of the others stay when a response goes */
+	objects_drop(os, STR(RESPONSE), ours.owner, NULL, NULL);
+	assert_int_equal(find_now(os, STR(RESPONSE), &o), OBJECT_UNKNOWN);
+	assert_int_equal(find_now(os, family, &o), OBJECT_FOUND);
+	objects_free(os);
+}
+
 static void test_what_could_be_read_as_another_is_not_bound(void **state)
 {
 	struct object two = ours, nobody = ours, nowhere = ours;
@@ -370,6 +409,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_is_bound_is_found),
 		cmocka_unit_test(test_an_id_cannot_be_taken_over),
+		cmocka_unit_test(test_a_response_is_bound_with_its_family),
 		cmocka_unit_test(
 			test_what_could_be_read_as_another_is_not_bound),
 		cmocka_unit_test(test_use_lets_the_time_begin_anew),

@@ -512,8 +512,31 @@ static void test_a_token_without_end(void **state)
 	assert_int_equal(w.r.facts.authorization.len, 0);
 	assert_int_equal(w.r.facts.n_api_key, 1);
 	assert_int_equal(w.r.facts.api_key.len, 0);
-	assert_int_equal(w.r.facts.content_type.len, 256);
+	assert_int_equal(w.r.facts.n_content_type, 1);
+	assert_int_equal(w.r.facts.content_type.len, 0);
 	assert_false(w.r.arena.overflow);
+}
+
+/* HAProxy, the agent and the resource may each take another one. */
+static void test_headers_of_the_body_are_counted(void **state)
+{
+	(void)state;
+	start();
+	usual_args();
+	header("content-type", STR("application/json"));
+	header("Content-Type", STR("text/plain"));
+	header("content-encoding", STR(""));
+	header("CONTENT-ENCODING", STR("gzip"));
+	header("transfer-encoding", STR("chunked"));
+	end_headers();
+	assert_true(read_message("admit"));
+	assert_int_equal(w.r.facts.n_content_type, 2);
+	assert_true(str_eq(w.r.facts.content_type, STR("application/json")));
+	assert_int_equal(w.r.facts.n_content_encoding, 2);
+	assert_int_equal(w.r.facts.content_encoding.len, 0);
+	assert_int_equal(w.r.facts.n_transfer_encoding, 1);
+	assert_true(str_eq(w.r.facts.transfer_encoding, STR("chunked")));
+	assert_int_equal(w.r.facts.n_content_length, 0);
 }
 
 static void test_a_path_that_fills_the_arena(void **state)
@@ -614,6 +637,7 @@ int main(void)
 		cmocka_unit_test(test_credentials_sent_twice_are_counted),
 		cmocka_unit_test(test_the_longest_token_fits),
 		cmocka_unit_test(test_a_token_without_end),
+		cmocka_unit_test(test_headers_of_the_body_are_counted),
 		cmocka_unit_test(test_a_path_that_fills_the_arena),
 		cmocka_unit_test(test_a_body_that_was_cut),
 		cmocka_unit_test(test_a_bad_body_is_a_fact),

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "api/scan.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static char mem[4096] __attribute__((aligned(16)));
@@ -133,6 +134,48 @@ static void test_model_twice_in_another_case(void **state)
 	refuse("{\"MODEL\":\"dear\"}", "letter case");
 	refuse("{\"\\u004dodel\":\"dear\"}", "letter case");
 	refuse("{\"stream_options\":{\"Include_usage\":true}}", "letter case");
+}
+
+/* Go's encoding/json takes these keys for the plain ones; other readers take
+ * further ones. */
+static void test_look_alikes_of_every_name_that_is_read(void **state)
+{
+	static const char *const keys[] = {
+		"max_to\xe2\x84\xaa"
+		"ens",
+		"max_to\\u212aens",
+		"max_completion_token\xc5\xbf",
+		"previou\xc5\xbf_response_id",
+		"previou\\u017f_re\\u017fponse_id",
+		"\xc5\xbftream",
+		"\xef\xac\x86ore",
+		"se\xc3\x9fion",
+		"Background",
+		"Service_Tier",
+		"tool\xc5\xbf",
+		"TOOLS",
+		"\xc4\xb0tems",
+		"Prompt",
+		"Input_audio_transcription",
+		"reasoning_EFFORT",
+		"logit_b\xc4\xb1"
+		"as",
+	};
+	char body[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+		snprintf(body, sizeof(body), "{\"a\":1,\"%s\":null}", keys[i]);
+		refuse(body, "letter case");
+		assert_int_equal(got.error_at, 7);
+		assert_true(got.error_name.len > 0);
+		/* only where names are read */
+		snprintf(body, sizeof(body), "{\"a\":{\"%s\":null}}", keys[i]);
+		accept(body);
+	}
+	refuse("{\"stream_options\":{\"\xc4\xb1nclude_usage\":true}}",
+	       "letter case");
+	assert_true(str_eq(got.error_name, STR("include_usage")));
 }
 
 static void test_duplicates_at_read_levels_only(void **state)
@@ -540,6 +583,7 @@ int main(void)
 		cmocka_unit_test(test_model_twice_cheap_then_dear),
 		cmocka_unit_test(test_model_twice_one_escaped),
 		cmocka_unit_test(test_model_twice_in_another_case),
+		cmocka_unit_test(test_look_alikes_of_every_name_that_is_read),
 		cmocka_unit_test(test_duplicates_at_read_levels_only),
 		cmocka_unit_test(test_model_below_the_top_does_not_count),
 		cmocka_unit_test(test_nul_in_the_model_name),
