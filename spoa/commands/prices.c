@@ -288,7 +288,7 @@ static void prices_read_member(struct entry *e, struct str key,
                                enum jscan_token t, struct str value)
 {
 	struct rates *r = NULL;
-	struct member m;
+	struct member m = {.group = PLAIN};
 
 	if (str_eq(key, STR("mode")) && t == JSCAN_STRING)
 		e->mode = value;
