@@ -208,7 +208,7 @@ static bool prices_strip_length(struct str *key, uint64_t *tokens)
  * many prompts, so it has no prices above a length. */
 static bool prices_find_member(struct str key, struct member *out)
 {
-	struct member m = {.group = PLAIN};
+	struct member m = {.group = PLAIN, .rate = 0};
 
 	for (size_t g = BATCH; g < N_GROUPS && m.group == PLAIN; g++)
 		if (prices_strip(&key, prices_groups[g].suffix))
@@ -288,7 +288,7 @@ static void prices_read_member(struct entry *e, struct str key,
                                enum jscan_token t, struct str value)
 {
 	struct rates *r = NULL;
-	struct member m;
+	struct member m = {.group = PLAIN, .rate = 0};
 
 	if (str_eq(key, STR("mode")) && t == JSCAN_STRING)
 		e->mode = value;

@@ -30,38 +30,46 @@ static uint64_t mpr_larger(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-/* `outside` NULL: there is none. */
+/* Which rates are stated, here or in what this stands in. All others follow
+ * the more general one. */
+struct mpr_stated {
+	bool is[MPR_N];
+};
+
+/* `outside` NULL: there is none. *stated is what is stated outside, and
+ * afterwards also here. */
 static void mpr_build_rates(const struct section *s,
                             const struct raw_rates *raw,
                             const struct policy_rates *outside,
-                            struct policy_rates *out)
+                            struct mpr_stated *stated, struct policy_rates *out)
 {
-	const uint64_t *stated = (const uint64_t *)&raw->p;
+	const uint64_t *values = (const uint64_t *)&raw->p;
 	const uint64_t *base = (const uint64_t *)outside;
 	uint64_t *v = (uint64_t *)out;
-	bool given[MPR_N], own[MPR_N]; /* own: follows from what is stated */
+	bool changed[MPR_N] = {false}; /* by what is stated here */
 
 	for (size_t i = 0; i < MPR_N; i++) {
 		const struct mpr_rate *r = &mpr_rates[i];
-		size_t general;
+		size_t general = stated->is[r->first] ? r->first : r->second;
+		bool given = options_given(s, raw, r->key);
 
-		given[i] = options_given(s, raw, r->key);
-		general = given[r->first] ? r->first : r->second;
-		own[i] = given[i] || (general != i && own[general]);
-		if (given[i])
-			v[i] = stated[i];
-		else if (general == i)
-			v[i] = base ? base[i] : 0;
-		else if (base && own[i])
+		changed[i] = given || (general != i && changed[general]);
+		if (given)
+			v[i] = values[i];
+		else if (base && stated->is[i] && changed[i])
 			v[i] = mpr_larger(base[i], v[general]);
+		else if (general != i && (changed[i] || !base))
+			v[i] = v[general];
 		else
-			v[i] = base ? base[i] : v[general];
+			v[i] = base ? base[i] : 0;
+		stated->is[i] = stated->is[i] || given;
 	}
 }
 
 /* The entries of an `above` that stands in *p. */
 static void mpr_build_above(struct build *b, const struct raw_list *list,
-                            const struct place *at, struct policy_price *p)
+                            const struct place *at, struct mpr_stated stated,
+                            struct policy_price *p)
 {
 	struct place key = place_key(at, STR("above"));
 	const struct raw_above *raw = list->v;
@@ -75,7 +83,7 @@ static void mpr_build_above(struct build *b, const struct raw_list *list,
 		struct place tokens = place_key(&item, STR("tokens"));
 
 		v[i].tokens = raw[i].tokens;
-		mpr_build_rates(&options_above, &raw[i].rates, outside,
+		mpr_build_rates(&options_above, &raw[i].rates, outside, &stated,
 		                &v[i].rates);
 		outside = &v[i].rates;
 		p->n_above = i + 1;
@@ -113,7 +121,8 @@ static void mpr_inherit_above(struct build *b, const struct policy_price *from,
 /* A tier that the file does not have costs what the model costs. */
 static void mpr_build_tier(struct build *b, const struct raw_price *raw,
                            const char *name, const struct raw_tier *tier,
-                           const struct place *at, const struct policy_price *m,
+                           const struct place *at, struct mpr_stated stated,
+                           const struct policy_price *m,
                            struct policy_price *out)
 {
 	struct place here = place_key(at, str_c(name));
@@ -122,9 +131,10 @@ static void mpr_build_tier(struct build *b, const struct raw_price *raw,
 	if (!options_given(&options_price, raw, name))
 		return;
 	out->n_above = 0;
-	mpr_build_rates(&options_tier, &tier->rates, &m->rates, &out->rates);
+	mpr_build_rates(&options_tier, &tier->rates, &m->rates, &stated,
+	                &out->rates);
 	if (tier->above.n > 0)
-		mpr_build_above(b, &tier->above, &here, out);
+		mpr_build_above(b, &tier->above, &here, stated, out);
 	else
 		mpr_inherit_above(b, m, out);
 }
@@ -133,15 +143,17 @@ void model_price_build(struct build *b, const struct raw_price *raw,
                        const struct place *at, struct policy_model *m)
 {
 	struct place here = place_key(at, STR("price"));
+	struct mpr_stated stated = {.is = {false}}, batch;
 
 	m->price.request = raw->request;
-	/* without a `price` nothing was read, not even which keys there are */
-	mpr_build_rates(&options_price, &raw->rates, NULL, &m->price.rates);
-	mpr_build_above(b, &raw->above, &here, &m->price);
+	mpr_build_rates(&options_price, &raw->rates, NULL, &stated,
+	                &m->price.rates);
+	mpr_build_above(b, &raw->above, &here, stated, &m->price);
+	batch = stated;
 	mpr_build_rates(&options_batch_price, &raw->batch, &m->price.rates,
-	                &m->price_batch.rates);
-	mpr_build_tier(b, raw, "priority", &raw->priority, &here, &m->price,
-	               &m->price_priority);
-	mpr_build_tier(b, raw, "flex", &raw->flex, &here, &m->price,
+	                &batch, &m->price_batch.rates);
+	mpr_build_tier(b, raw, "priority", &raw->priority, &here, stated,
+	               &m->price, &m->price_priority);
+	mpr_build_tier(b, raw, "flex", &raw->flex, &here, stated, &m->price,
 	               &m->price_flex);
 }

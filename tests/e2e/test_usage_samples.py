@@ -1,6 +1,8 @@
 """The usage object of every API, as its documentation shows it. An answer takes one of two ways:
 HAProxy's rules read it when it is short JSON (backend r.*), the Lua filter when it is a stream or
 when its request was edited (backend s.*)."""
+import json
+
 import pytest
 
 from harness import STREAMED, request_id
@@ -64,6 +66,11 @@ def one_model(config):
     config["rules"] = [{"name": "all", "effect": "allow"}]
 
 
+def claude(config):
+    config["models"] = {"claude": {"deployments": [{"resource": "east", "surface": "anthropic"}]}}
+    config["rules"] = [{"name": "all", "effect": "allow"}]
+
+
 @pytest.fixture
 def played(shared_stack):
     stack = shared_stack(change=one_model, kind=OriginStack)
@@ -115,3 +122,36 @@ def test_usage_behind_the_buffer(played, held):
         usage = stack.usage(request_id(answer))
         assert tuple(int(usage[k]) for k in ("input", "cached", "output")) == (37, 30, 11)
         assert "estimated" not in usage
+
+
+def anthropic_usage(n):
+    """n iterations with all of their members. The first is a compaction, which the outermost
+    members leave out."""
+    run = {"cache_creation": {"ephemeral_1h_input_tokens": 40, "ephemeral_5m_input_tokens": 60},
+           "cache_creation_input_tokens": 100, "cache_read_input_tokens": 2000, "input_tokens": 3,
+           "model": "claude-opus-4-6", "output_tokens": 500, "type": "message"}
+    outer = {k: run[k] * (n - 1) for k in ("input_tokens", "output_tokens", "cache_read_input_tokens",
+                                           "cache_creation_input_tokens")}
+    return {**outer, "iterations": [{**run, "type": "compaction"}] + [run] * (n - 1)}
+
+
+@pytest.mark.parametrize("n", [2, 14, 28])
+@pytest.mark.parametrize("stream", [False, True])
+def test_iterations_of_anthropic_are_summed(shared_stack, stream, n):
+    """A usage of several thousand bytes arrives whole, on both ways."""
+    stack = shared_stack(change=claude, kind=OriginStack)
+    usage = json.dumps(anthropic_usage(n), separators=(",", ":"))
+    stack.origin.kind = "text/event-stream" if stream else "application/json"
+    stack.origin.script = [
+        'event: message_start\ndata: {"type":"message_start","message":{"id":"m","usage":'
+        '{"input_tokens":3,"output_tokens":1}}}\n\n',
+        'event: message_delta\ndata: {"type":"message_delta","delta":{},"usage":%s}\n\n' % usage,
+    ] if stream else ['{"id":"m","type":"message","content":[],"usage":%s}' % usage]
+    answer = stack.post("/anthropic/v1/messages", headers={"anthropic-version": "2023-06-01"},
+                        json={"model": "claude", "max_tokens": 9, "stream": stream,
+                              "messages": [{"role": "user", "content": "hi"}]})
+    assert answer.status_code == 200, answer.text
+    told = stack.usage(request_id(answer))
+    assert "estimated" not in told
+    assert {k: int(told[k]) for k in ("input", "cached", "output", "cache_write_5m", "cache_write_1h")} == {
+        "input": 2103 * n, "cached": 2000 * n, "output": 500 * n, "cache_write_5m": 60 * n, "cache_write_1h": 40 * n}

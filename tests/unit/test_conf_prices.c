@@ -147,6 +147,9 @@ static void kinds_have_prices(void **state)
 	assert_int_equal(m->price_flex.n_above, 1);
 	assert_int_equal(m->price_flex.above[0].tokens, 9);
 	assert_int_equal(m->price_flex.above[0].rates.input, 4000000);
+	/* what nobody states follows the price that it is a part of */
+	assert_int_equal(m->price_flex.rates.reasoning, 2000000);
+	assert_int_equal(m->price_flex.rates.image_output, 30000000);
 	assert_int_equal(m->price_batch.n_above, 0);
 	policy_unref(p);
 }
