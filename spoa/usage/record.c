@@ -440,7 +440,7 @@ void record_done(struct usage_record *rec)
 /* Termination states of a request that was not sent to a resource: it was not
  * complete (R), still in a queue (Q), or there was no connection (C); L is what
  * HAProxy answered itself. Measured on 2.6, 3.0 and 3.2 with 11,482 requests,
- * tests/e2e/terminations.py; states that are not in the list were sent. */
+ * tests/terminations/driver.py; states that are not in the list were sent. */
 static const char rec_unsent[][3] = {"CR", "CQ", "CC", "SQ", "sQ",
                                      "SC", "sC", "LR", "PR", "RC"};
 

@@ -1,7 +1,8 @@
 /* How HAProxy 2.6, 3.0 and 3.2 log requests that end in every way there is, and
  * what a resource had read of them by then: 11,482 requests of
- * tests/e2e/terminations.py. Where the truth differs between requests that are
- * logged alike, and where the resource itself ran out of time, it is SENT. */
+ * tests/terminations/driver.py. Where the truth differs between requests that
+ * are logged alike, and where the resource itself ran out of time, it is SENT.
+ */
 #ifndef TESTS_UNIT_TERMINATIONS_H
 #define TESTS_UNIT_TERMINATIONS_H
 
