@@ -48,15 +48,16 @@ static struct dobj_ref dobj_ref_at(const struct request *r, size_t i)
 {
 	const struct api_call *call = &r->call.api;
 	const struct refs *uses = &r->facts.refs;
-	const struct refs_id *id;
+	const struct refs_id *named;
 
 	if (i < call->n_ids)
 		return (struct dobj_ref){.id = call->ids[i]};
 	i -= call->n_ids;
 	if (i >= uses->n)
 		return (struct dobj_ref){.id = STR_NONE};
-	id = &uses->ids[i];
-	return (struct dobj_ref){id->id, id->kind, id->member, id->remedy};
+	named = &uses->ids[i];
+	return (struct dobj_ref){named->id, named->kind, named->member,
+	                         named->remedy};
 }
 
 /* `why` is for the log only: the caller must not learn which it was. */

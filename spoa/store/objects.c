@@ -330,8 +330,9 @@ enum object_status objects_find(struct objects *os, struct str id,
 	                                                    : OBJECT_FAILED;
 }
 
-static void objs_bind_one(struct objects *os, struct str id, const struct object *o,
-                     objects_bound_cb *cb, void *ctx)
+static void objs_bind_one(struct objects *os, struct str id,
+                          const struct object *o, objects_bound_cb *cb,
+                          void *ctx)
 {
 	char space[OBJECT_TEXT_MAX];
 	struct query *q = NULL;
@@ -371,8 +372,8 @@ void objects_bind(struct objects *os, struct str id, const struct object *o,
 	char space[OBJECT_FAMILY_MAX];
 
 	if (family_is_kept(id) && family_of(id).len > 0)
-		objs_bind_one(os, objects_family_id(family_of(id), space), &family,
-		         NULL, NULL);
+		objs_bind_one(os, objects_family_id(family_of(id), space),
+		              &family, NULL, NULL);
 	objs_bind_one(os, id, o, cb, ctx);
 }
 
