@@ -151,6 +151,7 @@ TOTAL := tests/summary total
 
 .PHONY: test unit san tables fuzz e2e style
 test: ## run everything CI runs, ends with "N passed, N failed"
+	@tests/stack/deps.sh build run test
 	@rm -rf build/results
 	@for part in $(PARTS); do \
 		printf '== %s\n' $$part; \
